@@ -64,6 +64,7 @@ _EXIT_CODES = {
     "hapi.runner.control.client.RunnerNotRunning": NOT_RUNNING,
     "hapi.runner.control.client.ControlFailed": ERROR,
     "hapi.net.common.errors.HubUnreachable": UNREACHABLE,
+    "hapi.net.common.errors.HubFailed": ERROR,
     "hapi.net.common.errors.HubRefused": ERROR,
     "hapi.hub.lock.HubAlreadyRunning": HELD,
     "hapi.hub.service.CannotServe": ERROR,

@@ -20,7 +20,7 @@ PROBE_SESSION_ID = "hapi-token-check"  # no session has this id: ids are UUIDs
 @frozen
 class HubVerdict:
     """`ok`: the hub accepts the token; `refused`: it does not; `busy`: it wants to be asked again
-    later; `unreachable`: no hub answers.
+    later, or answers with an error of its own; `unreachable`: no hub answers.
     """
 
     finding: Literal["ok", "refused", "busy", "unreachable"]
@@ -41,7 +41,13 @@ async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOU
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout
 
-    from hapi.net.client.hub_client import HubBusy, HubClient, HubRefused, HubUnreachable
+    from hapi.net.client.hub_client import (
+        HubBusy,
+        HubClient,
+        HubFailed,
+        HubRefused,
+        HubUnreachable,
+    )
 
     request = Deferred.fromCoroutine(HubClient(reactor, access).session(PROBE_SESSION_ID))
     try:
@@ -55,6 +61,8 @@ async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOU
     except HubBusy as error:
         if error.code == TOO_MANY_WRONG_TOKENS:  # our hub accepts a right token in any case
             return HubVerdict("refused", error.reason)
+        return HubVerdict("busy", error.reason)
+    except HubFailed as error:
         return HubVerdict("busy", error.reason)
     except HubUnreachable as error:
         return HubVerdict("unreachable", error.reason)

@@ -12,11 +12,17 @@ from urllib.parse import quote
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
 from hapi.net.client.endpoint import CONNECT_TIMEOUT, is_valid_header
-from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable, describe_connection_error
+from hapi.net.common.errors import (
+    HubBusy,
+    HubFailed,
+    HubRefused,
+    HubUnreachable,
+    describe_connection_error,
+)
 from hapi.protocol.json import Malformed, from_json, to_json
 from hapi.settings import HubAccess
 
-__all__ = ["HubBusy", "HubClient", "HubRefused", "HubUnreachable"]
+__all__ = ["HubBusy", "HubClient", "HubFailed", "HubRefused", "HubUnreachable"]
 
 REQUEST_TIMEOUT = 60.0  # seconds for a whole exchange (runner.md 2)
 MAX_RESPONSE_SIZE = 68 * 1024 * 1024  # bytes
@@ -26,7 +32,7 @@ class HubClient:
     """Requests to the hub.
 
     Each method raises HubRefused (the hub refused, or is not a hub) or HubUnreachable (worth a
-    retry; HubBusy if the hub answered).
+    retry; HubBusy or HubFailed if the hub answered).
     """
 
     def __init__(self, reactor: Any, access: HubAccess, http: Any = None) -> None:
@@ -195,7 +201,7 @@ def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
         code = found.get("code") if isinstance(found, dict) else None
         raise HubBusy(status, said or "no reason given", code if isinstance(code, str) else "")
     if status >= 500:
-        raise HubUnreachable(f"HTTP {status}" + (f": {said}" if said else ""))
+        raise HubFailed(status, said) if said else HubUnreachable(f"HTTP {status}")
     if status >= 400:
         raise HubRefused(status, said or "no reason given")
     if broken is not None:

@@ -45,6 +45,13 @@ class HubUnreachable(Exception):
         self.reason = reason
 
 
+class HubFailed(HubUnreachable):
+    """The hub answers with an error of its own (5xx), such as a full disk. Worth a retry."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"HTTP {status}: {reason}", "the hub answers with an error")
+
+
 class HubBusy(HubUnreachable):
     """The hub answers, but wants to be asked again later (408, 425, 429). Worth a retry.
 

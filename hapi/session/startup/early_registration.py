@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 
 from hapi.home import Home, read_capped
 from hapi.net.client.hub_clock import HubClock
-from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable
+from hapi.net.common.errors import HubBusy, HubFailed, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
 EXCHANGE_TIMEOUT = 10.0  # seconds for one exchange
@@ -200,7 +200,8 @@ def part_of(reply: HttpResponse, name: str) -> Json:
     if reply.status in (408, 425, 429):
         raise HubBusy(reply.status, error or "no reason given")
     if reply.status >= 500:
-        raise HubUnreachable(f"HTTP {reply.status}" + (f": {error}" if error else ""))
+        status = reply.status
+        raise HubFailed(status, error) if error else HubUnreachable(f"HTTP {status}")
     if reply.status >= 400:
         raise HubRefused(reply.status, error or "no reason given")
     value = found.get(name) if isinstance(found, dict) else None

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.resource import Resource
 
-from hapi.net.client.hub_client import HubBusy, HubClient, HubRefused, HubUnreachable
+from hapi.cli.base.errors import ERROR, KnownFailure, known_failure
+from hapi.net.client.hub_client import HubBusy, HubClient, HubFailed, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 from tests.support.programs import free_port
 
@@ -139,6 +140,14 @@ def test_what_will_not_change_by_itself_is_a_refusal__N15(answer, status, words)
 )
 def test_what_may_pass_is_unreachable(answer):
     case.failureResultOf(ask(answer, register), HubUnreachable)
+
+
+def test_a_hub_with_a_full_disk_is_not_called_unreachable():
+    answer = Answer(507, b'{"error":"No space left for the database"}')
+    failed = case.failureResultOf(ask(answer, register), HubFailed).value
+    said = "the hub answers with an error: HTTP 507: No space left for the database"
+    assert str(failed) == said
+    assert known_failure(failed) == KnownFailure(said, ERROR)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429])
