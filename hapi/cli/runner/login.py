@@ -74,6 +74,10 @@ def compared_login(status: Mapping[str, Any], is_current: bool) -> RunnerLogin:
 
 
 def restart_runner() -> int:
-    """Run `hapi runner restart` with our output; its exit code."""
-    command = [sys.executable, "-P", "-m", "hapi", "runner", "restart"]
+    """Run `hapi runner restart` with our output; its exit code.
+
+    It waits for no turn: while the hub refuses the runner, nobody can answer or stop one, and the
+    sessions go on in any case.
+    """
+    command = [sys.executable, "-P", "-m", "hapi", "runner", "restart", "--no-wait"]
     return subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode

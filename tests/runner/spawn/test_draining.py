@@ -29,7 +29,13 @@ def test_a_running_turn_is_known_from_the_sessions_report(stage):
     idle = stage.started("idle")
     idle.folder.report = AttemptReport(at=1.0, ready=True)
     stage.started("npm")
-    assert work(stage) == {"accepting": True, "starting": 0, "turns": ["busy"], "unknown": ["npm"]}
+    assert work(stage) == {
+        "accepting": True,
+        "starting": 0,
+        "turns": ["busy"],
+        "waiting": [],
+        "unknown": ["npm"],
+    }
     idle.folder.report = AttemptReport(at=2.0, ready=True, turn_since=2.0)
     assert work(stage)["turns"] == ["busy", "idle"]
 
@@ -61,6 +67,19 @@ def test_waiting_ends_with_the_last_turn_and_the_last_start():
     waiting = Deferred.fromCoroutine(wait_until_idle(clock, Client(busy, starting, calm), 60))
     clock.pump([0.5] * 3)
     assert result_of(waiting) == calm
+
+
+@pytest.mark.parametrize(("keep", "is_over"), [(False, True), (True, False)])
+def test_a_restart_does_not_wait_for_a_turn_that_waits_for_a_person(stage, keep, is_over):
+    asking = AttemptReport(at=1.0, ready=True, turn_since=1.0, waiting_since=1.0)
+    stage.started("asks").folder.report = asking
+    clock, told = Clock(), []
+    waiting = Deferred.fromCoroutine(
+        wait_until_idle(clock, Client(work(stage)), 60, keep, told.append)
+    )
+    assert bool(waiting.called) is is_over
+    assert told == ([] if is_over else ["asks"])
+    waiting.addErrback(lambda _: None).cancel()
 
 
 def test_waiting_has_an_end_that_names_who_works():

@@ -65,9 +65,14 @@ def raise_if_not_saved(work: Mapping[str, Any]) -> None:
         raise CommandError(f"{escape_control(reason)}. This runner keeps trying to save it")
 
 
-def is_idle(work: Mapping[str, Any]) -> bool:
-    """Whether no turn runs and no session is being started."""
-    return not work.get("turns") and not work.get("starting")
+def busy_sessions(work: Mapping[str, Any], or_waiting: bool = True) -> list[str]:
+    """Whose turns run; without `or_waiting`, not those that only wait for an answer of a person."""
+    waiting = work.get("waiting") or []
+    turns = [turn for turn in work.get("turns") or [] if or_waiting or turn not in waiting]
+    return [
+        *map(escape_control, turns),
+        *(["a session being started"] * bool(work.get("starting"))),
+    ]
 
 
 def work_lines(work: Mapping[str, Any]) -> list[str]:
@@ -94,16 +99,17 @@ async def wait_until_idle(
     """Drain the runner and wait until no turn runs.
 
     Sessions that report no activity are not waited for. `keep`: the next runner is drained as
-    well; otherwise draining ends a moment after this process has. `on_busy` is called with who is
-    being waited for. Raises CommandError after `timeout` seconds.
+    well; otherwise draining ends a moment after this process has, and turns that wait for an answer
+    of a person are not waited for: they may do so for days, and go on with the next runner.
+    `on_busy` is called with who is being waited for. Raises CommandError after `timeout` seconds.
     """
     from twisted.internet.task import deferLater
 
     deadline = reactor.seconds() + timeout
     order = (True,) if keep else (False, DRAIN_LEASE)
     work: dict[str, Any]
-    while not is_idle(work := await client.drain(*order)):
-        busy = ", ".join(map(escape_control, work.get("turns") or ["a session being started"]))
+    while sessions := busy_sessions(work := await client.drain(*order), or_waiting=keep):
+        busy = ", ".join(sessions)
         if reactor.seconds() >= deadline:
             raise CommandError(
                 f"turns are still running after {timeout:.0f} s ({busy}); the runner stays drained "
