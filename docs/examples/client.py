@@ -9,7 +9,7 @@ import sys
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from hapi.client import ApiClient, HubAccess
+from hapi.client import ApiClient, HubAccess, NotFound
 
 
 async def walk(reactor, url, directory):
@@ -18,19 +18,31 @@ async def walk(reactor, url, directory):
     started = await client.spawn(machine.id, directory, "demo")
     if started.session_id is None:
         sys.exit(started.message)
-    events = client.events(started.session_id)
-    await client.send(started.session_id, "run: echo done")
+    try:
+        print(await answer(client, started.session_id, "run: echo done"))
+    finally:
+        await client.archive(started.session_id)
+
+
+async def answer(client, session_id, prompt):
+    events = client.events(session_id)
+    await client.send(session_id, prompt)
+    answered = set()  # a request stays open until the session has taken the answer
     async for _ in events:
-        session = await client.session(started.session_id)
+        session = await client.session(session_id)
         for request in session.requests:
-            await client.approve(session.id, request.id)
-        texts = [message.text or "" for message in await client.messages(session.id)]
+            if request.id not in answered:
+                answered.add(request.id)
+                try:
+                    await client.approve(session_id, request.id)
+                except NotFound:
+                    pass  # somebody else has answered it
+        texts = [message.text or "" for message in await client.messages(session_id)]
         answers = [text for text in texts if "ended with 0" in text]
         if answers:
-            print(answers[-1])
-            break
-    events.close()
-    await client.archive(started.session_id)
+            events.close()
+            return answers[-1]
+    raise RuntimeError("the events have ended before the answer")
 
 
 react(lambda reactor: Deferred.fromCoroutine(walk(reactor, *sys.argv[1:])))
