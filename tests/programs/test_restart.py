@@ -236,7 +236,21 @@ def test_an_interrupted_restart_leaves_no_drained_runner(quiet_machine, how):
     assert machine.look()["pid"] == program.pid
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_a_restart_that_is_interrupted_before_the_runner_answers_says_so(quiet_machine, how):
+    machine = quiet_machine
+    program = machine.run()
+    program.process.send_signal(signal.SIGSTOP)
+    argv = [sys.executable, "-m", "hapi", "runner", "restart", "--no-wait"]
+    restart = machine.stage.start("restart", argv, machine.environment)
+    until(lambda: psutil.Process(restart.pid).net_connections("unix"), what="its request")
+    code = restart.end(signal.Signals[how])
+    program.process.send_signal(signal.SIGCONT)
+    assert (code, restart.output) == (130, "hapi: interrupted: the runner was not restarted\n")
+    assert machine.look()["pid"] == program.pid
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_a_trial_start_ends_with_the_command_that_is_ended(quiet_machine, how):
     machine = quiet_machine
     program = machine.run()
@@ -247,7 +261,7 @@ def test_a_trial_start_ends_with_the_command_that_is_ended(quiet_machine, how):
     until(lambda: list(machine.home.path.glob(".trial-*")), what="its directory")
     code = restart.end(signal.Signals[how])
     until(lambda: not alive(trial.pid), what="the trial start to end")
-    if how == "SIGINT":
+    if how != "SIGKILL":
         assert code == 130
         assert f"hapi: interrupted: the runner (pid {program.pid}) runs on" in restart.output
         assert list(machine.home.path.glob(".trial-*")) == []

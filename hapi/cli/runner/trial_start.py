@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from hapi.cli.base.errors import INTERRUPTED, CommandError
-from hapi.cli.base.run import on_interrupt
 from hapi.cli.runner.background import background_command, background_environment
 from hapi.home import Home
 
@@ -17,7 +16,7 @@ async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pi
 
     Raises CommandError when it does not.
     """
-    from twisted.internet.defer import CancelledError, Deferred
+    from twisted.internet.defer import CancelledError
 
     from hapi.process.local import local_processes
     from hapi.runner.handoff.descriptors import StartCommand
@@ -29,10 +28,8 @@ async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pi
     except OSError:  # it is gone, which keeps no runner from starting
         directory = str(home.path)
     start = StartCommand(command, directory, background_environment())
-    trial = Deferred.fromCoroutine(Trial(reactor, local_processes(reactor), start, home).run())
     try:
-        with on_interrupt(reactor, trial.cancel):
-            await trial
+        await Trial(reactor, local_processes(reactor), start, home).run()
     except CancelledError as error:
         raise CommandError(f"interrupted: the runner (pid {pid}) runs on", INTERRUPTED) from error
     except TrialFailed as error:

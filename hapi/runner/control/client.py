@@ -14,7 +14,7 @@ import msgspec
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
@@ -264,6 +264,8 @@ class ControlClient:
             )
             await collect(response, receive)
             return response.code, bytes(answer)
+        except ConnectingCancelledError as error:
+            raise CancelledError from error
         except (ConnectError, CancelledError):
             raise
         except (RequestTransmissionFailed, ResponseFailed, ConnectionClosed, OSError) as error:

@@ -187,6 +187,8 @@ class Trial:
         while True:
             try:
                 status = await self._query(directory)
+            except CancelledError:
+                raise
             except Exception as error:
                 self.log.debug("The trial start does not answer yet: {reason}", reason=str(error))
             else:

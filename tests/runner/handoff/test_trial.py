@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from hapi.build import Build
@@ -137,6 +137,28 @@ async def test_a_trial_that_is_cancelled_is_killed_and_leaves_no_directory__H13(
     assert not alive(started[0])
     assert list(home.path.glob(".trial-*")) == []
     assert not runs.in_progress
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_trial_that_is_cancelled_while_its_program_is_asked_ends_as_well__H13(
+    home, trial, reactor
+):
+    asked = []
+
+    async def query(directory):
+        asked.append(Deferred())
+        return await asked[-1]
+
+    made, started = trial(WAIT)
+    made._query_status = query
+    running = Deferred.fromCoroutine(made.run())
+    while not asked:
+        await deferLater(reactor, 0.01)
+    running.cancel()
+    with pytest.raises(CancelledError):
+        await running.addTimeout(5, reactor)
+    assert not alive(started[0])
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

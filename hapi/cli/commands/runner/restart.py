@@ -19,7 +19,7 @@ from hapi.cli.base.errors import (
 )
 from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.progress import Progress
-from hapi.cli.base.run import on_interrupt, run_once
+from hapi.cli.base.run import run_once, uninterrupted
 from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.cli.runner.background import (
     POLL_INTERVAL,
@@ -73,9 +73,14 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
     block_tls_imports(CONTROL_URL)
 
     async def go(reactor: Any) -> Readiness:
-        return await _restart(reactor, home, timeout if wait else None, as_json)
+        from twisted.internet.defer import CancelledError
 
-    status = run_once(go, timeout + READY_TIMEOUT + 90).status
+        try:
+            return await _restart(reactor, home, timeout if wait else None, as_json)
+        except CancelledError as error:
+            raise CommandError("interrupted: the runner was not restarted", INTERRUPTED) from error
+
+    status = run_once(go, timeout + READY_TIMEOUT + 90, cleans_up=True).status
     if as_json:
         print_json(status)
     else:
@@ -88,6 +93,8 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
     Interrupted before the runner is stopped, this changes nothing; after that, it goes on until the
     new runner has been started.
     """
+    from twisted.internet.defer import CancelledError
+
     from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
     running = await query_runner(reactor, home)
@@ -120,7 +127,7 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
                 if was_accepting:
                     await client.resume()
                 raise
-        with on_interrupt(reactor, lambda: None):
+        with uninterrupted():
             progress.waits_for = "the old runner to exit"
             await stop_replaced_runner(reactor, home, running.status, quiet)
             started = start_in_background(home, argv)
@@ -133,7 +140,16 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
         secrets = Secrets()
         secrets.add(os.environ.get("CLI_API_TOKEN"))
         progress.waits_for = f"the new runner (pid {started.process.pid}) to answer"
-        return await wait_until_ready(reactor, started, "api-only", READY_TIMEOUT, query, secrets)
+        try:
+            return await wait_until_ready(
+                reactor, started, "api-only", READY_TIMEOUT, query, secrets
+            )
+        except CancelledError as error:
+            raise CommandError(
+                f"interrupted: the new runner (pid {started.process.pid}) was started, but has not "
+                "answered yet",
+                INTERRUPTED,
+            ) from error
 
 
 def _is_up(running: Readiness) -> bool:
@@ -144,18 +160,21 @@ async def _restart_supervised(
     reactor: Any, home: Home, running: Readiness, timeout: float | None, progress: Progress
 ) -> Readiness:
     """Have the supervisor of the runner start it again; the runner makes the trial start itself."""
-    from twisted.internet.task import deferLater
+    from twisted.internet.defer import CancelledError
 
     from hapi.runner.control.client import ControlClient, ControlFailed
 
     client, pid = ControlClient(reactor, home), running.status.get("pid")
     supervisor = (running.status.get("handoff") or {}).get("restartedBy")
+    may_be_restarted = f"interrupted: {supervisor} may still restart the runner (pid {pid})"
     was_accepting = (running.status.get("admission") or {}).get("accepting") is not False
     if timeout is not None:
         await _drain_first(reactor, client, timeout, was_accepting, progress)
     progress.waits_for = "a trial start of the installed version"
     try:
         await client.restart()
+    except CancelledError as error:
+        raise CommandError(may_be_restarted, INTERRUPTED) from error
     except ControlFailed as error:
         if was_accepting and timeout is not None:
             await client.resume()
@@ -165,16 +184,31 @@ async def _restart_supervised(
             f"the runner (pid {pid}) was left running, because {escape_control(error)}"
         ) from error
     progress.waits_for = f"{supervisor} to start the runner again"
-    deadline = reactor.seconds() + SUPERVISOR_TIMEOUT
+    try:
+        found = await _another_runner(reactor, home, pid, SUPERVISOR_TIMEOUT)
+    except CancelledError as error:
+        raise CommandError(may_be_restarted, INTERRUPTED) from error
+    if found is None:
+        raise CommandError(
+            f"the runner (pid {pid}) has exited for {supervisor} to start it again, but no "
+            f"runner answers after {SUPERVISOR_TIMEOUT:.0f} s"
+        )
+    return found
+
+
+async def _another_runner(
+    reactor: Any, home: Home, pid: object, timeout: float
+) -> Readiness | None:
+    """The runner of `home` once it is not the process `pid`; None after `timeout` seconds."""
+    from twisted.internet.task import deferLater
+
+    deadline = reactor.seconds() + timeout
     while True:
         found = await query_runner(reactor, home)
         if found.answers and found.status.get("pid") != pid:
             return found
         if reactor.seconds() >= deadline:
-            raise CommandError(
-                f"the runner (pid {pid}) has exited for {supervisor} to start it again, but no "
-                f"runner answers after {SUPERVISOR_TIMEOUT:.0f} s"
-            )
+            return None
         await deferLater(reactor, POLL_INTERVAL)
 
 
@@ -185,19 +219,15 @@ async def _drain_first(
 
     The same goes for an interrupted wait.
     """
-    from twisted.internet.defer import CancelledError, Deferred
+    from twisted.internet.defer import CancelledError
 
-    waiting = Deferred.fromCoroutine(
-        wait_until_idle(reactor, client, timeout, False, progress.busy)
-    )
     try:
-        with on_interrupt(reactor, waiting.cancel):
-            await waiting
+        await wait_until_idle(reactor, client, timeout, False, progress.busy)
     except (CommandError, CancelledError) as error:
         if was_accepting:
             await client.resume()
         if isinstance(error, CancelledError):
-            raise CommandError("interrupted: the runner was not restarted", INTERRUPTED) from error
+            raise
         raise CommandError(
             f"the runner was not restarted: turns are still running after {timeout:.0f} s "
             "(--no-wait restarts it anyway)"

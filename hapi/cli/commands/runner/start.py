@@ -12,7 +12,7 @@ from hapi.cli.base.dropped_flags import dropped_flags
 from hapi.cli.base.errors import HELD, REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.output import echo, print_json, warn
-from hapi.cli.base.run import on_interrupt, run_once
+from hapi.cli.base.run import run_once, uninterrupted
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
 from hapi.cli.runner.background import (
@@ -99,7 +99,7 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
     async def start(reactor: Any) -> tuple[Readiness, bool]:
         return await _start(reactor, options, wanted, timeout, secrets, as_json)
 
-    found, is_new = run_once(start, 2 * timeout + STOP_TIMEOUT + 10)
+    found, is_new = run_once(start, 2 * timeout + STOP_TIMEOUT + 10, cleans_up=True)
     pid = found.status.get("pid")
     if as_json:
         print_json({"started": is_new, **found.status})
@@ -124,7 +124,7 @@ async def _start(
         if running.answers:
             refuse_replacement(running.status)
             await require_trial_start(reactor, home, options.argv, running.status.get("pid"))
-        with on_interrupt(reactor, lambda: None):  # not between the end of one and the next
+        with uninterrupted():  # not between the end of one and the next
             await _make_room(reactor, options, running, quiet)
             started = start_in_background(home, list(options.argv))
     else:
