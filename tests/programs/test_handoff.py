@@ -278,7 +278,7 @@ def test_a_supervised_runner_asks_for_a_restart_when_its_sessions_have_ended__H0
     assert "when its 1 live sessions have ended" in waits
     refused = machine.command("runner", "start")
     assert refused.returncode == 3
-    assert "restart it there" in refused.stderr
+    assert "`hapi runner restart` has it restarted with the installed version" in refused.stderr
     assert machine.stop(session) == "stopped"
     assert program.exit_code() == 75
     machine.assert_left()

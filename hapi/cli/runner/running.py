@@ -114,7 +114,8 @@ def refuse_replacement(status: Mapping[str, Any]) -> None:
     refuse_foreign_runner(
         status,
         "stop it before you start a runner with other flags",
-        "restart it there to change its build or flags",
+        "`hapi runner restart` has it restarted with the installed version, and its flags are in "
+        "the configuration of the supervisor",
     )
 
 

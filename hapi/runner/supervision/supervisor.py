@@ -53,6 +53,13 @@ def in_foreground(descriptor: int = 0) -> bool:
         return False
 
 
+def _name_of_supervisor(environ: Mapping[str, str]) -> str:
+    """The supervisor that set HAPI_RUNNER_SUPERVISED=1, as far as its other variables tell it."""
+    if environ.get("SUPERVISOR_ENABLED"):
+        return "supervisord"
+    return "systemd" if environ.get("INVOCATION_ID") else "a supervisor (HAPI_RUNNER_SUPERVISED=1)"
+
+
 def supervision(
     environ: Mapping[str, str],
     *,
@@ -72,7 +79,7 @@ def supervision(
     if environ.get("HAPI_RUNNER_SUPERVISED") == "1":
         return Supervision(
             "notify" if environ.get("NOTIFY_SOCKET") else "restart",
-            "a supervisor (HAPI_RUNNER_SUPERVISED=1)",
+            _name_of_supervisor(environ),
         )
     if pid == 1:
         return Supervision("none", "its container, whose first process it is")

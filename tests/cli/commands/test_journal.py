@@ -74,6 +74,18 @@ def test_a_sessions_output_is_found_by_each_of_its_names(home):
             find_attempt(home, name)
 
 
+def test_a_shortened_session_id_finds_the_only_session_it_names(home):
+    folder(home, "4610d651-a", 7)
+    newest = folder(home, "4610d651-a", 9)
+    other = folder(home, "4611aaaa-b", 20)
+    assert find_attempt(home, "4610") == newest
+    assert find_attempt(home, "4611aaaa") == other
+    with pytest.raises(CommandError, match=r"2 sessions have an id that begins with 461$"):
+        find_attempt(home, "461")
+    whole = folder(home, "461", 30)  # also the beginning of others
+    assert find_attempt(home, "461") == whole
+
+
 def test_the_output_is_shown_with_what_was_moved_out_of_it(home, capfdbinary):
     made = folder(home, "s1")
     made.earlier_output.write_bytes(b"one\ntwo\n")

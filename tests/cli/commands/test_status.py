@@ -1,5 +1,6 @@
 """What `runner status`, `list` and `stop-session` say to a person."""
 
+import json
 import re
 import time
 
@@ -9,9 +10,10 @@ from hapi.cli.base.errors import CommandError
 from hapi.cli.base.output import table
 from hapi.cli.base.times import duration
 from hapi.cli.commands.runner import list as list_command
-from hapi.cli.commands.runner import stop_session
+from hapi.cli.commands.runner import revive, stop_session
 from hapi.cli.commands.runner.list import show_sessions
-from hapi.cli.commands.runner.status import status_facts, status_lines
+from hapi.cli.commands.runner.revive import revive_sessions
+from hapi.cli.commands.runner.status import build_text, status_facts, status_lines
 from hapi.cli.commands.runner.stop_session import end_session
 
 REASON = "nothing listens at http://hub:1"
@@ -149,31 +151,40 @@ def test_durations_read_as_people_say_them(seconds, words):
 class Client:
     """A runner with one session that does not end."""
 
+    ids = ("s1",)
+
     async def list(self):
         return [
             {
-                "happySessionId": "s1",
+                "happySessionId": each,
                 "agent": "demo",
                 "directory": "/a",
                 "state": "ready",
                 "pid": 7,
                 "startedBy": "runner",
             }
+            for each in self.ids
         ]
 
     async def stop_session(self, session_id):
-        return "still_alive"
+        return "stopped" if session_id == "04610d65-1" else "still_alive"
+
+    async def interrupted(self):
+        return [{"sessionId": each} for each in self.ids]
+
+    async def revive(self, session_id):
+        return {"success": session_id in self.ids}
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    def call(home, question, without):
+    def call(home, question, without=None, seconds=0):
         try:
             question(Client()).send(None)
         except StopIteration as answer:
             return answer.value
 
-    for module in (list_command, stop_session):
+    for module in (list_command, stop_session, revive):
         monkeypatch.setattr(module, "call_runner", call)
 
 
@@ -184,6 +195,39 @@ def asked(monkeypatch):
 def test_a_session_that_was_not_ended_is_said_to_live_or_to_be_unknown(home, asked, name, says):
     with pytest.raises(CommandError, match=says):
         end_session(home, name, as_json=False)
+
+
+@pytest.mark.parametrize(
+    ("handoff", "says"),
+    [
+        ({"mode": "self"}, "a replacement will be started soon"),
+        (
+            {"mode": "restart", "restartedBy": "supervisord"},
+            "supervisord will start it after a trial start",
+        ),
+        (
+            {"mode": "restart", "lastFailure": {"reason": "SyntaxError"}},
+            "which did not start when it was last tried",
+        ),
+    ],
+)
+def test_an_outdated_runner_promises_only_the_replacement_that_will_come(handoff, says):
+    text = build_text({"current": False, "handoff": handoff})
+    assert text == f"outdated: another build is installed, {says}"
+
+
+def test_a_session_is_ended_or_resumed_by_a_shortened_id_that_names_no_other(
+    home, asked, capsys, monkeypatch
+):
+    monkeypatch.setattr(Client, "ids", ("04610d65-1", "0461ffff-2"))
+    end_session(home, "04610", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"sessionId": "04610d65-1", "status": "stopped"}
+    revive_sessions(home, "0461f", everything=False, as_json=False)
+    assert capsys.readouterr().out == "0461ffff-2: resumed\n"
+    for ask in (end_session, revive_sessions):
+        more = {"everything": False} if ask is revive_sessions else {}
+        with pytest.raises(CommandError, match=r"2 sessions have an id that begins with 0461$"):
+            ask(home, "0461", as_json=False, **more)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ def test_upgrades_that_are_hours_apart_are_no_loop__H06(clock):
             "notify",
             "HAPI_RUNNER_SUPERVISED",
         ),
+        ({"HAPI_RUNNER_SUPERVISED": "1", "INVOCATION_ID": "x"}, {}, "restart", "systemd"),
+        ({"HAPI_RUNNER_SUPERVISED": "1", "SUPERVISOR_ENABLED": "1"}, {}, "restart", "supervisord"),
         ({"HAPI_RUNNER_SUPERVISED": "0"}, {}, "self", None),
         ({"INVOCATION_ID": "x", "NOTIFY_SOCKET": "/n"}, {}, "notify", "Type=notify"),
         ({"INVOCATION_ID": "x"}, {}, "restart", "systemd"),

@@ -14,6 +14,7 @@ from hapi.cli.base.completion import session_completer
 from hapi.cli.base.errors import CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.tail import follow, last_lines
+from hapi.cli.runner.session_ids import id_named
 from hapi.home import Home
 from hapi.redaction import escape_control
 
@@ -40,9 +41,9 @@ from hapi.redaction import escape_control
 def command(session_id: str | None, following: bool, lines: int | None, as_json: bool) -> None:
     """Show the output of the session SESSION_ID.
 
-    SESSION_ID is a session id, PID-<n> for the session with the process id n, or the id of an
-    attempt. The output of ended sessions is kept for a while. With --json only the path of the
-    file is printed.
+    SESSION_ID is a session id, which may be shortened as long as it names one session, PID-<n> for
+    the session with the process id n, or the id of an attempt. The output of ended sessions is kept
+    for a while. With --json only the path of the file is printed.
 
     Without SESSION_ID the path of the runner's newest log file is printed, or its lines with
     --lines or --follow. No runner needs to be running.
@@ -80,27 +81,43 @@ def find_newest_log(home: Home) -> Path | None:
 
 
 def find_attempt(home: Home, name: str) -> AttemptFolder:
-    """The newest attempt called `name`: its own id, the session's id, or PID-<n>.
+    """The newest attempt called `name`: its own id, the session's id or its beginning, or PID-<n>.
 
-    Raises CommandError when there is none.
+    Raises CommandError when there is none, and when several sessions' ids begin with `name`.
     """
-    pid = int(name[4:]) if re.fullmatch(r"PID-\d{1,10}", name, re.ASCII) else None
-    for folder in reversed(attempts(home)):
-        if folder.id == name:
-            return folder
-        session, process, request = folder.session, folder.process, folder.request
-        if session is not None and (
-            session.session_id == name or (pid is not None and session.host_pid == pid)
-        ):
-            return folder
-        if request is not None and request.existing_session_id == name:
-            return folder
-        if pid is not None and process is not None and process.child.pid == pid:
-            return folder
+    found = attempts(home)
+    whole = next((folder for folder in reversed(found) if _is_called(folder, name)), None)
+    if whole is not None:
+        return whole
+    session_id = id_named(name, (each for folder in found for each in _session_ids(folder)))
+    if session_id is not None:
+        return next(folder for folder in reversed(found) if session_id in _session_ids(folder))
     raise CommandError(
         f"no session {escape_control(name)} found in {home.attempts}; "
         "`hapi runner list` shows the live sessions"
     )
+
+
+def _is_called(folder: AttemptFolder, name: str) -> bool:
+    """Whether `name` is the attempt's id, its session's whole id, or PID-<n>."""
+    if name in (folder.id, *_session_ids(folder)):
+        return True
+    pid = int(name[4:]) if re.fullmatch(r"PID-\d{1,10}", name, re.ASCII) else None
+    session, process = folder.session, folder.process
+    return pid is not None and (
+        (session is not None and session.host_pid == pid)
+        or (process is not None and process.child.pid == pid)
+    )
+
+
+def _session_ids(folder: AttemptFolder) -> list[str]:
+    """The id of the attempt's session, and that of the session that it was to resume."""
+    session, request = folder.session, folder.request
+    found = (
+        session.session_id if session is not None else None,
+        request.existing_session_id if request is not None else None,
+    )
+    return [each for each in found if each]
 
 
 def show_output(folder: AttemptFolder, lines: int | None, following: bool) -> None:

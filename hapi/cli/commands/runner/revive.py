@@ -13,6 +13,7 @@ from hapi.cli.base.completion import session_completer
 from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
 from hapi.cli.runner.running import call_runner
+from hapi.cli.runner.session_ids import id_named
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.units import plural
@@ -31,7 +32,8 @@ REVIVE_TIMEOUT = 3600.0  # seconds for all sessions together
 def command(session_id: str | None, everything: bool, as_json: bool) -> None:
     """List the sessions that a reboot or a crash interrupted, or resume SESSION_ID.
 
-    A session resumes in its directory and under its id.
+    A session resumes in its directory and under its id. SESSION_ID may be shortened as long as it
+    names one session.
     """
     home = Home.find().check()
     revive_sessions(home, session_id, everything, as_json)
@@ -46,8 +48,9 @@ def revive_sessions(home: Home, session_id: str | None, everything: bool, as_jso
     async def revive(client: Any) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         offered = await client.interrupted()
         names = [str(session["sessionId"]) for session in offered] if everything else []
-        if session_id is not None and session_id not in names:
-            names.append(session_id)
+        if session_id is not None:
+            whole_id = id_named(session_id, (session["sessionId"] for session in offered))
+            names = list(dict.fromkeys([*names, whole_id or session_id]))
         return offered, {name: await client.revive(name) for name in names}
 
     offered, answers = call_runner(home, revive, seconds=REVIVE_TIMEOUT)

@@ -110,8 +110,17 @@ def build_text(status: Mapping[str, Any]) -> str:
         elif handoff.get("waitsFor"):
             parts.append(str(handoff["waitsFor"]))
         else:
-            parts.append("a replacement will be started soon")
+            parts.append(_next_step(handoff))
     return ", ".join(parts)
+
+
+def _next_step(handoff: Mapping[str, Any]) -> str:
+    """What will be done about the other build that is installed."""
+    if handoff.get("lastFailure"):
+        return "which did not start when it was last tried"
+    if handoff.get("mode") == "restart":
+        return f"{handoff.get('restartedBy')} will start it after a trial start"
+    return "a replacement will be started soon"
 
 
 def failed_upgrade_text(status: Mapping[str, Any], now: float) -> str:
