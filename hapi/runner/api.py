@@ -38,6 +38,8 @@ class RunnerApi:
     _leave: Callable[[str, bool], object]
     # Why a supervisor must not start the runner again now, None if it may.
     _reason_not_to_restart: Callable[[], Awaitable[str | None]]
+    # Keeps the reason of a failed trial start, the path of its output, and who made it.
+    _keep_trial_failure: Callable[[str, str | None, str], object]
     _socket_owners: SocketOwners = field(factory=SocketOwners)
     _leased: bool = False  # draining ends with the lease
     _renewals: int = 0  # of the lease
@@ -102,6 +104,10 @@ class RunnerApi:
         if reason is None:
             self.stop_soon(actor, restart=True)
         return reason
+
+    def trial_start_failed(self, actor: str, reason: str, output: str | None) -> None:
+        """Keep why a trial start that `actor` made has failed."""
+        self._keep_trial_failure(reason, output, actor)
 
     # --- draining and reviving
 

@@ -177,6 +177,7 @@ class RunnerService(Service):
             self.status,
             self._asked_to_leave,
             self.handoff.reason_not_to_restart,
+            self.handoff.keep_trial_failure,
         )
         self._reloader = SettingsReloader(self)
         self.scope_check = scope_check

@@ -77,7 +77,13 @@ def test_a_broken_build_ends_no_runner_whatever_command_is_given(quiet_machine, 
     output = Path(done.stderr.rpartition("see ")[2].strip())
     assert "Error" in output.read_text()
     assert alive(program.pid)
+    journal = map(json.loads, machine.command("runner", "events", "--json").stdout.splitlines())
+    (told,) = (line for line in journal if line["event"] == "trial-start-failed")
+    assert told["output"] == str(output)
+    assert told["reason"] in done.stderr
     status = machine.look()
+    assert status["handoff"]["lastFailure"]["reason"] == told["reason"]
+    assert machine.command("doctor").returncode == 1
     assert (status["pid"], status["admission"]["accepting"]) == (program.pid, True)
     assert set(machine.listed()) == {session}
     assert list(machine.home.path.glob(".trial-*")) == []

@@ -14,14 +14,17 @@ from hapi.home import Home
 async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pid: object) -> None:
     """Try whether `hapi WORDS` starts in `home`, beside its runner `pid`.
 
-    Raises CommandError when it does not.
+    Raises CommandError when it does not; the runner keeps the reason for its status and journal.
     """
     from twisted.internet.defer import CancelledError
+    from twisted.logger import Logger
 
     from hapi.process.local import local_processes
+    from hapi.runner.control.client import ControlClient, ControlFailed, RunnerNotRunning
     from hapi.runner.handoff.descriptors import StartCommand
-    from hapi.runner.handoff.trial import Trial, TrialFailed
+    from hapi.runner.handoff.trial import Trial, TrialFailed, TrialNotPossible
 
+    log = Logger()
     command = tuple(background_command(list(words)))
     try:
         directory = os.getcwd()
@@ -33,8 +36,11 @@ async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pi
     except CancelledError as error:
         raise CommandError(f"interrupted: the runner (pid {pid}) runs on", INTERRUPTED) from error
     except TrialFailed as error:
-        place = f"; see {error.output}" if error.output is not None else ""
+        if not isinstance(error, TrialNotPossible):
+            try:
+                await ControlClient(reactor, home).trial_start_failed(str(error), error.output)
+            except (ControlFailed, RunnerNotRunning) as refusal:  # one from before this request
+                log.debug("The runner keeps no reason: {reason}", reason=str(refusal))
         raise CommandError(
-            f"the runner (pid {pid}) was left running, because the installed version does not "
-            f"start: {error}{place}"
+            f"the runner (pid {pid}) was left running, because {error.clause}"
         ) from error

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MAX_WAITING_SPAWNS = 16
 MAX_DRAIN_LEASE = 3600.0  # seconds
+MAX_REASON = 4096  # characters of a told reason or path that are kept
 CONTENT_TYPE = b"application/json; charset=utf-8"
 STATUSES: StatusTable = {
     MalformedRequest: http.BAD_REQUEST,
@@ -64,6 +65,7 @@ class ControlledRunner(Protocol):
     async def stop_session(self, name: str, actor: str) -> str: ...
     def stop_soon(self, actor: str) -> None: ...
     async def restart(self, actor: str) -> str | None: ...
+    def trial_start_failed(self, actor: str, reason: str, output: str | None) -> None: ...
     def interrupted(self) -> Any: ...
     async def revive(self, session_id: str, actor: str) -> SpawnResult: ...
     def drain(
@@ -215,6 +217,18 @@ class ControlApi:
             return _reply(request, http.CONFLICT, error_body(http.CONFLICT, reason))
         request.setHeader(b"connection", b"close")
         return _reply(request, 200, {"status": "stopping"})
+
+    @app.route("/trial-start-failed", methods=["POST"])
+    def trial_start_failed(self, request: IRequest) -> bytes:
+        """Keep why a trial start of the installed build, made by a command, has failed."""
+        body = _body(request)
+        reason, output = body.get("reason"), body.get("output")
+        if not isinstance(reason, str) or not (output is None or isinstance(output, str)):
+            raise MalformedRequest("`reason` must be a string, and `output` a string or null")
+        self._runner.trial_start_failed(
+            self._caller(request), reason[:MAX_REASON], output and output[:MAX_REASON]
+        )
+        return _reply(request, 200, {"status": "kept"})
 
     @app.handle_errors(Exception)
     def error_reply(self, request: IRequest, failure: Failure) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -144,6 +145,14 @@ class ControlClient:
         ControlFailed says why it does not, with the status 404 for one that knows no such request.
         """
         await self._call("/restart", {}, RESTART_TIMEOUT)
+
+    async def trial_start_failed(self, reason: str, output: Path | None) -> None:
+        """Have the runner keep why a trial start that a command made has failed.
+
+        ControlFailed has the status 404 for a runner that knows no such request.
+        """
+        where = None if output is None else str(output)
+        await self._call("/trial-start-failed", {"reason": reason, "output": where})
 
     async def drain(self, keep: bool = True, lease: float | None = None) -> dict[str, Any]:
         """Make the runner start no more sessions until `resume`.

@@ -267,7 +267,13 @@ class HandoffCoordinator:
         if not self.restarted_by_supervisor:
             return None
         failed = await self._failure_of_trial(None)
-        return None if failed is None else f"the installed version does not start: {failed}"
+        return None if failed is None else failed.clause
+
+    def keep_trial_failure(self, reason: str, output: str | None, actor: str) -> None:
+        """Keep why a trial start of the installed build that `actor` made has failed."""
+        if not self._leaving:
+            where = None if output is None else Path(output)
+            self._record_failure("trial-start-failed", reason, where, actor=actor)
 
     async def _failure_of_trial(self, build: Build | None) -> TrialFailed | None:
         from hapi.runner.handoff.trial import TrialRuns

@@ -60,6 +60,20 @@ class TrialFailed(Exception):
         super().__init__(reason)
         self.output = output
 
+    @property
+    def clause(self) -> str:
+        """What is known of the installed version now, for a person."""
+        place = f"; see {self.output}" if self.output is not None else ""
+        return f"the installed version does not start: {self}{place}"
+
+
+class TrialNotPossible(TrialFailed):
+    """Nothing was tried, so that the installed build may well start. The message is the reason."""
+
+    @property
+    def clause(self) -> str:
+        return f"it could not be tried whether the installed version starts: {self}"
+
 
 @define(eq=False)
 class Trial:
@@ -89,14 +103,13 @@ class Trial:
             environment = self._environment(settings)
         except (ConfigurationError, InvalidSettings) as error:
             raise TrialFailed(str(error)) from error
+        # Without what is secret or names a hub.
+        kept = {key: settings[key] for key in settings if key not in KEPT_FROM_TRIAL}
         try:
-            directory = self._make_directory()
+            directory = self._make_directory(msgspec.json.encode(kept))
         except OSError as error:
-            raise TrialFailed(f"there is no place for a trial start: {error}") from error
+            raise TrialNotPossible(f"there is no place for a trial start: {error}") from error
         try:
-            # Without what is secret or names a hub.
-            kept = {key: settings[key] for key in settings if key not in KEPT_FROM_TRIAL}
-            write_atomically(Home(directory).settings, msgspec.json.encode(kept), durable=False)
             start = evolve(
                 self._start,
                 argv=without_home(self._start.argv),
@@ -104,21 +117,24 @@ class Trial:
             )
             await self._run_in(Home(directory), start)
         except OSError as error:
-            raise TrialFailed(f"a trial start was not possible: {error}") from error
+            raise TrialNotPossible(str(error)) from error
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _make_directory(self) -> Path:
-        """A private directory for one trial. What trials that were killed have left is removed."""
+    def _make_directory(self, settings: bytes) -> Path:
+        """A private directory with these settings for one trial. Raises OSError.
+
+        What trials that were killed have left is removed.
+        """
         for left in self._home.path.glob(f"{HOME_PREFIX}*"):
             maker = re.match(rf"{re.escape(HOME_PREFIX)}(\d+)-", left.name)
             if maker is not None and self._processes.identify(int(maker[1])) is None:
                 shutil.rmtree(left, ignore_errors=True)
         prefix = f"{HOME_PREFIX}{os.getpid()}-"
         try:
-            return Path(mkdtemp(prefix=prefix, dir=self._home.path))
+            return new_home(Path(mkdtemp(prefix=prefix, dir=self._home.path)), settings)
         except OSError:  # the disk of the home is full, say
-            return Path(mkdtemp(prefix=f"hapi{prefix}"))
+            return new_home(Path(mkdtemp(prefix=f"hapi{prefix}")), settings)
 
     def _environment(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """The environment without what names the real hub. Raises ConfigurationError."""
@@ -261,6 +277,16 @@ class TrialRuns:
         for running, done in list(self._running.items()):
             running.cancel()
             await done.when_fired()
+
+
+def new_home(directory: Path, settings: bytes) -> Path:
+    """`directory` with a settings.json. Raises OSError, and `directory` is removed then."""
+    try:
+        write_atomically(Home(directory).settings, settings, durable=False)
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
 
 
 def without_home(argv: tuple[str, ...]) -> tuple[str, ...]:

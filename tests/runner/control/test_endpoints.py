@@ -76,6 +76,9 @@ class Whole(Answers):
         self.calls.append(("restart", actor))
         return self.not_restarted
 
+    def trial_start_failed(self, *told):
+        self.calls.append(("trial_start_failed", *told))
+
     def resume(self, actor):
         self.calls.append(("resume", actor))
         return {"draining": False}
@@ -117,6 +120,17 @@ def test_a_drain_is_kept_unless_the_caller_says_it_is_for_now(runner, body, keep
     assert ask(runner, "/drain", body) == (200, {"draining": True})
     assert ask(runner, "/resume") == (200, {"draining": False})
     assert runner.calls == [("drain", "test", keep), ("resume", "test")]
+
+
+@pytest.mark.parametrize("output", ['"/l/trial.out"', "null"])
+def test_why_a_commands_trial_start_failed_is_kept(runner, output):
+    body = '{"reason":"' + 5000 * "x" + '","output":' + output + "}"
+    assert ask(runner, "/trial-start-failed", body.encode()) == (200, {"status": "kept"})
+    kept = json.loads(output)
+    assert runner.calls == [("trial_start_failed", "test", 4096 * "x", kept)]
+    for wrong in (b"{}", b'{"reason":1}', b'{"reason":"a","output":1}'):
+        assert ask(runner, "/trial-start-failed", wrong)[0] == 400
+    assert len(runner.calls) == 1
 
 
 def test_a_restart_is_answered_with_the_reason_when_it_cannot_be(runner):

@@ -4,6 +4,7 @@ left afterwards.
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -357,11 +358,26 @@ def test_the_pages_restart_button_without_a_supervisor_ends_it(scene):
 def test_the_pages_restart_button_ends_no_runner_whose_next_build_does_not_start__V02_H01(home):
     scene = Scene(home, Supervision("notify", "systemd (Type=notify)"))
     answer = Deferred.fromCoroutine(scene.service.api.restart("hub"))
-    scene.trials[0].fails()
-    assert "does not start: the trial start exited with code 1: SyntaxError" in result_of(answer)
+    scene.trials[0].fails(output=Path("/logs/1-trial.out"))
+    assert result_of(answer) == (
+        "the installed version does not start: the trial start exited with code 1: SyntaxError; "
+        "see /logs/1-trial.out"
+    )
     scene.advance(3)
     assert scene.run.retired == []
     assert "SyntaxError" in scene.handoff()["lastFailure"]["reason"]
+
+
+def test_a_trial_start_that_a_command_made_is_told_like_one_of_its_own__H01(scene):
+    scene.service.api.trial_start_failed("cli", "exited with code 1: SyntaxError", "/l/trial.out")
+    failure = scene.handoff()["lastFailure"]
+    assert (failure["reason"], failure["output"]) == (
+        "exited with code 1: SyntaxError",
+        "/l/trial.out",
+    )
+    assert scene.handoff()["failures"] == 1
+    event = events(scene)[-1]
+    assert (event["event"], event["actor"]) == ("trial-start-failed", "cli")
 
 
 def test_a_runner_in_another_program_never_replaces_itself_and_says_so(home):

@@ -1,5 +1,6 @@
 """Trial starts of small programs: what they are given, and how each of their ends is told."""
 
+import errno
 import json
 import os
 import sys
@@ -11,7 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from hapi.build import Build
+from hapi.home import write_atomically
 from hapi.process import SystemProcesses
+from hapi.runner.handoff import trial as trial_module
 from hapi.runner.handoff.descriptors import StartCommand
 from hapi.runner.handoff.trial import Trial, TrialFailed, TrialRuns, without_home
 from tests.support.programs import alive
@@ -175,6 +178,27 @@ async def test_settings_with_which_no_runner_starts_fail_without_a_trial__S16(
         assert started == []
     else:  # the environment overrides them
         await made.run()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_home_that_takes_no_settings_is_replaced_by_a_temporary_directory__S03(
+    home, trial, monkeypatch, tmp_path_factory
+):
+    elsewhere = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+
+    def full(path, *arguments, **more):
+        if home.path in path.parents or not elsewhere.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_atomically(path, *arguments, **more)
+
+    monkeypatch.setattr(trial_module, "write_atomically", full)
+    found = json.loads((await failure_of(trial(SHOW)[0])).output.read_text())
+    assert Path(found["at"]).parent == elsewhere
+    elsewhere.rmdir()
+    failed = await failure_of(trial(SHOW)[0])
+    assert failed.clause.startswith("it could not be tried whether the installed version starts: ")
+    assert list(home.path.glob(".trial-*")) == []
 
 
 @pytest_twisted.ensureDeferred
