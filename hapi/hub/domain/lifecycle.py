@@ -338,6 +338,15 @@ class Lifecycle:
 
     # --- reopen and resume ------------------------------------------------------------------------
 
+    def resumed_modes(self, session: HubSession, mode: str | None = None) -> set[str | None]:
+        """The permission, collaboration and agent modes in which `resume` would start the process
+        of the session; none if it runs.
+        """
+        if session.active:
+            return set()
+        row = session.row
+        return {_permission_mode(session, mode), row.collaboration_mode, row.copilot_agent_mode}
+
     async def resume(
         self, session: HubSession, mode: str | None = None, reopen: bool = False
     ) -> Resumed:
@@ -411,9 +420,7 @@ class Lifecycle:
         wanted: dict[str, Any] = {
             "directory": session.public_metadata["path"],
             "agent": session.flavor if known else DEFAULT_AGENT,
-            "permissionMode": mode
-            or session.row.permission_mode
-            or session.metadata.get("preferredPermissionMode"),
+            "permissionMode": _permission_mode(session, mode),
         }
         for name, column in RESUMED_SETTINGS.items():
             value = getattr(session.row, column)
@@ -533,6 +540,12 @@ class Lifecycle:
             self.registry.publish_session(session)
 
         await self.registry.serialized(session, pin)
+
+
+def _permission_mode(session: HubSession, wanted: str | None) -> str | None:
+    """The permission mode of a resumed session; None: that in which its agent starts."""
+    preferred = session.metadata.get("preferredPermissionMode")
+    return wanted or session.row.permission_mode or preferred
 
 
 def _with_archive_restored(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:

@@ -184,6 +184,8 @@ class SessionRoutes(Routes):
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Start a session again, with its conversation."""
         session = context.session(session_id)
+        if not self.lifecycle.resumed_modes(session) <= ASKING_MODES:
+            context.require(Scope.APPROVE)
         resumed = await self.lifecycle.resume(session, reopen=True)
         protocol = resumed.session.metadata.get("cursorSessionProtocol")
         extra = {}
@@ -204,7 +206,7 @@ class SessionRoutes(Routes):
         mode = context.body(Resume).permission_mode
         if mode is not None and not has_mode(session.metadata, mode):
             raise InvalidRequest(_mode_refusal(session))
-        if mode not in ASKING_MODES:
+        if not {mode} | self.lifecycle.resumed_modes(session, mode) <= ASKING_MODES:
             context.require(Scope.APPROVE)
         resumed = await self.lifecycle.resume(session, mode)
         answer: dict[str, Any] = {"type": "success", "sessionId": resumed.session.id}

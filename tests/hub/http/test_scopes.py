@@ -110,6 +110,42 @@ def test_resuming_a_session_in_another_mode_needs_the_scope_that_approves() -> N
     assert (answer.status, answer.body["scope"]) == (403, "approve")
 
 
+@pytest.mark.parametrize("verb", ["resume", "reopen"])
+@pytest.mark.parametrize(
+    "reported",
+    [
+        {"permissionMode": "bypassPermissions"},
+        {"permissionMode": "yolo"},
+        {"collaborationMode": "a mode of tomorrow"},
+        {"copilotAgentMode": "autopilot"},
+    ],
+)
+def test_resuming_a_session_that_asked_for_nothing_needs_the_scope_that_approves(
+    verb: str, reported: dict[str, str]
+) -> None:
+    stage = Stage()
+    session_id, peer = stage.live(flavor="claude")
+    stage.alive(peer, session_id, **reported)
+    peer.send("session-end", {"sid": session_id, "time": stage.now()})
+    path = f"/api/sessions/{session_id}/{verb}"
+    codes = []
+    for more in ("chat", "approve"):
+        token = web_token(stage, create_token(stage, "spawn", more, name=more)["token"])
+        codes.append(request(stage, token, "POST", path, {}).body["code"])
+    assert codes == ["scope_missing", "no_machine_online"]
+
+
+def test_a_preferred_mode_that_asks_for_nothing_is_not_resumed_without_the_scope() -> None:
+    stage = Stage()
+    session_id = stage.session(flavor="claude", preferredPermissionMode="bypassPermissions")
+    token = web_token(stage, create_token(stage, "spawn")["token"])
+    path = f"/api/sessions/{session_id}"
+    assert request(stage, token, "POST", f"{path}/reopen", {}).status == 403
+    assert request(stage, token, "POST", f"{path}/resume", {}).status == 403
+    asking = request(stage, token, "POST", f"{path}/resume", {"permissionMode": "default"})
+    assert asking.body["code"] == "no_machine_online"
+
+
 @pytest.mark.parametrize(
     "path", ["permission-mode", "option", "collaboration-mode", "copilot-agent-mode"]
 )
