@@ -30,6 +30,8 @@ class DescribedApi:
         self._validators: dict[int, Any] = {}
 
     def operation(self, method: str, path: str) -> dict[str, Any] | None:
+        """`path` as it was requested: a parameter may hold an escaped slash."""
+        path = "/".join(unquote(part).replace("/", "_") for part in path.split("/"))
         for pattern, name in self._patterns:
             found = self.document["paths"][name].get(method.lower())
             if found is not None and pattern.fullmatch(path):
@@ -62,7 +64,7 @@ class DescribedApi:
     def check(self, method: str, path: str, status: int, kind: str, body: Any) -> None:
         """Raises UndeclaredReply."""
         what = f"{method} {path}: {status}"
-        operation = self.operation(method, unquote(path.partition("?")[0]))
+        operation = self.operation(method, path.partition("?")[0])
         if operation is None:
             if status < 400:
                 raise UndeclaredReply(f"{what}, of a route that is not described")
