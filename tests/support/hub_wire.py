@@ -18,8 +18,9 @@ from tests.support.request_wire import Answer, RequestWire, parse_answer
 class HubWire:
     """Each request has a connection of its own."""
 
-    def __init__(self, host_policy: HostPolicy | None = None) -> None:
-        self.stage = Stage()
+    def __init__(self, host_policy: HostPolicy | None = None, store: Any = None) -> None:
+        """`store`: as for a Stage."""
+        self.stage = Stage(store)
         hub = self.stage.hub
         root = RootResource(
             host_policy or HostPolicy(), hub.rest, hub.streams, Resource(), PageResource()

@@ -59,11 +59,17 @@ class Monitoring:
     async def problem(self) -> str | None:
         """Why the hub cannot serve; None if it can.
 
-        While writes fail and nobody writes, the store is written to, to find out.
+        Files and lock of the database are looked at each time. While writes fail and nobody writes,
+        the store is written to, to find out.
         """
         if self.streams.stopped:
             return STOPPING
-        store, now = self.registry.store, self.registry.clock.seconds()
+        store = self.registry.store
+        try:
+            await store.check()
+        except (StoreBusy, StoreFull, StoreFailed) as error:
+            return MESSAGES[type(error)]
+        now = self.registry.clock.seconds()
         if store.statistics.problem is not None and now - self._probed_at >= PROBE_INTERVAL:
             self._probed_at = now
             try:

@@ -1,8 +1,8 @@
 """Whether the files of an open database are still where they were opened.
 
 A deleted or replaced file stays open, and SQLite goes on writing into it: all of that is gone when
-the hub ends. So the paths are compared with what was opened before each transaction, and each
-second by the hub.
+the hub ends. So the paths are compared with what was opened before each transaction, with each
+`/ready`, and every few seconds by the hub.
 
 What happens to the `-wal` file of a database that is gone is decided here as well: SQLite would
 replay a log that was left behind into whatever database is put beside it next.

@@ -27,6 +27,7 @@ from hapi.request_id import run_for_nobody
 T = TypeVar("T")
 LOCK_TIMEOUT = 5.0  # seconds that changes wait for a lock of another program
 LOCK_POLL_INTERVAL = 0.1  # seconds
+BRIEF_LOCK = 0.5  # seconds that another program may hold the lock without the hub being unready
 MAX_BATCH = 64  # changes in one transaction: the reactor is busy for some 10 ms with that many
 
 # After these errors nothing else can be written either, and SQLite may have rolled the whole
@@ -87,6 +88,7 @@ class GroupCommit:
     _waiting: deque[_Change[Any]] = field(factory=deque)
     _idle: list[Deferred[None]] = field(factory=list)
     _running: bool = False
+    _awaits_lock: bool = False  # of another program
     _is_failing: bool = False  # the last transaction failed, which was logged
 
     log = Logger()
@@ -117,6 +119,31 @@ class GroupCommit:
             done.callback(None)
         return done
 
+    async def check(self) -> None:
+        """Raises StoreLost, StoreBusy or StoreFailed if no transaction could begin at present. A
+        lock that is released within BRIEF_LOCK does not count.
+        """
+        self._verify()
+        deadline = self._clock.seconds() + BRIEF_LOCK
+        while self._is_locked():
+            if self._clock.seconds() >= deadline:
+                raise StoreBusy("the database is locked by another program")
+            await deferLater(self._clock, LOCK_POLL_INTERVAL)
+
+    def _is_locked(self) -> bool:
+        """Whether another program holds the lock. Raises StoreFailed."""
+        if self._running:  # the connection is in use
+            return self._awaits_lock
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.execute("ROLLBACK")
+        except sqlite3.Error as problem:
+            error = store_error(problem)
+            if isinstance(error, StoreBusy):
+                return True
+            raise error from problem
+        return False
+
     async def _run(self) -> None:
         try:
             while self._waiting:
@@ -130,7 +157,10 @@ class GroupCommit:
     async def _batch(self) -> None:
         batch: list[_Change[Any]] = []
         try:
-            await self._begin()
+            try:
+                await self._begin()
+            finally:
+                self._awaits_lock = False
             while self._waiting and len(batch) < MAX_BATCH:
                 change = self._waiting.popleft()
                 batch.append(change)
@@ -167,6 +197,7 @@ class GroupCommit:
                 busy = primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
                 if not busy or self._clock.seconds() >= deadline:
                     raise
+            self._awaits_lock = True
             await deferLater(self._clock, LOCK_POLL_INTERVAL)
 
     def _apply(self, change: _Change[Any]) -> None:

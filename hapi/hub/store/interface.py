@@ -148,6 +148,12 @@ class IStore(Interface):
         turn and is raised here.
         """
 
+    def check() -> Awaitable[None]:
+        """Look, without writing, for what forbids a turn at present: a lock of another program that
+        is longer than the moment of a small write (StoreBusy), or files that are not in place
+        (StoreLost, StoreFailed).
+        """
+
     def probe() -> Awaitable[None]:
         """Write something that changes nothing. Raises what a turn would raise."""
 

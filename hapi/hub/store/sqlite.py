@@ -266,6 +266,9 @@ class SqliteStore(MessageTable, Maintenance):
 
         return await self._counted(self.database.write(apply, committed))
 
+    async def check(self) -> None:
+        await self.database.writer.check()
+
     async def probe(self) -> None:
         def write_again(connection: sqlite3.Connection) -> None:
             (version,) = connection.execute("PRAGMA user_version").fetchone()

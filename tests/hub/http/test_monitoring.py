@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.hub.domain.errors import RpcError
 from hapi.hub.store.interface import StoreFull
+from hapi.hub.store.sqlite import SqliteStore
 from tests.support.hub_stage import TOKEN, result_of
 from tests.support.hub_wire import HubWire
 from tests.support.metrics_text import figures
+from tests.support.request_wire import parse_answer
 
 
 def scrape(wire: HubWire) -> dict[str, float]:
@@ -194,6 +199,82 @@ def test_many_questions_do_not_write_more_than_once_a_second(wire, monkeypatch):
     for _ in range(20):
         assert wire.ask("GET", "/ready", token=False).status == 503
     assert failing.writes == 2
+
+
+@pytest.fixture
+def filed(tmp_path):
+    """A hub whose database is the file hub.db."""
+
+    def opened(clock):
+        store = SqliteStore(tmp_path / "hub.db", clock)
+        store.open()
+        return store
+
+    wire = HubWire(store=opened)
+    wire.stage.session(tag="kept")
+    yield wire
+    wire.stage.store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.rename(path.with_name("moved.db")),
+        lambda path: path.with_name("hub.db-wal").unlink(),
+        lambda path: shutil.copy(path, path.with_name("copy.db")).rename(path),
+    ],
+    ids=["deleted", "moved", "log deleted", "replaced"],
+)
+def test_a_hub_whose_database_is_gone_is_not_ready_although_nobody_writes(filed, tmp_path, change):
+    assert filed.ask("GET", "/ready", token=False).status == 200
+    change(tmp_path / "hub.db")
+    answer = filed.ask("GET", "/ready", token=False)
+    assert answer.status == 503
+    assert answer.body["error"].startswith("The hub's database was deleted, replaced or moved")
+    assert scrape(filed)["hapi_hub_ready"] == 0
+
+
+def test_a_hub_whose_database_is_back_is_ready_again(filed, tmp_path):
+    (tmp_path / "hub.db").rename(tmp_path / "moved.db")
+    assert filed.ask("GET", "/ready", token=False).status == 503
+    (tmp_path / "moved.db").rename(tmp_path / "hub.db")
+    assert filed.ask("GET", "/ready", token=False).status == 200
+
+
+def locked(tmp_path):
+    """A connection of another program that holds the lock until it is closed."""
+    holder = sqlite3.connect(tmp_path / "hub.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
+
+
+def test_a_hub_whose_database_is_locked_is_not_ready_although_nobody_writes(filed, tmp_path):
+    with closing(locked(tmp_path)):
+        asked = filed.begin("GET", "/ready", token=False)
+        filed.stage.clock.pump([0.1] * 6)
+        answer = parse_answer(asked.transport.value())
+        assert (answer.status, answer.body["error"]) == (503, "The database is busy, try again")
+    assert filed.ask("GET", "/ready", token=False).status == 200
+
+
+def test_a_hub_whose_own_write_waits_for_a_lock_is_not_ready(filed, tmp_path):
+    with closing(locked(tmp_path)):
+        written = Deferred.fromCoroutine(filed.stage.store.set_delivery("m", "queued"))
+        asked = filed.begin("GET", "/ready", token=False)
+        filed.stage.clock.pump([0.1] * 6)
+        assert parse_answer(asked.transport.value()).status == 503
+    filed.stage.clock.pump([0.1] * 2)
+    assert result_of(written) is False
+    assert filed.ask("GET", "/ready", token=False).status == 200
+
+
+def test_a_lock_of_a_moment_leaves_the_hub_ready(filed, tmp_path):
+    with closing(locked(tmp_path)):
+        asked = filed.begin("GET", "/ready", token=False)
+        filed.stage.clock.pump([0.1] * 3)
+    filed.stage.clock.pump([0.1] * 2)
+    assert parse_answer(asked.transport.value()).status == 200
 
 
 def test_a_hub_that_stops_is_not_ready(wire):
