@@ -51,8 +51,8 @@ def _broken_installation(error: ImportError | SyntaxError) -> str:
         file = frame.tb_frame.f_code.co_filename if frame is not None else None
         line, what = frame.tb_lineno if frame is not None else None, str(error)
     return (
-        f"this installation does not load: {what} ({file}, line {line}). Install hapi-runner "
-        "again; hubs, runners and sessions that run already are not affected."
+        f"this installation does not load: {type(error).__name__}: {what} ({file}, line {line}). "
+        "Install hapi-runner again; hubs, runners and sessions that run already are not affected."
     )
 
 

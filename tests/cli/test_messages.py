@@ -513,7 +513,10 @@ def test_a_full_disk_is_one_sentence_and_status_1():
 
 @pytest.mark.parametrize(
     ("line", "what"),
-    [("def (broken", "invalid syntax"), ("import klein_of_tomorrow", "No module named")],
+    [
+        ("def (broken", "SyntaxError: invalid syntax"),
+        ("import klein_of_tomorrow", "ModuleNotFoundError: No module named"),
+    ],
 )
 def test_an_installation_that_does_not_load_is_one_sentence(tmp_path, line, what):
     shutil.copytree(ROOT / "hapi", tmp_path / "hapi", ignore=shutil.ignore_patterns("pages"))
