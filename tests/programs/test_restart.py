@@ -242,6 +242,25 @@ def test_an_interrupted_restart_leaves_no_drained_runner(quiet_machine, how):
     assert machine.look()["pid"] == program.pid
 
 
+def test_two_restarts_at_once_both_end_with_the_new_runner(quiet_machine):
+    machine = quiet_machine
+    program = machine.run()
+    session = machine.session()
+    attempt = machine.attempt(session)
+    attempt.report = AttemptReport(at=1.0, ready=True, turn_since=1.0)
+    argv = [sys.executable, "-m", "hapi", "runner", "restart"]
+    restarts = [
+        machine.stage.start(f"restart-{number}", argv, machine.environment) for number in (1, 2)
+    ]
+    for restart in restarts:
+        restart.ready(lambda restart=restart: "Waiting for running turns" in restart.output)
+    attempt.report = AttemptReport(at=2.0, ready=True)
+    codes = [restart.exit_code(90) for restart in restarts]
+    assert codes == [0, 0], [restart.output for restart in restarts]
+    assert machine.look()["pid"] != program.pid
+    machine.assert_owned_by(machine.look()["pid"])
+
+
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
 def test_a_restart_that_is_interrupted_before_the_runner_answers_says_so(quiet_machine, how):
     machine = quiet_machine

@@ -93,9 +93,7 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
     Interrupted before the runner is stopped, this changes nothing; after that, it goes on until the
     new runner has been started.
     """
-    from twisted.internet.defer import CancelledError
-
-    from hapi.runner.control.client import ControlClient, RunnerNotRunning
+    from hapi.runner.control.client import ControlFailed, RunnerNotRunning
 
     running = await query_runner(reactor, home)
     if not running.answers:
@@ -109,47 +107,79 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
         progress = Progress(reactor, None if quiet else echo)
         with progress.shown():
             return await _restart_supervised(reactor, home, running, timeout, progress)
-    argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
     progress = Progress(reactor, None if quiet else echo)
     with progress.shown():
-        progress.waits_for = "a trial start of the installed version"
-        installation = Installation()
-        await require_trial_start(reactor, home, argv, running.status.get("pid"))
-        client, admission = ControlClient(reactor, home), running.status.get("admission") or {}
-        was_accepting = admission.get("accepting") is not False
-        if timeout is not None:
-            await _drain_first(reactor, client, timeout, was_accepting, progress)
-        if installation.stamp() != installation.at_start:  # while the turns were waited for
-            progress.waits_for = "a trial start of the version that was installed meanwhile"
-            try:
-                await require_trial_start(reactor, home, argv, running.status.get("pid"))
-            except CommandError:
-                if was_accepting:
-                    await client.resume()
-                raise
-        with uninterrupted():
-            progress.waits_for = "the old runner to exit"
-            await stop_replaced_runner(reactor, home, running.status, quiet)
-            started = start_in_background(home, argv)
-
-        async def query() -> Readiness:
-            found = await query_runner(reactor, home)
-            is_ours = found.status.get("pid") == started.process.pid
-            return found if is_ours else Readiness(False, False, {})
-
-        secrets = Secrets()
-        secrets.add(os.environ.get("CLI_API_TOKEN"))
-        progress.waits_for = f"the new runner (pid {started.process.pid}) to answer"
         try:
-            return await wait_until_ready(
-                reactor, started, "api-only", READY_TIMEOUT, query, secrets
-            )
-        except CancelledError as error:
-            raise CommandError(
-                f"interrupted: the new runner (pid {started.process.pid}) was started, but has not "
-                "answered yet",
-                INTERRUPTED,
-            ) from error
+            return await _replace(reactor, home, running, timeout, progress, quiet)
+        except (RunnerNotRunning, ControlFailed, CommandError) as error:
+            if isinstance(error, CommandError) and error.exit_code != HELD:
+                raise
+            progress.waits_for = "the runner that another command starts"
+            found = await _runner_of_another_restart(reactor, home, running.status.get("pid"))
+            if found is None:
+                raise
+            if not quiet:
+                echo("Another command has restarted the runner meanwhile")
+            return found
+
+
+async def _runner_of_another_restart(reactor: Any, home: Home, pid: object) -> Readiness | None:
+    """The runner that another command has started for the process `pid`; None if it runs on."""
+    if (await query_runner(reactor, home)).status.get("pid") == pid:
+        return None
+    return await _another_runner(reactor, home, pid, READY_TIMEOUT)
+
+
+async def _replace(
+    reactor: Any,
+    home: Home,
+    running: Readiness,
+    timeout: float | None,
+    progress: Progress,
+    quiet: bool,
+) -> Readiness:
+    """Stop the runner `running` once nothing speaks against it, and start the next one."""
+    from twisted.internet.defer import CancelledError
+
+    from hapi.runner.control.client import ControlClient
+
+    argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
+    progress.waits_for = "a trial start of the installed version"
+    installation = Installation()
+    await require_trial_start(reactor, home, argv, running.status.get("pid"))
+    client, admission = ControlClient(reactor, home), running.status.get("admission") or {}
+    was_accepting = admission.get("accepting") is not False
+    if timeout is not None:
+        await _drain_first(reactor, client, timeout, was_accepting, progress)
+    if installation.stamp() != installation.at_start:  # while the turns were waited for
+        progress.waits_for = "a trial start of the version that was installed meanwhile"
+        try:
+            await require_trial_start(reactor, home, argv, running.status.get("pid"))
+        except CommandError:
+            if was_accepting:
+                await client.resume()
+            raise
+    with uninterrupted():
+        progress.waits_for = "the old runner to exit"
+        await stop_replaced_runner(reactor, home, running.status, quiet)
+        started = start_in_background(home, argv)
+
+    async def query() -> Readiness:
+        found = await query_runner(reactor, home)
+        is_ours = found.status.get("pid") == started.process.pid
+        return found if is_ours else Readiness(False, False, {})
+
+    secrets = Secrets()
+    secrets.add(os.environ.get("CLI_API_TOKEN"))
+    progress.waits_for = f"the new runner (pid {started.process.pid}) to answer"
+    try:
+        return await wait_until_ready(reactor, started, "api-only", READY_TIMEOUT, query, secrets)
+    except CancelledError as error:
+        raise CommandError(
+            f"interrupted: the new runner (pid {started.process.pid}) was started, but has not "
+            "answered yet",
+            INTERRUPTED,
+        ) from error
 
 
 def _is_up(running: Readiness) -> bool:
