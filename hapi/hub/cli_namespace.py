@@ -143,9 +143,11 @@ class CliNamespace:
                 del self._of_devices[device.id]
 
     def end_device(self, device: DeviceToken) -> None:
-        """Close the sockets of a token that has ended."""
+        """Close the sockets of a token that has ended. A machine that they represented is away."""
         for peer in list(self._of_devices.get(device.id, ())):
             peer.hang_up("the token was revoked or has expired")
+            if (machine := self.registry.machines.get(peer.principal.owner or "")) is not None:
+                self.presence.machine_gone(machine)
 
     def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:
         handle = EVENTS.get(name)

@@ -175,6 +175,12 @@ class Presence:
             machine.last_broadcast = now
             self._patch(machine)
 
+    def machine_gone(self, machine: HubMachine) -> None:
+        """Mark the machine inactive, until it is seen again."""
+        if machine.active:
+            machine.active, machine.health = False, None
+            self._patch(machine)
+
     def _patch(self, machine: HubMachine) -> None:
         row = machine.row
         patch = {
@@ -197,9 +203,8 @@ class Presence:
             except Exception:
                 self.log.failure("Could not check session {session_id}", session_id=session.id)
         for machine in list(registry.machines.values()):
-            if machine.active and now - machine.last_seen > MACHINE_TIMEOUT:
-                machine.active, machine.health = False, None
-                self._patch(machine)
+            if now - machine.last_seen > MACHINE_TIMEOUT:
+                self.machine_gone(machine)
         await self.messages.deliver_due()
 
     async def _check_session(self, session: HubSession, now: float) -> None:

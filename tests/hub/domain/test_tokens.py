@@ -157,6 +157,17 @@ def test_revoking_a_token_cuts_its_event_streams_and_no_others() -> None:
     assert sorted(map(str, names)) == ["None", "other"]
 
 
+def test_a_machine_is_away_as_soon_as_its_token_is_revoked() -> None:
+    stage = Stage()
+    stage.machine(name="m1")
+    stage.machine(name="m2")
+    made = create_token(stage, "machine", machineId="m1")
+    connect(stage, made["token"])  # it represents no machine
+    connect(stage, made["token"], machineId="m1")
+    stage.rest("DELETE", f"/api/tokens/{made['id']}")
+    assert [machine["id"] for machine in stage.get("/api/machines")["machines"]] == ["m2"]
+
+
 def test_revoking_a_token_closes_its_sockets_and_no_others() -> None:
     stage = Stage()
     made, other = create_token(stage, "machine"), create_token(stage, "machine", name="other")
