@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from http.client import HTTPException
+from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -32,6 +33,12 @@ def get_json(access: HubAccess, path: str, seconds: float) -> Any:
         ) from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, SSLCertVerificationError):
+            raise CommandError(
+                f"the hub at {access.url} cannot be used: its certificate is not accepted here "
+                f"({escape_control(reason.verify_message)})",
+                UNREACHABLE,
+            ) from error
         raise CommandError(
             f"the hub at {access.url} does not answer: {escape_control(reason)}", UNREACHABLE
         ) from error
