@@ -112,8 +112,9 @@ class Hub:
         self.monitoring = Monitoring(
             registry, messages, self.presence, self.cli.places, self.streams
         )
+        status = HubStatus(registry, self.cli.places, self.monitoring.problem)
         parts: list[Routes] = [
-            AuthRoutes(dispatcher, token_issuer, settings, HubStatus(registry, self.cli.places)),
+            AuthRoutes(dispatcher, token_issuer, settings, status),
             TokenRoutes(dispatcher, tokens),
             AuditRoutes(dispatcher),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),

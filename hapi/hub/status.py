@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import define, field
@@ -34,6 +35,7 @@ class HubStatus:
 
     _registry: HubRegistry
     _sockets: Places
+    _problem: Callable[[], Awaitable[str | None]]  # why the hub cannot serve
     _started_at: float = field(init=False)  # clock seconds
 
     def __attrs_post_init__(self) -> None:
@@ -43,6 +45,7 @@ class HubStatus:
         """The facts of all namespaces: times in milliseconds since the epoch, sizes in bytes."""
         registry = self._registry
         now = registry.clock.seconds()
+        problem = await self._problem()
         size = await registry.store.size()
         uptime = now - self._started_at
         sessions = Counter(session_state(each, now) for each in registry.sessions.values())
@@ -50,6 +53,8 @@ class HubStatus:
         return {
             "version": __version__,
             "pid": os.getpid(),
+            "ready": problem is None,
+            "problem": problem,
             "startedAt": registry.now() - int(uptime * 1000),
             "uptimeSeconds": round(uptime, 3),
             "sessions": dict(sorted(sessions.items())),

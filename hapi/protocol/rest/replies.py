@@ -133,11 +133,13 @@ class DatabaseSizes(TypedDict):
 
 class HubStatusReply(TypedDict):
     """`sessions` are counts by state, `sockets` those of runners and sessions, `eventStreams` those
-    of pages.
+    of pages. `ready` is what `/ready` tells, `problem` why the hub is not.
     """
 
     version: str
     pid: int
+    ready: bool
+    problem: str | None
     startedAt: int
     uptimeSeconds: float
     sessions: dict[str, int]

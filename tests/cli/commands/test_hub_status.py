@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,11 @@ def test_a_person_reads_each_fact():
     }
 
 
+def test_a_person_reads_that_the_hub_is_not_ready_and_why():
+    facts = shown(ready=False, problem="The database is busy, try again")
+    assert facts["Hub"] == "running (pid 7), not ready: The database is busy, try again"
+
+
 def test_the_hub_counts_its_sessions_by_state():
     stage = Stage()
     stage.session(tag="inactive")
@@ -77,6 +84,7 @@ def test_the_hub_counts_its_sessions_by_state():
     assert (found["sockets"], found["eventStreams"]) == (3, 1)
     assert (found["startedAt"], found["uptimeSeconds"]) == (EPOCH, 2.0)
     assert found["database"]["usedBytes"] > 0
+    assert (found["ready"], found["problem"]) == (True, None)
 
 
 def test_only_the_owner_sees_the_status_of_all_namespaces():
@@ -149,6 +157,15 @@ def test_a_running_hub_is_described(tmp_path):
         assert found["database"]["path"] == str(Path(environ["HAPI_HOME"]) / "hub.db")
         assert found["database"]["bytes"] >= found["database"]["usedBytes"] > 0
         assert found["lastBackup"]["file"] == str(backup)
+        with closing(sqlite3.connect(found["database"]["path"], isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            locked = run("status")
+        assert locked.returncode == 1
+        told = f"the hub (pid {hub.pid}) is not ready: The database is busy, try again"
+        assert locked.stderr == f"hapi: {told}\n"
+        assert f"running (pid {hub.pid}), not ready: The database is busy" in locked.stdout
+        unlocked = json.loads(run("status", "--json").stdout)
+        assert (unlocked["ready"], unlocked["problem"]) == (True, None)
         environ["CLI_API_TOKEN"] = "another-token-than-this-hub-has"
         refused = run("status")
         assert refused.returncode == 7

@@ -47,8 +47,9 @@ def command(before: str | None, /, database: str | None, as_json: bool) -> None:
 
     Shows address, process, version and uptime, sessions by state, machines, connections, the size
     of the database, the free space of its disk, and the last backup. Without a running hub it shows
-    database and backup, and exits with 5. With --json times are in milliseconds since the epoch and
-    sizes in bytes.
+    database and backup, and exits with 5. A hub that cannot store what it is sent, as `/ready`
+    tells, is shown with the reason, and the exit code is 1. With --json times are in milliseconds
+    since the epoch and sizes in bytes.
     """
     home = Home.find().check()
     facts, problem = collect(home, database or before)
@@ -64,7 +65,9 @@ def command(before: str | None, /, database: str | None, as_json: bool) -> None:
 
 
 def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandError | None]:
-    """The facts, and why those of the running hub are missing; None if they are not."""
+    """The facts, and why those of the running hub are missing or why it is not ready; None if it
+    can store what it is sent.
+    """
     from hapi.hub.lock import running_hub
 
     path, _ = used_database(database)
@@ -88,7 +91,11 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
         reported = get_json(HubAccess(url, str(token).strip()), "/api/hub-status", TIMEOUT)
     except CommandError as error:
         return facts, error
-    return {**facts, **reported, "database": {**reported["database"], **facts["database"]}}, None
+    facts |= {**reported, "database": {**reported["database"], **facts["database"]}}
+    if reported.get("ready", True):
+        return facts, None
+    reason = escape_control(reported.get("problem"))
+    return facts, CommandError(f"the hub (pid {owner.pid}) is not ready: {reason}")
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
@@ -122,7 +129,8 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
     if not facts["running"]:
         yield "Hub", "not running"
     else:
-        yield "Hub", f"running (pid {facts['pid']})"
+        unready = "" if facts.get("ready", True) else f", not ready: {facts.get('problem')}"
+        yield "Hub", f"running (pid {facts['pid']}){unready}"
         yield "Address", str(facts["url"])
         if facts["peopleUrl"] != facts["url"]:
             yield "Public address", str(facts["peopleUrl"])
