@@ -31,7 +31,7 @@ EXIT_CODE_MEANINGS = {
     SUPERSEDED: "another runner has taken over this HAPI home",
     NOT_RUNNING: "no runner or hub is running",
     UNREACHABLE: "the hub cannot be reached",
-    REFUSED: "the hub refused the access token",
+    REFUSED: "the hub refused the access token, or the token does not allow this",
     RESTART: "the program asks its supervisor to be started again",
     INTERRUPTED: "interrupted with Ctrl+C",
 }

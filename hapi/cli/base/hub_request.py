@@ -23,7 +23,9 @@ def get_json(access: HubAccess, path: str, seconds: float) -> Any:
         token = _ask(access, "/api/auth", {"accessToken": access.token}, seconds)["token"]
         return _ask(access, path, None, seconds, Authorization=f"Bearer {token}")
     except HTTPError as error:
-        if error.code in (401, 403):
+        if error.code == 403:
+            raise CommandError(f"the hub at {access.url}: {_reason(error)}", REFUSED) from error
+        if error.code == 401:
             raise CommandError(
                 f"the hub at {access.url} refused the access token; run `hapi auth login`", REFUSED
             ) from error

@@ -67,6 +67,17 @@ def test_a_token_is_made_used_listed_revoked_and_audited(stage, hub_url, canary)
     assert refused.returncode == 7
     assert "may not administer the hub (scope admin)" in refused.stderr
 
+    session_id = "04610d65-0000-4000-8000-000000000001"
+    for words in (("sessions", "archive", session_id), ("sessions", "delete", session_id)):
+        refused = command(stage, *words, CLI_API_TOKEN=token)
+        assert refused.returncode == 7
+        assert "This access token may not " in refused.stderr
+        assert "auth login" not in refused.stderr  # another token, not another login, is needed
+    home = str(stage.path / "hubhome")
+    refused = command(stage, "hub", "status", HAPI_HOME=home, CLI_API_TOKEN=token)
+    assert refused.returncode == 7
+    assert "Only the owner of the hub may see its status" in refused.stderr
+
     revoked = command(stage, "auth", "token", "revoke", "phone")
     assert (revoked.stderr, revoked.stdout) == ("", "Token phone revoked\n")
     assert command(stage, "auth", "token", "revoke", "phone").returncode == 1
@@ -74,14 +85,13 @@ def test_a_token_is_made_used_listed_revoked_and_audited(stage, hub_url, canary)
     assert gone.returncode == 7
     assert "Invalid access token" in gone.stderr
 
-    home = str(stage.path / "hubhome")
     audit = command(stage, "hub", "audit", "--json", HAPI_HOME=home)
     entries = [json.loads(line) for line in audit.stdout.splitlines()]
     done = [(entry["action"], entry["outcome"]) for entry in entries if entry["action"] != "login"]
     assert done == [
         ("token-create", "done"),
         ("token-create", "failed"),
-        ("scope-missing", "refused"),
+        *[("scope-missing", "refused")] * 3,
         ("token-revoke", "done"),
     ]
     assert ("login", "refused") in [(entry["action"], entry["outcome"]) for entry in entries]

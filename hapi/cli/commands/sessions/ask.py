@@ -34,7 +34,7 @@ def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) 
         raise ConfigurationError("there is no access token; run `hapi auth login`")
 
     async def run(reactor: Any) -> T:
-        from hapi.client import ApiClient, HubError, TokenRefused
+        from hapi.client import AccessDenied, ApiClient, HubError, TokenRefused
 
         try:
             return await ask(ApiClient(reactor, access))
@@ -42,6 +42,8 @@ def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) 
             raise CommandError(
                 f"the hub refused the access token ({error}); run `hapi auth login`", REFUSED
             ) from error
+        except AccessDenied as error:
+            raise CommandError(f"the hub at {access.url}: {error}", REFUSED) from error
         except HubError as error:
             raise CommandError(f"the hub at {access.url}: {error}") from error
 
