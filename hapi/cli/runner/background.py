@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hapi.cli.base.errors import ERROR, REFUSED, UNREACHABLE, CommandError
+from hapi.cli.base.errors import ERROR, HELD, REFUSED, UNREACHABLE, CommandError
 from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.redaction import Secrets, escape_control
 
@@ -140,9 +140,10 @@ async def wait_until_ready(
         code = started.process.poll()
         if code is not None:
             reason = started.output_tail(secrets) or f"exit status {code}"
-            raise CommandError(
-                f"the runner exited during start-up: {reason}", max(code, 0) or ERROR
-            )
+            message = f"the runner exited during start-up: {reason}"
+            if code != HELD:
+                message += f"; its whole output is in {escape_control(started.output)}"
+            raise CommandError(message, HELD if code == HELD else ERROR)
         found = await query()
         if found.reached(wanted):
             return found
