@@ -82,7 +82,7 @@ def test_a_session_is_steered_from_the_command_line_from_the_list_to_the_deletio
     assert terminal.run("deny", short, "--abort") == "Request denied\n"
     user.idle(session_id)
     assert "no permission request is open" in terminal.run("approve", short, code=1)
-    assert terminal.run("stop", short) == "Turn stopped\n"
+    assert terminal.run("stop", short) == "No turn is running\n"
 
     assert terminal.run("archive", short) == "Session archived\n"
     user.archived(session_id)

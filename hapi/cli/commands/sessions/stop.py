@@ -18,15 +18,27 @@ if TYPE_CHECKING:
 @session_argument
 @json_flag
 def command(session_id: str, as_json: bool) -> None:
-    """Stop the turn of the session ID; the session goes on."""
+    """Stop the turn of the session ID; the session goes on. Without a turn, nothing is done."""
 
-    async def act(client: ApiClient) -> str:
+    async def act(client: ApiClient) -> tuple[str, bool]:
         found = await find_session(client, session_id)
-        await client.stop(found)
-        return found
+        runs = await _has_turn(client, found)
+        if runs:
+            await client.stop(found)
+        return found, runs
 
-    found = ask_hub(act)
+    found, stopped = ask_hub(act)
     if as_json:
-        print_json({"sessionId": found, "stopped": True})
+        print_json({"sessionId": found, "stopped": stopped})
     else:
-        echo("Turn stopped")
+        echo("Turn stopped" if stopped else "No turn is running")
+
+
+async def _has_turn(client: ApiClient, session_id: str) -> bool:
+    """Whether there may be a turn to stop. It is left to the hub to refuse an inactive session."""
+    session = await client.session(session_id)
+    if session.thinking or session.requests or not session.active:
+        return True
+    # A hub may learn a moment after a prompt that the session works on it.
+    newest = await client.messages(session_id, 1)
+    return any(message.role == "user" and message.scheduled_at is None for message in newest)
