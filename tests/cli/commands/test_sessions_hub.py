@@ -107,3 +107,29 @@ def test_nothing_is_aborted_in_an_idle_session(terminal):
     assert terminal.run("stop", terminal.id) == "No turn is running\n"
     assert terminal.json("stop", terminal.id)["stopped"] is False
     assert terminal.posted == []
+
+
+@pytest.mark.parametrize("option", ["always", "Always allow ls", "always allow ls"])
+def test_an_option_is_chosen_by_its_id_or_its_name(terminal, option):
+    terminal.wait_for(r1=REQUEST)
+    assert terminal.run("approve", terminal.id, "--option", option) == "Request approved\n"
+    assert terminal.asked["optionId"] == "always"
+
+
+def test_an_option_that_is_not_offered_is_refused_with_those_that_are(terminal):
+    terminal.wait_for(r1=REQUEST)
+    assert terminal.refusal("approve", terminal.id, "--option", "nope") == (
+        "the request offers no option nope; it offers "
+        "once (Allow), always (Always allow ls), no (Reject)"
+    )
+    assert terminal.posted == []
+
+
+@pytest.mark.parametrize("name", ["nope", "3f0e1a52-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize("verb", ["show", "stop", "archive"])
+def test_an_unknown_session_is_refused_with_the_same_sentence_however_it_is_named(
+    terminal, verb, name
+):
+    assert terminal.refusal(verb, name) == (
+        f"the hub has no session {name}; `hapi sessions list` shows them"
+    )

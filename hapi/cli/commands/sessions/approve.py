@@ -11,6 +11,7 @@ from hapi.cli.base.output import echo, print_json
 from hapi.cli.commands.sessions.ask import (
     EPILOG,
     ask_hub,
+    find_option,
     find_request,
     find_session,
     session_argument,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @session_argument
 @click.argument("request_id", metavar="[REQUEST]", required=False)
 @click.option("--for-session", is_flag=True, help="Allow the same for the rest of the session.")
-@click.option("--option", metavar="OPTION", help="Choose the option of the request with this id.")
+@click.option("--option", metavar="OPTION", help="Choose this option, by its id or name.")
 @json_flag
 def command(
     session_id: str, request_id: str | None, for_session: bool, option: str | None, as_json: bool
@@ -39,7 +40,8 @@ def command(
         found = await find_session(client, session_id)
         request = await find_request(client, found, request_id)
         decision = "approved_for_session" if for_session else "approved"
-        await client.approve(found, request, decision, option)  # type: ignore[arg-type]
+        chosen = None if option is None else await find_option(client, found, request, option)
+        await client.approve(found, request, decision, chosen)  # type: ignore[arg-type]
         return found, request
 
     found, request = ask_hub(approve)

@@ -56,17 +56,27 @@ async def find_session(client: ApiClient, name: str) -> str:
     """
     if not name:
         raise CommandError("the ID of the session is empty", USAGE)
+    shown = escape_control(name)
+    unknown = f"the hub has no session {shown}; `hapi sessions list` shows them"
     if WHOLE_ID.fullmatch(name):
-        return name
+        return await _whole_id(client, name, unknown)
     found = [each.id for each in await client.sessions() if each.id.startswith(name)]
     if name in found:
         return name
     if len(found) == 1:
         return found[0]
-    shown = escape_control(name)
     if not found:
-        raise CommandError(f"the hub has no session {shown}; `hapi sessions list` shows them")
+        raise CommandError(unknown)
     raise CommandError(f"{len(found)} sessions have an id that begins with {shown}")
+
+
+async def _whole_id(client: ApiClient, session_id: str, unknown: str) -> str:
+    from hapi.client import NotFound
+
+    try:
+        return (await client.session(session_id)).id
+    except NotFound as error:
+        raise CommandError(unknown) from error
 
 
 def state(session: Session | SessionSummary, is_waiting: bool) -> str:
@@ -91,3 +101,19 @@ async def find_request(client: ApiClient, session_id: str, request_id: str | Non
         raise CommandError("no permission request is open in this session")
     ids = ", ".join(escape_control(request.id) for request in requests)
     raise CommandError(f"several permission requests are open; name one of {ids}")
+
+
+async def find_option(client: ApiClient, session_id: str, request_id: str, name: str) -> str:
+    """The id of the option that `name`, its id or its name, names. A request that tells no options
+    is left to the session. Raises CommandError.
+    """
+    requests = (await client.session(session_id)).requests
+    options = next((each.options for each in requests if each.id == request_id), [])
+    names = [(str(option.get("id")), str(option.get("name"))) for option in options]
+    if not names or name in dict(names):
+        return name
+    named = [each for each, title in names if title.casefold() == name.casefold()]
+    if len(named) == 1:
+        return named[0]
+    offered = escape_control(", ".join(f"{each} ({title})" for each, title in names))
+    raise CommandError(f"the request offers no option {escape_control(name)}; it offers {offered}")
