@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from hapi.cli.app import hapi
 from tests.support.hub_stage import TOKEN, Stage, result_of
+from tests.support.paths import ROOT
 
 HUB = "http://127.0.0.1:3006"
 OPTIONS = [
@@ -133,3 +134,17 @@ def test_an_unknown_session_is_refused_with_the_same_sentence_however_it_is_name
     assert terminal.refusal(verb, name) == (
         f"the hub has no session {name}; `hapi sessions list` shows them"
     )
+
+
+def test_a_session_is_described_by_the_same_keys_in_the_list_and_by_itself(terminal):
+    terminal.wait_for(r1=REQUEST)
+    [listed] = terminal.json("list")
+    shown = terminal.json("show", terminal.id)
+    assert (listed["state"], listed["openRequests"], listed["active"]) == ("waiting", 1, True)
+    assert listed == {key: shown[key] for key in listed}
+
+
+def test_the_documentation_names_each_key_of_a_session(terminal):
+    manual = (ROOT / "docs/client.md").read_text()
+    for key in terminal.json("show", terminal.id):
+        assert f"`{key}`" in manual

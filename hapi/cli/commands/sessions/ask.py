@@ -88,6 +88,24 @@ def state(session: Session | SessionSummary, is_waiting: bool) -> str:
     return "working" if session.thinking else "idle"
 
 
+def as_entry(session: Session | SessionSummary, open_requests: int) -> dict[str, Any]:
+    """A session for scripts; times are milliseconds since the epoch."""
+    return {
+        "id": session.id,
+        "state": state(session, open_requests > 0),
+        "agent": session.agent,
+        "title": session.title,
+        "directory": session.directory,
+        "machineId": session.machine_id,
+        "active": session.active,
+        "thinking": session.thinking,
+        "archived": session.is_archived,
+        "activeAt": session.active_at,
+        "updatedAt": session.updated_at,
+        "openRequests": open_requests,
+    }
+
+
 async def find_request(client: ApiClient, session_id: str, request_id: str | None) -> str:
     """The id of the permission request to answer: the one named, or the only one. Raises
     CommandError.

@@ -8,7 +8,7 @@ import click
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json, table
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, state
+from hapi.cli.commands.sessions.ask import EPILOG, as_entry, ask_hub, state
 
 if TYPE_CHECKING:
     from hapi.client import SessionSummary
@@ -23,7 +23,7 @@ def command(active: bool, limit: int | None, as_json: bool) -> None:
     found = ask_hub(lambda client: client.sessions())
     shown = [each for each in found if each.active or not active][:limit]
     if as_json:
-        print_json([as_entry(each) for each in shown])
+        print_json([as_entry(each, each.pending_requests_count) for each in shown])
     elif shown:
         heads = ("ID", "STATE", "AGENT", "NAME", "DIRECTORY")
         rows = [
@@ -37,18 +37,3 @@ def command(active: bool, limit: int | None, as_json: bool) -> None:
 
 def _state(session: SessionSummary) -> str:
     return state(session, session.pending_requests_count > 0)
-
-
-def as_entry(session: SessionSummary) -> dict[str, object]:
-    """A session for scripts; times are milliseconds since the epoch."""
-    return {
-        "id": session.id,
-        "state": _state(session),
-        "agent": session.agent,
-        "title": session.title,
-        "directory": session.directory,
-        "machineId": session.machine_id,
-        "activeAt": session.active_at,
-        "updatedAt": session.updated_at,
-        "openRequests": session.pending_requests_count,
-    }

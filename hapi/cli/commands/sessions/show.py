@@ -9,7 +9,14 @@ import click
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument, state
+from hapi.cli.commands.sessions.ask import (
+    EPILOG,
+    as_entry,
+    ask_hub,
+    find_session,
+    session_argument,
+    state,
+)
 from hapi.redaction import escape_control
 
 if TYPE_CHECKING:
@@ -83,15 +90,7 @@ def _state(session: Session) -> str:
 
 def _as_report(session: Session, newest: list[Message]) -> dict[str, Any]:
     return {
-        "id": session.id,
-        "state": state(session, bool(session.requests)),
-        "title": session.title,
-        "agent": session.agent,
-        "directory": session.directory,
-        "machineId": session.machine_id,
-        "active": session.active,
-        "thinking": session.thinking,
-        "archived": session.is_archived,
+        **as_entry(session, len(session.requests)),
         "permissionMode": session.permission_mode,
         "requests": [
             {
