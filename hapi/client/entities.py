@@ -138,10 +138,16 @@ class Message(Entity, frozen=True):
             return inner if isinstance(inner, str) else None
         if inner.get("type") == "text":
             return _text(inner.get("text"))
-        data = inner.get("data")
-        if isinstance(data, dict) and data.get("type") == "message":
-            return _text(data.get("message"))
-        return None
+        return _text(self.data.get("message")) if self.data.get("type") == "message" else None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The record of the agent, with a `type` such as `message`, `reasoning` or `tool-call`;
+        empty for a prompt.
+        """
+        inner = self.content.get("content") if isinstance(self.content, dict) else None
+        data = inner.get("data") if isinstance(inner, dict) else None
+        return data if isinstance(data, dict) else {}
 
 
 class Spawned(Entity, frozen=True):

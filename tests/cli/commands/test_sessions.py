@@ -107,3 +107,24 @@ def test_who_watches_is_told_of_requests_and_of_the_begin_and_end_of_turns_once(
     assert report.lines(asked) == ["s1 waits for an answer: request r1 (Bash)"]
     assert report.lines(updated(thinking=False)) == ["s1 is idle"]
     assert report.lines(updated(active=False, thinking=False)) == ["s1 is inactive"]
+
+
+def called(**data: Any) -> Event:
+    content = {"role": "agent", "content": {"type": "codex", "data": {"type": "tool-call", **data}}}
+    message = {"id": "m1", "seq": 1, "content": content}
+    return Event("message-received", {"sessionId": "s1", "message": message})
+
+
+def test_who_watches_is_told_of_each_tool_call_once():
+    report = Report()
+    assert report.lines(called(callId="c1", name="Bash", status="pending")) == ["s1 tool: Bash"]
+    assert report.lines(called(callId="c1", name="Bash", status="in_progress")) == []
+    assert report.lines(called(callId="c2", name="Bash")) == ["s1 tool: Bash"]
+
+
+def test_who_watches_is_told_once_that_a_session_is_inactive_until_it_is_active_again():
+    report = Report()
+    assert report.lines(updated(active=False)) == ["s1 is inactive"]
+    assert report.lines(updated(id="s1", active=False)) == []
+    assert report.lines(updated(active=True, thinking=True)) == ["s1 is working"]
+    assert report.lines(updated(active=False)) == ["s1 is inactive"]

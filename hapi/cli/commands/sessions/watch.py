@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hapi.client import ApiClient, Event
 
 FOREVER = 10 * 365 * 86400.0  # seconds
+MAX_CALLS = 1000  # tool calls that are remembered, so that each is printed once
 
 
 @click.command("watch", epilog=EPILOG, short_help="Print what happens in sessions.")
@@ -28,9 +29,9 @@ FOREVER = 10 * 365 * 86400.0  # seconds
 def command(session_id: str | None, as_json: bool) -> None:
     """Print what happens in the session ID, or in all sessions, until Ctrl+C.
 
-    That is prompts, answers, permission requests, and the begin and end of turns. With --json, each
-    line is one event of the hub, of whatever kind. Lost connections are made again, and the events
-    that were missed meanwhile follow if the hub still has them.
+    That is prompts, answers, tool calls, permission requests, and the begin and end of turns. With
+    --json, each line is one event of the hub, of whatever kind. Lost connections are made again,
+    and the events that were missed meanwhile follow if the hub still has them.
     """
 
     async def watch(client: ApiClient) -> None:
@@ -52,6 +53,8 @@ class Report:
 
     _open: dict[str, set[str]] = field(factory=dict)  # requests by session
     _working: dict[str, bool] = field(factory=dict)  # sessions
+    _inactive: set[str] = field(factory=set)  # sessions
+    _calls: dict[tuple[str, str], None] = field(factory=dict)  # session and tool call, oldest first
 
     def lines(self, event: Event) -> list[str]:
         """What happened; empty for what a person need not see."""
@@ -61,7 +64,7 @@ class Report:
             case events.CONNECTION_CHANGED:
                 return ["Connected"]
             case events.MESSAGE_RECEIVED:
-                return _message(where, event.body.get("message"))
+                return self._message(where, event.body.get("message"))
             case events.SESSION_ADDED:
                 return [f"{where} was added"]
             case events.SESSION_REMOVED:
@@ -87,26 +90,44 @@ class Report:
         ]
 
     def _activity(self, where: str, data: dict[str, Any]) -> list[str]:
-        if data.get("active") is False:
+        is_active = data.get("active")
+        if is_active is False:
+            if where in self._inactive:
+                return []
+            self._inactive.add(where)
+            self._working.pop(where, None)
             return [f"{where} is inactive"]
+        if is_active is True:
+            self._inactive.discard(where)
         works = data.get("thinking")
         if not isinstance(works, bool) or works == self._working.get(where, False):
             return []
         self._working[where] = works
         return [f"{where} is {'working' if works else 'idle'}"]
 
+    def _message(self, where: str, value: Any) -> list[str]:
+        from hapi.client import Message
 
-def _message(where: str, value: Any) -> list[str]:
-    from hapi.client import Message
+        try:
+            message = msgspec.convert(value, Message)
+        except msgspec.ValidationError:
+            return []
+        if message.text is not None:
+            who = "you" if message.role == "user" else "agent"
+            return [f"{where} {who}: {' '.join(message.text.split())}"]
+        if message.data.get("type") == "tool-call":
+            return self._tool_call(where, message.data)
+        return []
 
-    try:
-        message = msgspec.convert(value, Message)
-    except msgspec.ValidationError:
-        return []
-    if message.text is None:
-        return []
-    who = "you" if message.role == "user" else "agent"
-    return [f"{where} {who}: {' '.join(message.text.split())}"]
+    def _tool_call(self, where: str, call: dict[str, Any]) -> list[str]:
+        """A call is sent again with each change of its status."""
+        key = where, str(call.get("callId"))
+        if key in self._calls:
+            return []
+        self._calls[key] = None
+        if len(self._calls) > MAX_CALLS:
+            del self._calls[next(iter(self._calls))]
+        return [f"{where} tool: {call.get('name') or 'unknown'}"]
 
 
 def _tool(request: Any) -> str:
