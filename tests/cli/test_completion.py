@@ -12,6 +12,7 @@ from click.shell_completion import ShellComplete
 
 from hapi.attempts import AttemptFolder
 from hapi.cli.app import hapi as root
+from hapi.cli.base import completion
 from hapi.cli.base.completion import complete_hub_session, complete_machine
 from hapi.protocol.attempt import AttemptEnd, AttemptRequest, AttemptSession
 from tests.support.completion_shell import TerminalShell, fish_completions
@@ -98,6 +99,14 @@ def test_nothing_is_offered_and_nothing_shown_while_the_hub_is_away(home, capfd)
     context = click.Context(root)
     assert complete_machine(context, None, "") == complete_hub_session(context, None, "") == []
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny", "stop", "archive", "send"])
+def test_what_needs_a_running_session_is_offered_no_other(verb, monkeypatch):
+    sessions = [{"id": LIVE, "active": True}, {"id": ENDED, "active": False}]
+    monkeypatch.setattr(completion, "_ask", lambda path: {"sessions": sessions})
+    assert offered("sessions", verb, "") == [("plain", LIVE)]
+    assert offered("sessions", "show", "") == [("plain", LIVE), ("plain", ENDED)]
 
 
 def environment(home) -> dict[str, str]:

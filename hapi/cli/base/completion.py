@@ -76,10 +76,14 @@ def complete_machine(_context: Any, _parameter: Any, incomplete: str) -> list[Co
 
 def complete_hub_session(_context: Any, _parameter: Any, incomplete: str) -> list[CompletionItem]:
     """The sessions that the hub knows, on all machines."""
-    with suppress(Exception):
-        found = _ask("/api/sessions")["sessions"]
-        return _matching(((each["id"], _session_name(each)) for each in found), incomplete)
-    return []
+    return _hub_sessions(incomplete, only_active=False)
+
+
+def complete_active_session(
+    _context: Any, _parameter: Any, incomplete: str
+) -> list[CompletionItem]:
+    """The sessions whose process runs, on all machines."""
+    return _hub_sessions(incomplete, only_active=True)
 
 
 def agent_command(name: str) -> click.Command | None:
@@ -125,6 +129,17 @@ def _is_wanted(folder: AttemptFolder, which: Sessions) -> bool:
     if which == "live":
         return not has_ended
     return which == "all" or (has_ended and folder.stop is None)
+
+
+def _hub_sessions(incomplete: str, only_active: bool) -> list[CompletionItem]:
+    with suppress(Exception):
+        found = [
+            (each["id"], _session_name(each))
+            for each in _ask("/api/sessions")["sessions"]
+            if each.get("active") or not only_active
+        ]
+        return _matching(found, incomplete)
+    return []
 
 
 def _ask(path: str) -> Any:

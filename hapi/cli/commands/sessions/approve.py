@@ -10,11 +10,11 @@ from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json
 from hapi.cli.commands.sessions.ask import (
     EPILOG,
+    active_session_argument,
     ask_hub,
     find_option,
     find_request,
     find_session,
-    session_argument,
 )
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("approve", epilog=EPILOG, short_help="Approve a permission request.")
-@session_argument
+@active_session_argument
 @click.argument("request_id", metavar="[REQUEST]", required=False)
 @click.option("--for-session", is_flag=True, help="Allow the same for the rest of the session.")
 @click.option("--option", metavar="OPTION", help="Choose this option, by its id or name.")

@@ -8,14 +8,14 @@ import click
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument
+from hapi.cli.commands.sessions.ask import EPILOG, active_session_argument, ask_hub, find_session
 
 if TYPE_CHECKING:
     from hapi.client import ApiClient
 
 
 @click.command("archive", epilog=EPILOG, short_help="End the process of a session.")
-@session_argument
+@active_session_argument
 @json_flag
 def command(session_id: str, as_json: bool) -> None:
     """End the process of the session ID. Its messages are kept, and it can be reopened."""

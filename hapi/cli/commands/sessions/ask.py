@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hapi.cli.base.completion import complete_hub_session
+from hapi.cli.base.completion import complete_active_session, complete_hub_session
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
 from hapi.cli.base.run import run_once
 from hapi.home import Home
@@ -25,6 +25,9 @@ TIMEOUT = 120.0  # seconds for all requests of a command
 EPILOG = exit_codes_epilog(UNREACHABLE, REFUSED)
 
 session_argument = click.argument("session_id", metavar="ID", shell_complete=complete_hub_session)
+active_session_argument = click.argument(
+    "session_id", metavar="ID", shell_complete=complete_active_session
+)
 
 
 def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) -> T:

@@ -10,10 +10,10 @@ from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json
 from hapi.cli.commands.sessions.ask import (
     EPILOG,
+    active_session_argument,
     ask_hub,
     find_request,
     find_session,
-    session_argument,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("deny", epilog=EPILOG, short_help="Deny a permission request.")
-@session_argument
+@active_session_argument
 @click.argument("request_id", metavar="[REQUEST]", required=False)
 @click.option("--abort", is_flag=True, help="Stop the turn as well.")
 @click.option("--reason", metavar="TEXT", help="What the agent gets as its next prompt.")

@@ -10,14 +10,14 @@ import click
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import USAGE, CommandError
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument
+from hapi.cli.commands.sessions.ask import EPILOG, active_session_argument, ask_hub, find_session
 
 if TYPE_CHECKING:
     from hapi.client import ApiClient
 
 
 @click.command("send", epilog=EPILOG, short_help="Send a prompt to a session.")
-@session_argument
+@active_session_argument
 @click.argument("text")
 @json_flag
 def command(session_id: str, text: str, as_json: bool) -> None:

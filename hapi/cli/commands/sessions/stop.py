@@ -8,14 +8,14 @@ import click
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument
+from hapi.cli.commands.sessions.ask import EPILOG, active_session_argument, ask_hub, find_session
 
 if TYPE_CHECKING:
     from hapi.client import ApiClient
 
 
 @click.command("stop", epilog=EPILOG, short_help="Stop the turn of a session.")
-@session_argument
+@active_session_argument
 @json_flag
 def command(session_id: str, as_json: bool) -> None:
     """Stop the turn of the session ID; the session goes on. Without a turn, nothing is done."""
