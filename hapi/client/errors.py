@@ -77,6 +77,8 @@ def error_for(status: int, body: Any, retry_after: str | None) -> HubError:
     message, code = shown.get("error"), shown.get("code")
     if not isinstance(message, str):
         message = body[:200] if isinstance(body, str) and body else f"HTTP {status}"
+    if reasons := _reasons(shown.get("issues")):
+        message = f"{message} ({reasons})"
     kind = _BY_STATUS.get(status, HubFailed if status >= 500 else UnexpectedReply)
     seconds = (
         int(retry_after)
@@ -84,3 +86,15 @@ def error_for(status: int, body: Any, retry_after: str | None) -> HubError:
         else None
     )
     return kind(status, message, code if isinstance(code, str) else None, shown, seconds)
+
+
+def _reasons(issues: Any) -> str:
+    """What a hub says of the fields of a request, as `agent: Unknown agent; …`."""
+    fields = issues.get("fieldErrors") if isinstance(issues, dict) else None
+    found = fields.items() if isinstance(fields, dict) else ()
+    return "; ".join(
+        f"{name}: {reason}"
+        for name, reasons in found
+        if isinstance(reasons, list)
+        for reason in reasons
+    )

@@ -244,3 +244,10 @@ def test_each_request_of_the_client_is_one_that_the_document_describes(stage, cl
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             assert document.problem(schema, json.loads(data)) is None
+
+
+def test_an_error_names_the_field_that_the_hub_refuses() -> None:
+    stage = Stage()
+    answer = stage.rest("POST", "/api/tokens", {"name": "phone", "scopes": []})
+    error = error_for(answer.status, answer.body, None)
+    assert str(error) == "Invalid body (scopes: Expected `array` of length >= 1)"

@@ -123,6 +123,9 @@ class Replay:
     def compare(self, what: str, theirs: Any, ours: Any) -> None:
         self.compared += 1
         expected, found = self.plain(self.ours(theirs)), self.plain(ours)
+        if isinstance(expected, dict) and isinstance(found, dict) and "error" in expected:
+            # Ours names the field of every malformed body, npm's only that of some.
+            found = {key: found[key] for key in found if key != "issues" or key in expected}
         if expected != found:
             self.problems.append(
                 f"{what}\n  theirs {json.dumps(expected)}\n  ours   {json.dumps(found)}"

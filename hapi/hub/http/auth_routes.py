@@ -19,10 +19,11 @@ from hapi.hub.domain.errors import (
     RequestRateLimited,
     Unauthenticated,
     Unavailable,
+    field_issues,
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import operation
-from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
+from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
 from hapi.hub.http.token_routes import access_view
 from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLive, Visibility
 from hapi.protocol.rest import replies
@@ -69,7 +70,8 @@ class AuthRoutes(Routes):
                 raise Unavailable(
                     "Telegram authentication is disabled. Configure TELEGRAM_BOT_TOKEN."
                 )
-            raise InvalidRequest("Invalid body")
+            reason = "Invalid input: expected string, received undefined"
+            raise InvalidRequest(INVALID_BODY, issues=field_issues("accessToken", reason))
         authenticator = self.dispatcher.authenticator
         principal = authenticator.check_access_token(
             context.request, body.access_token, "Invalid access token"

@@ -21,6 +21,7 @@ from hapi.hub.domain.errors import (
     RpcError,
     TargetMissing,
     Unavailable,
+    field_issues,
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
@@ -28,7 +29,7 @@ from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
 from hapi.hub.http.openapi.operation import Flag, Parameter, operation
 from hapi.hub.http.responses import Response
-from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
+from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
@@ -87,7 +88,9 @@ class MachineRoutes(Routes):
         body = context.body(DisplayName, "Invalid body: displayName is required")
         name = body.display_name.strip()
         if len(name) > MAX_NAME_LENGTH:
-            raise InvalidRequest("Invalid body: displayName is too long")
+            raise InvalidRequest(
+                f"{INVALID_BODY}: displayName is too long (at most {MAX_NAME_LENGTH} characters)"
+            )
         await self.documents.name_machine(machine, name)
         return OK
 
@@ -102,10 +105,13 @@ class MachineRoutes(Routes):
         modes = {body.permission_mode, body.collaboration_mode, body.copilot_agent_mode}
         if body.yolo or not modes <= ASKING_MODES:
             context.require(Scope.APPROVE)
-        if body.agent not in FLAVORS | machine.flavors:
-            raise InvalidRequest("Invalid body")
+        known = FLAVORS | machine.flavors
+        if body.agent not in known:
+            reason = f"Unknown agent; this machine knows {', '.join(sorted(known))}"
+            raise InvalidRequest(INVALID_BODY, issues=field_issues("agent", reason))
         if agent_named(body.agent).remote_only and body.starting_mode not in (None, "remote"):
-            raise InvalidRequest("Invalid body")
+            reason = f"{body.agent} has the starting mode remote only"
+            raise InvalidRequest(INVALID_BODY, issues=field_issues("startingMode", reason))
         if body.idle_agent:
             try:
                 parse_idle_time(body.idle_agent)

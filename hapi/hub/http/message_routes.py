@@ -57,7 +57,7 @@ class MessageRoutes(Routes):
     async def post(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Keep a prompt. A prompt for a session whose process is still starting waits for it."""
         session = context.session(session_id, active=True, or_starting=True)
-        body = context.body(PostMessage, with_issues=True)
+        body = context.body(PostMessage)
         if not body.text and not body.attachments:
             raise InvalidRequest("Message requires text or attachments")
         if body.scheduled_at is not None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
+import msgspec
 from attrs import define, frozen
 from klein import Klein
+from msgspec import StructMeta
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,7 +23,7 @@ from twisted.web.iweb import IRequest
 
 from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.entities import HubMachine, HubSession
-from hapi.hub.domain.errors import Conflict, InvalidRequest
+from hapi.hub.domain.errors import Conflict, InvalidRequest, field_issues
 from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
@@ -46,6 +48,16 @@ from hapi.protocol.token import Scope
 T = TypeVar("T")
 MAX_BODY_SIZE, MAX_UPLOAD_SIZE = 8 << 20, 72 << 20  # bytes
 OK = {"ok": True}
+INVALID_BODY = "Invalid body"
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+_AT_FIELD = re.compile(r"(.*) - at `\$\.([A-Za-z]+).*`", re.DOTALL)
+_JAVASCRIPT_TYPES = {
+    str: "string",
+    Literal: "string",
+    list: "array",
+    bool: "boolean",
+    int: "number",
+}
 
 log = Logger()
 
@@ -78,12 +90,11 @@ class RequestContext:
     def body(
         self,
         kind: type[T],
-        message: str = "Invalid body",
-        with_issues: bool = False,
+        message: str = INVALID_BODY,
         limit: int = MAX_BODY_SIZE,
     ) -> T:
-        """The JSON body. Raises InvalidRequest with `message`, `with_issues` naming the field, or
-        BodyTooLarge, and UndeclaredBody if the route declares another type.
+        """The JSON body. Raises InvalidRequest, whose `issues` name the field, with `message` if
+        that is true, or BodyTooLarge, and UndeclaredBody if the route declares another type.
         """
         declared = self.operation
         if declared is not None and not declared.takes(kind):
@@ -91,8 +102,9 @@ class RequestContext:
         try:
             return read_json(self.request, limit, kind)
         except InvalidBody as error:
-            details: dict[str, Any] = {"issues": body_issues(str(error))} if with_issues else {}
-            raise InvalidRequest(message, **details) from error
+            problem = str(error)
+            issues = body_issues(problem, kind)
+            raise InvalidRequest(_refusal(message, problem), issues=issues) from error
 
     def require(self, scope: Scope) -> None:
         """Raises ScopeMissing if the token of the request does not have `scope`. The scope of its
@@ -117,17 +129,44 @@ class RequestContext:
         return self.registry.machine(machine_id, self.namespace)
 
 
-def body_issues(text: str) -> dict[str, Any]:
-    """What is wrong with a body, in the form that clients of the hub know: messages by field."""
-    missing = re.fullmatch(r"Object missing required field `([^`]+)`", text)
+def body_issues(problem: str, kind: Any = None) -> dict[str, Any]:
+    """What is wrong with a body of the type `kind`, in the form that clients of the hub know:
+    messages by field. `problem` is msgspec's.
+    """
+    missing = _MISSING.fullmatch(problem)
     if missing:
-        expected = "array" if missing[1].endswith("s") else "string"
+        expected = _expected(kind, missing[1])
         message = f"Invalid input: expected {expected}, received undefined"
-        return {"formErrors": [], "fieldErrors": {missing[1]: [message]}}
-    found = re.fullmatch(r"(.*) - at `\$\.([A-Za-z]+).*`", text, re.DOTALL)
+        return field_issues(missing[1], message)
+    found = _AT_FIELD.fullmatch(problem)
     if found:
-        return {"formErrors": [], "fieldErrors": {found[2]: [found[1]]}}
-    return {"formErrors": [text], "fieldErrors": {}}
+        return field_issues(found[2], found[1])
+    return {"formErrors": [problem], "fieldErrors": {}}
+
+
+def _expected(kind: Any, name: str) -> str:
+    """The type of a field of `kind`, as JavaScript calls it."""
+    fields = msgspec.structs.fields(kind) if isinstance(kind, StructMeta) else ()
+    found = next((field.type for field in fields if field.encode_name == name), None)
+    while get_origin(found) is Annotated:
+        found = get_args(found)[0]
+    return _JAVASCRIPT_TYPES.get(get_origin(found) or found, "a value")
+
+
+def _refusal(message: str, problem: str) -> str:
+    """`message`, or what else is wrong where it says that a field is required that is there."""
+    if not message.endswith(" is required") or _MISSING.fullmatch(problem):
+        return message
+    found = _AT_FIELD.fullmatch(problem)
+    if found is None:
+        return f"{INVALID_BODY}: {problem}"
+    reason, name = found[1], found[2]
+    if reason.endswith("of length >= 1"):
+        return message
+    too_long = re.fullmatch(r"Expected `str` of length <= (\d+)", reason)
+    if too_long:
+        return f"{INVALID_BODY}: {name} is too long (at most {int(too_long[1]):,} characters)"
+    return f"{INVALID_BODY}: {name}: {reason}"
 
 
 Handler = Callable[..., Awaitable[Any]]

@@ -21,14 +21,15 @@ from hapi.hub.domain.errors import (
     RpcError,
     Unavailable,
     Unprocessable,
+    field_issues,
 )
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, summary_json
 from hapi.hub.domain.views import session_view
-from hapi.hub.http.openapi.operation import MAX_SAFE_INTEGER, Integer, Parameter, operation
-from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
+from hapi.hub.http.openapi.operation import Integer, Parameter, operation
+from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES, PERMISSION_SETTINGS
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import (
@@ -56,7 +57,13 @@ from hapi.protocol.rest import replies
 from hapi.protocol.token import Scope
 
 MAX_SESSIONS = 500  # in one list
-LIST_LIMIT = Integer("limit", f"How many at most, up to {MAX_SESSIONS}.", lowest=-MAX_SAFE_INTEGER)
+LIST_LIMIT = Integer(
+    "limit",
+    f"How many at most. Values out of the range 1 to {MAX_SESSIONS} are moved into it.",
+    lowest=1,
+    highest=MAX_SESSIONS,
+    is_clamped=True,
+)
 ORDER = Parameter("order", "`updatedAt` lists those first that changed last.")
 REOPEN_ERRORS = (Conflict, Unprocessable, Unavailable, OperationFailed)
 
@@ -115,7 +122,7 @@ class SessionRoutes(Routes):
         else:
             sessions.sort(key=list_sort_key)
         if limit is not None:
-            sessions = sessions[: min(max(limit, 1), MAX_SESSIONS)]
+            sessions = sessions[:limit]
         scheduled = await registry.store.scheduled(context.namespace, registry.now())
         shown = (summary_json(session, scheduled.get(session.id)) for session in sessions)
         return {"sessions": list_json(shown)}
@@ -268,7 +275,8 @@ class SessionRoutes(Routes):
         session = context.session(session_id, active=True)
         value = context.body(SetModel).model
         if isinstance(value, dict) and not set(value) >= {"provider", "modelId"}:
-            raise InvalidRequest("Invalid body")
+            reason = "Expected an object with the keys provider and modelId"
+            raise InvalidRequest(INVALID_BODY, issues=field_issues("model", reason))
         if session.flavor in WITHOUT_MODEL:
             raise InvalidRequest("Model selection is not supported for this session type")
         return await self._set(context, session, "model", "model", value)

@@ -7,6 +7,13 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 
+class Issues(TypedDict):
+    """What is wrong with a body or a query: as a whole, and by field."""
+
+    formErrors: list[str]
+    fieldErrors: dict[str, list[str]]
+
+
 class ErrorReply(TypedDict):
     """Why a request was refused or failed: a sentence for people, a word for programs, and the id
     under which the hub's log has the request.
@@ -14,6 +21,7 @@ class ErrorReply(TypedDict):
 
     error: str
     code: NotRequired[str]
+    issues: NotRequired[Issues]
     requestId: NotRequired[str]
 
 

@@ -143,6 +143,8 @@ def _text(params: Mapping[str, Any], name: str, needed: bool = True) -> str:
     value = params.get(name)
     if isinstance(value, str) and (value or not needed):
         return value
-    if needed or value is not None:
+    if value is None and not needed:
+        return ""
+    if value is None or value == "":
         raise ValueError(f"{name} is required")
-    return ""
+    raise ValueError(f"{name} must be a string")

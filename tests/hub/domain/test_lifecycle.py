@@ -369,13 +369,39 @@ def test_any_name_is_kept_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"name": ""}, {"name": "   "}, {"name": "x" * 256}, {"name": 7}, None, b"{", b"\xff"],
+    [{}, {"name": ""}, {"name": "   "}, None],
 )
 def test_a_name_is_wanted(body: Any) -> None:
     stage = Stage()
     session = stage.session()
     answer = stage.rest("PATCH", f"/api/sessions/{session}", body)
-    assert (answer.status, answer.body) == (400, {"error": "Invalid body: name is required"})
+    assert (answer.status, answer.body["error"]) == (400, "Invalid body: name is required")
+
+
+@pytest.mark.parametrize("path", ["", "/summary"])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("x" * 256, "{name} is too long (at most 255 characters)"),
+        (7, "{name}: Expected `str`, got `int`"),
+        (None, "{name}: Expected `str`, got `null`"),
+    ],
+)
+def test_a_name_or_summary_that_is_there_but_unusable_is_not_called_missing(
+    path: str, value: Any, problem: str
+) -> None:
+    stage = Stage()
+    name = "text" if path else "name"
+    answer = stage.rest("PATCH", f"/api/sessions/{stage.session()}{path}", {name: value})
+    expected = f"Invalid body: {problem.format(name=name)}"
+    assert (answer.status, answer.body["error"]) == (400, expected)
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff"])
+def test_a_body_that_is_no_json_is_called_that(body: bytes) -> None:
+    stage = Stage()
+    answer = stage.rest("PATCH", f"/api/sessions/{stage.session()}", body)
+    assert (answer.status, answer.body["error"][:23]) == (400, "Invalid body: not JSON:")
 
 
 # --- reopen and resume ----------------------------------------------------------------------------
@@ -718,22 +744,49 @@ def test_a_spawn_on_a_machine_that_is_away_says_what_to_start_where() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "field", "reason"),
     [
-        {},
-        {"directory": ""},
-        {"directory": "/", "agent": "nope"},
-        {"directory": "/", "yolo": 1},
-        {"directory": "/", "agent": "dsh", "startingMode": "pty"},
-        None,
-        b"[",
+        ({}, "directory", "Invalid input: expected string, received undefined"),
+        (None, "directory", "Invalid input: expected string, received undefined"),
+        ({"directory": ""}, "directory", "Expected `str` of length >= 1"),
+        ({"directory": "/", "agent": "nope"}, "agent", "Unknown agent; this machine knows agy, "),
+        ({"directory": "/", "yolo": 1}, "yolo", "Expected `bool | null`, got `int`"),
+        (
+            {"directory": "/", "agent": "dsh", "startingMode": "pty"},
+            "startingMode",
+            "dsh has the starting mode remote only",
+        ),
     ],
 )
-def test_a_spawn_that_makes_no_sense_is_refused(body: Any) -> None:
+def test_a_spawn_that_makes_no_sense_is_refused_and_the_field_named(
+    body: Any, field: str, reason: str
+) -> None:
     stage = Stage()
     machine, _runner = stage.machine()
     answer = stage.rest("POST", f"/api/machines/{machine}/spawn", body)
-    assert (answer.status, answer.body) == (400, {"error": "Invalid body"})
+    assert (answer.status, answer.body["error"]) == (400, "Invalid body")
+    assert answer.body["issues"]["fieldErrors"][field][0].startswith(reason)
+
+
+def test_a_spawn_that_is_no_json_is_refused() -> None:
+    stage = Stage()
+    machine, _runner = stage.machine()
+    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", b"{")
+    assert (answer.status, answer.body["error"]) == (400, "Invalid body")
+    assert answer.body["issues"]["formErrors"][0].startswith("not JSON:")
+
+
+def test_what_is_missing_is_named_with_the_type_that_it_has() -> None:
+    stage = Stage()
+    for method, path, body, field, expected in (
+        ("POST", "/api/tokens", {"name": "x"}, "scopes", "array"),
+        ("POST", f"/api/sessions/{stage.live(flavor='claude')[0]}/model", {}, "model", "a value"),
+        ("POST", "/api/auth", {}, "accessToken", "string"),
+    ):
+        answer = stage.rest(method, path, body)
+        assert answer.status == 400
+        message = f"Invalid input: expected {expected}, received undefined"
+        assert answer.body["issues"]["fieldErrors"] == {field: [message]}
 
 
 def test_an_idle_time_of_a_spawn_that_is_none_is_refused_in_words() -> None:

@@ -45,7 +45,9 @@ async function refusalOf(response) {
   const text = await response.text().catch(() => "");
   const body = parsed(text);
   const isPlainText = text.length < 300 && !text.trimStart().startsWith("<");
-  const message = body?.error ?? body?.message ?? (isPlainText ? text : "");
+  const said = body?.error ?? body?.message ?? (isPlainText ? text : "");
+  const reasons = fieldReasons(body?.issues);
+  const message = reasons ? `${said} (${reasons})` : said;
   const error = new ApiError(
     response.status,
     body?.code ?? null,
@@ -54,6 +56,16 @@ async function refusalOf(response) {
   error.retryAfter = Number(response.headers.get("Retry-After")) || null;
   error.requestId = body?.requestId ?? response.headers.get("X-Request-Id");
   return { error, isFromHub: typeof body?.error === "string" };
+}
+
+/**
+ * What the hub says of the fields of a request: "agent: Unknown agent; …".
+ * @param {{ fieldErrors?: Record<string, string[]> } | undefined} issues
+ */
+function fieldReasons(issues) {
+  return Object.entries(issues?.fieldErrors ?? {})
+    .map(([name, reasons]) => `${name}: ${[reasons].flat().join(", ")}`)
+    .join("; ");
 }
 
 /** @param {string} text */
