@@ -63,7 +63,7 @@ class CreateToken(Body, frozen=True):
 
     name: Name
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))]
-    expires_in: Annotated[int, Meta(gt=0)] | None = None
+    expires_in: Annotated[int, Meta(gt=0, description="Milliseconds from now.")] | None = None
     namespace: str | None = None
     machine_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 

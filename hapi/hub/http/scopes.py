@@ -109,6 +109,15 @@ NEEDED_FOR: Mapping[Scope, str] = {
 }
 
 
+def scopes_of(method: str, rule: str, choice: str | None) -> list[Scope]:
+    """The scopes that a request needs whatever its body says; `choice`: the word of the path that
+    stands for a converter. Raises KeyError for a route without a line.
+    """
+    needed = ROUTE_SCOPES[route_key(method, rule)]
+    found = [] if needed is None else [needed]
+    return [*found, APPROVE] if choice in PERMISSION_SETTINGS else found
+
+
 def route_key(method: str, rule: str) -> str:
     """The key of ROUTE_SCOPES for a rule of werkzeug."""
     plain = re.sub(r"<any\([^)]*\):(\w+)>", r"<\1>", rule)

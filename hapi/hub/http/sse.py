@@ -25,7 +25,7 @@ from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.openapi.operation import Flag, Parameter, operation
 from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.responses import error_response, render_response
-from hapi.hub.http.scopes import ROUTE_SCOPES, require
+from hapi.hub.http.scopes import ROUTE_SCOPES, require, scopes_of
 from hapi.net.server.unread import UnreadLimit
 from hapi.protocol import events
 
@@ -317,7 +317,7 @@ EVENTS_ROUTE = Route(
     None,
     EventsResource.render_GET,
     "api",
-    ROUTE_SCOPES["GET /api/events"],
+    tuple(scopes_of("GET", "/api/events", None)),
 )
 
 

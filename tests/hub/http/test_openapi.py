@@ -24,6 +24,7 @@ from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.routing import RequestContext
 from hapi.protocol.hub import Pin, Rename
 from hapi.protocol.rest import replies
+from tests.support.access_tokens import create_token, request, web_token
 from tests.support.hub_stage import ROUTES, Stage
 from tests.support.openapi_replies import DescribedApi, UndeclaredReply, described_api
 
@@ -98,6 +99,42 @@ def test_the_scope_that_a_token_needs_is_told():
     ]
     assert paths["/cli/machines"]["post"]["security"] == [{"accessToken": ["machine"]}]
     assert paths["/api/sessions/{sessionId}/effort"]["post"]["security"] == [{"webToken": ["chat"]}]
+    for setting in ("collaboration-mode", "copilot-agent-mode"):
+        found = paths[f"/api/sessions/{{sessionId}}/{setting}"]["post"]
+        assert found["security"] == [{"webToken": ["chat", "approve"]}]
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        route
+        for route in LISTED
+        if route.scopes and route.authentication == "api" and route.path != "/api/events"
+    ],
+    ids=lambda route: f"{route.method} {route.path}",
+)
+def test_the_scopes_that_are_told_are_enough_for_a_request(route):
+    stage = Stage()
+    bearer = web_token(stage, create_token(stage, *route.scopes)["token"])
+    path = re.sub(r"\{\w+\}", "x", route.path)
+    answer = request(stage, bearer, route.method.upper(), path, {})
+    assert not isinstance(answer.body, dict) or answer.body.get("code") != "scope_missing"
+
+
+def test_the_scheme_of_the_access_token_tells_that_tokens_of_devices_work_too():
+    schemes = described_api().document["components"]["securitySchemes"]
+    assert "token of a device or machine" in schemes["accessToken"]["description"]
+
+
+def test_the_unit_of_the_time_that_a_token_lives_is_told():
+    schema = described_api().document["components"]["schemas"]["CreateToken"]
+    assert "Milliseconds" in json.dumps(schema["properties"]["expiresIn"])
+
+
+def test_the_limit_of_the_list_of_sessions_is_described_as_it_works():
+    found = described_api().document["paths"]["/api/sessions"]["get"]["parameters"]
+    schema = next(each["schema"] for each in found if each["name"] == "limit")
+    assert (schema["minimum"], schema["maximum"]) == (1, 500)
 
 
 def test_expensive_operations_tell_that_they_are_limited():

@@ -101,7 +101,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "The access token of the hub, with `:namespace` if it is not "
-                    "the default one.",
+                    "the default one, or the token of a device or machine.",
                 },
             },
         },
@@ -151,9 +151,9 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
-    """The token that a route needs, and the scope that it must have."""
+    """The token that a route needs, and the scopes that it must have."""
     scheme = _SCHEMES.get(route.authentication)
-    return [] if scheme is None else [{scheme: [route.scope] if route.scope else []}]
+    return [] if scheme is None else [{scheme: list(route.scopes)}]
 
 
 def _is_required(kind: Any) -> bool:

@@ -46,6 +46,7 @@ class Flag(Parameter):
 class Integer(Parameter):
     lowest: int = field(default=0, kw_only=True)
     highest: int = field(default=MAX_SAFE_INTEGER, kw_only=True)
+    is_clamped: bool = field(default=False, kw_only=True)  # a value out of the range is moved in
 
     @property
     def type(self) -> Any:
@@ -60,6 +61,8 @@ class Integer(Parameter):
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 16):
             raise InvalidQuery(self.name, "Invalid input: expected number, received NaN")
         value = int(text)
+        if self.is_clamped:
+            return min(max(value, self.lowest), self.highest)
         if value < self.lowest:
             raise InvalidQuery(self.name, f"Too small: expected number to be >={self.lowest}")
         if value > self.highest:

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from hapi.hub.http.openapi.operation import Operation, operation_of
-from hapi.hub.http.scopes import ROUTE_SCOPES, route_key
+from hapi.hub.http.scopes import scopes_of
 
 _CONVERTER = re.compile(r"<(?:any\(([^)]*)\):)?(\w+)>")
 
@@ -24,7 +24,7 @@ class Route:
     choice: str | None
     handler: Any
     authentication: str  # `api`, `cli` or `public`
-    scope: str | None = None  # that the token must have
+    scopes: tuple[str, ...] = ()  # that the token must have, all of them
 
     @property
     def operation(self) -> Operation:
@@ -51,8 +51,8 @@ def routes_of(rule: Any, handler: Any) -> Iterator[Route]:
         path = rule.rule if choice is None or found is None else rule.rule.replace(found[0], choice)
         path = _CONVERTER.sub(lambda match: "{" + _camel(match[2]) + "}", path)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            scope = ROUTE_SCOPES[route_key(method, rule.rule)]
-            yield Route(path, method.lower(), choice, handler, handler.authentication, scope)
+            scopes = tuple(scopes_of(method, rule.rule, choice))
+            yield Route(path, method.lower(), choice, handler, handler.authentication, scopes)
 
 
 def _camel(name: str) -> str:
