@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import socket
 import ssl
@@ -15,6 +17,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 
+from hapi.cli.base.errors import CommandError
+from hapi.cli.base.hub_request import get_json
 from hapi.hub import HubOptions, hub_service, tap
 from hapi.hub.options import TlsFiles, read_tls_files
 from hapi.net.client.hub_client import HubClient, HubRefused
@@ -298,3 +302,42 @@ async def test_http_to_the_port_of_a_hub_with_tls_is_said(reactor, authority, se
     assert "refused with HTTP 421 This hub speaks HTTPS only" in link.status.reason
     await link.stopService()
     assert await presented(hub)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_answer_to_plain_http_has_an_id_as_every_other(authority, serve):
+    hub = await serve(authority.issue("127.0.0.1"))
+
+    def ask() -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=20)
+        connection.request("GET", "/health")
+        return connection.getresponse()
+
+    answer = await deferToThread(ask)
+    body = json.loads(answer.read())
+    assert answer.status == 421
+    assert body["error"] == "This hub speaks HTTPS only: use https://..."
+    assert body["requestId"] == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "roots", "problem"),
+    [
+        ("127.0.0.1", 90, "/dev/null", "self-signed, or from an authority that is not trusted"),
+        ("127.0.0.1", 90, "/dev/null", "SSL_CERT_FILE=FILE names a file of authorities to trust"),
+        ("127.0.0.1", -1, None, "its certificate has expired"),
+        ("other.example", 90, None, "its certificate is not valid for 127.0.0.1"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_command_says_in_a_sentence_why_it_does_not_trust_a_hub(
+    authority, serve, monkeypatch, host, days, roots, problem
+):
+    hub = await serve(authority.issue(host, days=days))
+    if roots is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", roots)
+    access = HubAccess(f"https://127.0.0.1:{hub.port}", TOKEN)
+    with pytest.raises(CommandError) as caught:
+        await deferToThread(get_json, access, "/api/hub-status", 20.0)
+    assert problem in str(caught.value)
+    assert "_ssl.c" not in str(caught.value)

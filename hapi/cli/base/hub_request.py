@@ -7,11 +7,17 @@ from http.client import HTTPException
 from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, CommandError
 from hapi.redaction import escape_control
 from hapi.settings import HubAccess
+
+# Codes of OpenSSL's <openssl/x509_vfy.h>.
+X509_HAS_EXPIRED = 10
+X509_UNTRUSTED = frozenset({2, 18, 19, 20, 21})  # no issuer, or self-signed
+X509_NAME_MISMATCHES = frozenset({62, 64})  # of the host name, of the IP address
 
 
 def get_json(access: HubAccess, path: str, seconds: float) -> Any:
@@ -37,8 +43,8 @@ def get_json(access: HubAccess, path: str, seconds: float) -> Any:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, SSLCertVerificationError):
             raise CommandError(
-                f"the hub at {access.url} cannot be used: its certificate is not accepted here "
-                f"({escape_control(reason.verify_message)})",
+                f"the hub at {access.url} cannot be used: "
+                f"{escape_control(_certificate_problem(reason, access.url))}",
                 UNREACHABLE,
             ) from error
         raise CommandError(
@@ -55,6 +61,19 @@ def _ask(
     everything = {**access.headers, "Content-Type": "application/json", **headers}
     with urlopen(Request(access.url + path, content, everything), timeout=seconds) as reply:
         return json.load(reply)
+
+
+def _certificate_problem(error: SSLCertVerificationError, url: str) -> str:
+    """What is wrong with the certificate of the hub, as one clause."""
+    from hapi.net.common.errors import CERTIFICATE_EXPIRED, CERTIFICATE_UNTRUSTED
+
+    if error.verify_code == X509_HAS_EXPIRED:
+        return CERTIFICATE_EXPIRED
+    if error.verify_code in X509_UNTRUSTED:
+        return CERTIFICATE_UNTRUSTED
+    if error.verify_code in X509_NAME_MISMATCHES:
+        return f"its certificate is not valid for {urlsplit(url).hostname}"
+    return f"its certificate is not accepted here ({error.verify_message})"
 
 
 def _reason(error: HTTPError) -> str:

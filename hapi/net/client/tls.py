@@ -17,7 +17,11 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import directlyProvides, implementer, providedBy
 
-from hapi.net.common.errors import CertificateRefused
+from hapi.net.common.errors import (
+    CERTIFICATE_EXPIRED,
+    CERTIFICATE_UNTRUSTED,
+    CertificateRefused,
+)
 from hapi.startup import allow_tls_imports
 
 allow_tls_imports()
@@ -28,8 +32,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 # OpenSSL's error is only "certificate verify failed"; the alert that it sends to the server has
 # the reason (RFC 8446 6.2).
 _ALERTS = {
-    45: "its certificate has expired",
-    48: "its certificate is self-signed, or from an authority that is not trusted here",
+    45: CERTIFICATE_EXPIRED,
+    48: CERTIFICATE_UNTRUSTED,
 }
 
 

@@ -21,6 +21,13 @@ class FrameTooLarge(ValueError):
     """A message over the limit was refused before it was sent."""
 
 
+CERTIFICATE_EXPIRED = "its certificate has expired"
+CERTIFICATE_UNTRUSTED = (
+    "its certificate is self-signed, or from an authority that is not trusted here; "
+    "SSL_CERT_FILE=FILE names a file of authorities to trust"
+)
+
+
 class CertificateRefused(Exception):
     """The hub's certificate cannot be trusted; the text says why."""
 

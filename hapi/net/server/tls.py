@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +20,13 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from hapi.request_id import request_id_from
+
 MAX_PEM_SIZE = 1 << 20  # bytes
 HANDSHAKE_RECORD = b"\x16"  # the first byte of a TLS connection (RFC 8446, 5.1)
 PLAIN_REPLY = (  # RFC 9110, 15.5.20: no answer for this scheme
     b"HTTP/1.1 421 This hub speaks HTTPS only\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 56\r\nConnection: close\r\n\r\n"
-    b'{"error": "This hub speaks HTTPS only: use https://..."}'
+    b"Content-Length: %d\r\nX-Request-Id: %b\r\nConnection: close\r\n\r\n%b"
 )
 
 
@@ -105,6 +107,13 @@ class ServerCertificate:
         return Connection(self.identity.options.getContext(), None)
 
 
+def _plain_reply() -> bytes:
+    request_id = request_id_from(None)
+    facts = {"error": "This hub speaks HTTPS only: use https://...", "requestId": request_id}
+    body = json.dumps(facts).encode()
+    return PLAIN_REPLY % (len(body), request_id.encode(), body)
+
+
 class HttpsTransport(BufferingTLSTransport):
     """TLS that tells a client which speaks plain HTTP so, instead of ending its connection."""
 
@@ -115,7 +124,7 @@ class HttpsTransport(BufferingTLSTransport):
             self._is_plain = data[:1] != HANDSHAKE_RECORD
             if self._is_plain:
                 transport: Any = self.transport
-                transport.write(PLAIN_REPLY)
+                transport.write(_plain_reply())
                 transport.loseConnection()
         if not self._is_plain:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
