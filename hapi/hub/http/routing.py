@@ -15,7 +15,6 @@ from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 import msgspec
 from attrs import define, frozen
 from klein import Klein
-from msgspec import StructMeta
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -145,7 +144,8 @@ def body_issues(problem: str, kind: Any = None) -> dict[str, Any]:
 
 def _expected(kind: Any, name: str) -> str:
     """The type of a field of `kind`, as JavaScript calls it."""
-    fields = msgspec.structs.fields(kind) if isinstance(kind, StructMeta) else ()
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    fields = msgspec.structs.fields(kind) if is_struct else ()
     found = next((field.type for field in fields if field.encode_name == name), None)
     while get_origin(found) is Annotated:
         found = get_args(found)[0]
