@@ -78,11 +78,20 @@ def facts_of(audited: Audited, body: bytes, reply: Any) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         given = {}
     facts = {
-        name: given[name] for name in audited.facts if isinstance(given, dict) and name in given
+        name: _listed(given[name])
+        for name in audited.facts
+        if isinstance(given, dict) and name in given
     }
     if isinstance(reply, dict):
         facts |= {name: reply[name] for name in audited.result if name in reply}
     return facts
+
+
+def _listed(value: Any) -> Any:
+    """A list of words, such as scopes, as one text: `read,chat`."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return ",".join(value)
+    return value
 
 
 def audited_body(request: Any) -> bytes:

@@ -57,7 +57,7 @@ def test_every_kind_of_deed_is_recorded_with_who_when_and_on_what(stage: Stage) 
         "delete",
     ]
     assert found["token-create"].get("actor") is None  # the owner
-    assert found["token-create"]["facts"]["scopes"] == '["approve","spawn","admin"]'
+    assert found["token-create"]["facts"]["scopes"] == "approve,spawn,admin"
     spawn = found["spawn"]
     assert (spawn["actor"], spawn["namespace"]) == ("phone", "default")
     assert spawn["outcome"] == "failed"  # no runner serves it
@@ -153,6 +153,12 @@ def test_the_audit_is_read_in_parts_and_by_action(stage: Stage) -> None:
     assert [entry["facts"]["name"] for entry in older] == ["0", "1"]
     assert stage.rest("GET", "/api/audit?limit=0").status == 400
     assert stage.rest("GET", "/api/audit?before=x").status == 400
+
+
+def test_scopes_are_a_list_of_words_not_json_in_a_text(stage: Stage) -> None:
+    create_token(stage, "read", "chat", name="phone")
+    (entry,) = entries(stage, "?action=token-create")
+    assert entry["facts"]["scopes"] == "read,chat"
 
 
 # --- the files ------------------------------------------------------------------------------------
