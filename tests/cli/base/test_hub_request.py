@@ -15,7 +15,7 @@ from hapi.settings import HubAccess
 
 def test_a_certificate_that_is_not_trusted_is_told_in_words(monkeypatch):
     problem = SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] (_ssl.c:1006)")
-    problem.verify_message = "self-signed certificate"
+    problem.verify_code, problem.verify_message = 79, "invalid CA certificate"
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise URLError(problem)
@@ -25,6 +25,6 @@ def test_a_certificate_that_is_not_trusted_is_told_in_words(monkeypatch):
         hub_request.get_json(HubAccess("https://hub.example", "base"), "/api/hub-status", 1)
     assert str(refused.value) == (
         "the hub at https://hub.example cannot be used: its certificate is not accepted here "
-        "(self-signed certificate)"
+        "(invalid CA certificate)"
     )
     assert refused.value.exit_code == UNREACHABLE

@@ -127,3 +127,9 @@ def test_prometheus_accepts_the_figures(texts):
             check=False,
         )
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_each_job_of_the_rules_is_one_of_the_scrape_configuration():
+    jobs = set(re.findall(r'job="([^"]+)"', (FILES / "hapi-rules.yml").read_text()))
+    configured = re.findall(r"job_name: (\S+)", (FILES / "prometheus.yml").read_text())
+    assert jobs <= set(configured)
