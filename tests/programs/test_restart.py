@@ -159,6 +159,15 @@ def test_a_supervised_runner_leaves_for_no_build_that_does_not_start__H01_V02(ma
     assert list(machine.home.path.glob(".trial-*")) == []
 
 
+def test_a_runner_under_twistd_is_not_replaced_by_one_in_the_background(machine):
+    program = machine.run(argv=SUPERVISED["twistd"])
+    refused = machine.command("runner", "restart", "--no-wait")
+    told = f"hapi: the runner (pid {program.pid}) runs under twistd; restart it there\n"
+    assert (refused.returncode, refused.stderr) == (3, told)
+    assert program.running
+    assert machine.look()["pid"] == program.pid
+
+
 @pytest.fixture
 def supervisor(machine):
     """A real supervisord that keeps the runner of `machine`."""

@@ -29,7 +29,7 @@ def embedded_coordinator(
     """
     found = supervision(environ) if environ is not None else Supervision()
     is_supervised = found.mode in ("notify", "restart")
-    supervised = Supervision("restart" if is_supervised else "none", found.by or owner)
+    supervised = Supervision("restart", found.by) if is_supervised else Supervision("none", owner)
     return lambda runner: HandoffCoordinator(
         reactor, local_processes(reactor), runner, supervised, start
     )
