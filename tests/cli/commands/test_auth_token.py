@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -67,7 +68,14 @@ def test_a_token_is_made_used_listed_revoked_and_audited(stage, hub_url, canary)
     assert refused.returncode == 7
     assert "may not administer the hub (scope admin)" in refused.stderr
 
-    session_id = "04610d65-0000-4000-8000-000000000001"
+    created = urlopen(
+        Request(
+            f"{hub_url}/cli/sessions",
+            json.dumps({"tag": "kept", "metadata": {"path": "/", "host": "here"}}).encode(),
+            {"Authorization": f"Bearer {canary}", "Content-Type": "application/json"},
+        )
+    )
+    session_id = json.load(created)["session"]["id"]
     for words in (("sessions", "archive", session_id), ("sessions", "delete", session_id)):
         refused = command(stage, *words, CLI_API_TOKEN=token)
         assert refused.returncode == 7
