@@ -65,7 +65,7 @@ def test_a_file_is_read_as_base64(files, project):
         ({"path": "src"}, "Not a file"),
         ({}, "path is required"),
         (None, "path is required"),
-        ({"path": 3}, "path is required"),
+        ({"path": 3}, "path must be a string"),
         ({"path": "fifo"}, "Not a file"),
     ],
 )
