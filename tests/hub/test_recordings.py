@@ -285,7 +285,7 @@ class Replay:
 @pytest.mark.parametrize(
     ("name", "least"),
     [
-        ("hub-auth", 13),
+        ("hub-auth", 12),
         ("hub-sessions-rest", 50),
         ("hub-session-socket", 20),
         ("hub-messages", 50),
