@@ -174,7 +174,7 @@ def test_the_end_of_a_growing_answer_stays_in_view_and_a_reader_further_up_is_le
     expect(page.locator(".block.text")).to_contain_text("Paragraph 59.")
     assert log.evaluate(from_end) < 80
     log.evaluate("log => { log.scrollTop = 300; }")
-    page.wait_for_function("document.querySelector('.jump').hidden === false")
+    expect(page.locator(".jump")).to_be_visible()
     for number in range(60, 120):
         live.say(f"Paragraph {number}.\n\n")
     expect(page.locator(".block.text")).to_contain_text("Paragraph 119.")

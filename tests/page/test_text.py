@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.programs import until
+
 pytestmark = pytest.mark.peer("chromium")
 
 RUN = "window.ran=1"
@@ -119,13 +121,8 @@ def test_nothing_that_is_written_becomes_markup__U02(place):
     )
     page = place.open(session)
     expect(page.locator(".block.text").last).to_be_visible()
-    page.wait_for_function(
-        """() => {
-          const older = document.querySelector('.older');
-          older.click();
-          return older.hidden;
-        }"""
-    )
+    older = page.locator(".older")
+    until(lambda: older.evaluate("older => { older.click(); return older.hidden; }"))
     for payload in PAYLOADS[:4]:
         page.get_by_role("textbox", name="Message").fill(payload)
         page.keyboard.press("Enter")
