@@ -52,6 +52,7 @@ def test_a_quiet_log_wakes_nobody_and_a_burst_after_it_is_rotated(held):
 
     def is_asleep() -> bool:
         before = sleeps(pid)
+        # Real time of another process: longer than the longest pause between two checks of the log.
         time.sleep(3.5 * holder.MAX_LOG_POLL_INTERVAL)
         return sleeps(pid) == before
 

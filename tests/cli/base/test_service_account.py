@@ -96,7 +96,7 @@ def test_a_user_that_does_not_exist_is_refused():
 @pytest.mark.parametrize("kind", ["systemd-user", "launchd"])
 def test_a_user_service_of_another_user_is_refused(bob, kind):
     if os.geteuid() == OTHER.pw_uid:
-        pytest.skip("this is that user")
+        pytest.skip("run by the very user of whom another user is to be refused")
     with pytest.raises(CommandError, match="runs as the user who installs it"):
         service_of("bob", kind)
 

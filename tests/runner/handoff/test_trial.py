@@ -27,7 +27,7 @@ found = dict(os.environ) | {"settings": (home / "settings.json").read_text(), "a
 print(json.dumps(found))
 sys.exit(7)
 """
-WAIT = "import time; time.sleep(600)"
+WAIT = "import time; time.sleep(600)"  # a build that hangs while it is imported
 ENVIRONMENT = {
     **os.environ,
     "CLI_API_TOKEN": TOKEN,
