@@ -80,8 +80,8 @@ def main() -> None:
     while True:
         if kind.startswith("chatty"):
             print("x" * 4096, flush=True)
-        if (end := Path("end")).exists():
-            sys.exit(int(end.read_text()))
+        if (end := Path("end")).exists() and (code := end.read_text()):  # empty: being written
+            sys.exit(int(code))
         time.sleep(0.01)
 
 
