@@ -24,22 +24,22 @@ from hapi.hub.domain.registry import HubRegistry, Rooms
 from hapi.hub.domain.retention import Retention
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.domain.tokens import DeviceTokens, TokenKeeper
-from hapi.hub.http.auth_routes import AuthRoutes
 from hapi.hub.http.authentication import Authenticator
-from hapi.hub.http.cli_routes import CliRoutes
 from hapi.hub.http.compression import Compressor
-from hapi.hub.http.file_routes import FileRoutes
-from hapi.hub.http.machine_routes import MachineRoutes
-from hapi.hub.http.message_routes import MessageRoutes
-from hapi.hub.http.monitoring_routes import Monitoring, MonitoringRoutes
-from hapi.hub.http.openapi.document_routes import DocumentRoutes
 from hapi.hub.http.paging import PageReader
-from hapi.hub.http.permission_routes import PermissionRoutes
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
+from hapi.hub.http.routes.auth import AuthRoutes
+from hapi.hub.http.routes.cli import CliRoutes
+from hapi.hub.http.routes.files import FileRoutes
+from hapi.hub.http.routes.machines import MachineRoutes
+from hapi.hub.http.routes.messages import MessageRoutes
+from hapi.hub.http.routes.monitoring import Monitoring, MonitoringRoutes
+from hapi.hub.http.routes.openapi_document import DocumentRoutes
+from hapi.hub.http.routes.permissions import PermissionRoutes
+from hapi.hub.http.routes.sessions import SessionRoutes
+from hapi.hub.http.routes.tokens import AuditRoutes, TokenRoutes
 from hapi.hub.http.routing import Dispatcher, Routes, combine
-from hapi.hub.http.session_routes import SessionRoutes
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
-from hapi.hub.http.token_routes import AuditRoutes, TokenRoutes
 from hapi.hub.status import HubStatus
 from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.store.interface import IStore

@@ -23,8 +23,8 @@ from hapi.hub.domain.errors import (
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import operation
+from hapi.hub.http.routes.tokens import access_view
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
-from hapi.hub.http.token_routes import access_view
 from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLive, Visibility
 from hapi.protocol.rest import replies
 

@@ -1,0 +1,1 @@
+"""The routes of the hub: one module for each part of the REST API."""
