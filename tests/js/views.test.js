@@ -18,7 +18,8 @@ const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
 const { pageTitle } = await load("views/shell/shell.js");
-const { machineAddress, routeOf, sessionAddress } = await load("data/addresses.js");
+const { machineAddress, routeOf, sessionAddress, sessionOf, sessionPartAddress } =
+  await load("data/addresses.js");
 const { AgentCatalog } = await load("data/agents.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 
@@ -427,18 +428,6 @@ test("the line across the top says why the hub takes no messages although it ans
   );
   assert.equal(hubProblem({ ...live, readProblem: "Failed." }), "Failed.");
   assert.match(hubProblem({ ...live, connection: { phase: "lost" } }), /can't be reached/);
-});
-
-test("the path says what the page shows", () => {
-  assert.deepEqual(routeOf("/"), { kind: "home" });
-  assert.deepEqual(routeOf("/sessions/a%20b"), { kind: "sessions", id: "a b" });
-  assert.deepEqual(routeOf("/machines/m/"), { kind: "machines", id: "m" });
-  assert.deepEqual(routeOf("/sessions/a/files"), { kind: "home" });
-  assert.deepEqual(routeOf("/sessions/100%"), { kind: "home" });
-  for (const id of ["turn/call", "a b?c#d", "100%", "日本語"]) {
-    assert.deepEqual(routeOf(sessionAddress(id)), { kind: "sessions", id });
-    assert.deepEqual(routeOf(machineAddress(id)), { kind: "machines", id });
-  }
 });
 
 test("the title of the page begins with the sessions that need a person", () => {

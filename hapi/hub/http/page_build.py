@@ -14,15 +14,16 @@ import hashlib
 import mimetypes
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from attrs import frozen
 
 ENTRY_MODULE = "app.js"
-VIEW_MODULES = {"sessions": "views/chat/chat.js"}
-"""What the entry module imports on demand, by the first part of the page's path."""
+VIEW_TABLE = "views/shell/routes.js"
+"""The page's table of views: which module shows which place. A place is the shape of a path, in which
+a star stands for one segment."""
 
 VERSIONED_SUFFIXES = frozenset({".js", ".css"})
 SERVED_SUFFIXES = VERSIONED_SUFFIXES | {".html", ".svg", ".webmanifest", ".woff2", ".png"}
@@ -34,6 +35,7 @@ CONTENT_TYPES = {
 }
 TEXT_TYPES = frozenset({"application/json", "application/manifest+json", "image/svg+xml"})
 
+TABLE_ENTRY = re.compile(r'^  "([^"]+)": \(\) => import\("(\.[^"]+)"\)', re.MULTILINE)
 STATIC_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
 LOCAL_ADDRESS = re.compile(r'(href|src)="/([^"]+)"')
 LINE_COMMENT = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
@@ -81,7 +83,7 @@ class PageBuild:
     name: str
     files: Mapping[str, PageFile]
     documents: Mapping[str, PageFile]
-    """`index.html` by the first part of the page's path; "" for every other path."""
+    """`index.html` by place; "" for every path that is none."""
 
     @classmethod
     def of(cls, sources: Mapping[str, bytes]) -> PageBuild:
@@ -93,7 +95,7 @@ class PageBuild:
         modules = {path: text.decode() for path, text in sources.items() if path.endswith(".js")}
         index = sources.get("index.html", b"").decode()
         documents = {}
-        for place, view in {"": None, **VIEW_MODULES}.items():
+        for place, view in {"": None, **view_modules(modules)}.items():
             needed = static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
             documents[place] = PageFile.of("index.html", document(index, name, sources, needed))
         files = {
@@ -105,8 +107,29 @@ class PageBuild:
 
     def document(self, path: str) -> PageFile:
         """`index.html` for a place of the page, e.g. `sessions/ID`."""
-        place = path.partition("/")[0]
-        return self.documents.get(place, self.documents[""])
+        segments = path.strip("/").split("/")
+        for place, found in self.documents.items():
+            if is_place(place, segments):
+                return found
+        return self.documents[""]
+
+
+def view_modules(modules: Mapping[str, str]) -> dict[str, str]:
+    """The module of each place's view, as the page's own table has them."""
+    directory = dirname(VIEW_TABLE)
+    return {
+        place: normpath(join(directory, relative))
+        for place, relative in TABLE_ENTRY.findall(modules.get(VIEW_TABLE, ""))
+    }
+
+
+def is_place(place: str, segments: Sequence[str]) -> bool:
+    """Whether a path of these segments has the shape `place`."""
+    parts = place.split("/")
+    return len(parts) == len(segments) and all(
+        segment != "" if part == "*" else part == segment
+        for part, segment in zip(parts, segments, strict=True)
+    )
 
 
 def without_comments(path: str, content: bytes) -> bytes:

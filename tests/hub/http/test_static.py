@@ -15,6 +15,7 @@ from hapi.hub.http.page_build import (
     PageBuild,
     PageBuilds,
     static_imports,
+    view_modules,
     without_comments,
 )
 from hapi.hub.http.static import PAGES, OwnPage, PageResource
@@ -221,7 +222,31 @@ def test_a_place_preloads_the_modules_that_it_needs_and_each_once(page, place):
     assert len(preloaded) == len(set(preloaded))
     assert preloaded[0] == ENTRY_MODULE
     assert set(static_imports(modules, preloaded)) == set(preloaded)
-    assert ("views/chat/chat.js" in preloaded) is (place != "/" and "sessions" in place)
+    assert ("views/chat/chat.js" in preloaded) is (place == "/sessions/abc")
+    assert ("views/machine/machine.js" in preloaded) is (place == "/machines/abc")
+
+
+def test_the_table_of_views_names_modules_and_places_that_exist():
+    modules = sources()
+    found = view_modules(modules)
+    assert len(found) == modules["views/shell/routes.js"].count("import(")
+    assert set(found.values()) <= set(modules)
+    listed = re.findall(r'^  "([^"]+)",$', modules["data/addresses.js"], re.MULTILINE)
+    assert set(found) <= set(listed)
+
+
+@pytest.mark.parametrize(
+    "path, expected",
+    [("", "b"), ("a/1", "a"), ("a/1/x", "x"), ("a/1/y", "b"), ("a/", "b"), ("a//x", "b")],
+)
+def test_a_path_gets_the_document_of_its_place(path, expected):
+    table = '  "a/*": () => import("../a.js"),\n  "a/*/x": () => import("../x.js"),\n'
+    index = b"<html><head></head></html>"
+    files = {"index.html": index, "app.js": b"", "views/a.js": b"", "views/x.js": b""}
+    build = PageBuild.of({**files, "views/shell/routes.js": table.encode()})
+    text = build.document(path).content.decode()
+    views = {match[6:-3] for match in PRELOAD.findall(text) if match.startswith("views/")}
+    assert views == ({expected} - {"b"})
 
 
 def test_every_module_is_imported_by_some_other():

@@ -434,6 +434,41 @@ export interface View {
   focus?(): void;
   leave?(): void;
   title?(): string;
+  /** Shows the same place with another query. Without it the view is made anew. */
+  navigate?(query: URLSearchParams): void;
+}
+
+/** What an address of the page shows. */
+export interface Route {
+  /** one of `PLACES`, or "" for the start screen */
+  place: string;
+  /** the segment that the star of the place stands for, decoded; "" if it has none */
+  id: string;
+  query: URLSearchParams;
+}
+
+/** What the frame of the page gives to the view of a place. */
+export interface ViewContext {
+  store: import("./store.js").Store;
+  api: import("./api.js").Api;
+  outbox: import("./outbox.js").Outbox;
+  drafts: import("./drafts.js").Drafts;
+  identity: import("./identity.js").Identity;
+  go: Go;
+  /** as in Route */
+  id: string;
+  query: URLSearchParams;
+  /** Shows what an action is doing that takes a while; null: it is done. */
+  showStatus(text: string | null): void;
+  /** Opens the dialog for a new session. */
+  newSession(machineId?: string): void;
+  /** Opens the settings of a session. */
+  openSettings(id: string, resume: () => Promise<void>): void;
+}
+
+/** A module of the table in views/shell/routes.js. */
+export interface ViewModule {
+  view(context: ViewContext): View;
 }
 
 export type Go = (path: string, options?: { replace?: boolean }) => void;

@@ -22,7 +22,7 @@ import { isStarting, titleOf } from "../../data/sessions.js";
  * @import { Drafts } from "../../data/drafts.js"
  * @import { Outbox } from "../../data/outbox.js"
  * @import { Store } from "../../data/store.js"
- * @import { BlockContext, Go, View } from "../../data/types.js"
+ * @import { BlockContext, Go, View, ViewContext } from "../../data/types.js"
  * @import { Announcement } from "./announcements.js"
  */
 
@@ -37,6 +37,13 @@ import { isStarting, titleOf } from "../../data/sessions.js";
  * @property {(text: string | null) => void} showStatus
  * @property {(resume: () => Promise<void>) => void} openSettings
  */
+
+/** @param {ViewContext} context @returns {View} */
+export function view(context) {
+  const openSettings = (/** @type {() => Promise<void>} */ resume) =>
+    context.openSettings(context.id, resume);
+  return new ChatView({ ...context, openSettings });
+}
 
 /** @implements {View} */
 export class ChatView {

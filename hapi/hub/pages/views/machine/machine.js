@@ -15,7 +15,7 @@ import { machineName } from "../../data/sessions.js";
  * @param {{ store: Store, api: Api, go: Go, newSession: (machineId: string) => void, id: string }} options
  * @returns {View}
  */
-export function machineView({ store, api, go, newSession, id }) {
+export function view({ store, api, go, newSession, id }) {
   const node = h("main", { class: "main" });
   let shown = "";
 

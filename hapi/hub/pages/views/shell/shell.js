@@ -1,6 +1,6 @@
 // The frame of the page: the side pane, the main pane with one view at a time, and what keeps them current.
 
-import { routeOf, sessionAddress } from "../../data/addresses.js";
+import { routeOf, sessionAddress, sessionOf } from "../../data/addresses.js";
 import { Api } from "../../data/api.js";
 import { Drafts } from "../../data/drafts.js";
 import { EventStream } from "../../data/events.js";
@@ -12,15 +12,15 @@ import { fill, h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
 import { homeView } from "../machine/home.js";
-import { machineView } from "../machine/machine.js";
 import { sessionsView } from "../sessions/sessions.js";
 import { menuDialog } from "../settings/menu.js";
 import { banner } from "./banner.js";
 import { loadingView } from "./loading.js";
+import { VIEWS } from "./routes.js";
 
 /**
  * @import { Identity } from "../../data/identity.js"
- * @import { Toast, View } from "../../data/types.js"
+ * @import { Route, Toast, View, ViewModule } from "../../data/types.js"
  */
 
 const REFRESH_RETRY_DELAY = 2000; // ms
@@ -28,7 +28,6 @@ const REDRAW_INTERVAL = 30_000; // ms; relative times grow older
 const REMOVED_DELAY = 1000; // ms; a session that was removed may just have got another id
 
 // These parts are loaded when they are first needed.
-const loadChat = () => import("../chat/chat.js");
 const loadSessionSettings = () => import("../settings/session.js");
 const loadSpawn = () => import("../sessions/spawn.js");
 
@@ -59,8 +58,10 @@ export class Shell {
     });
     /** @type {View | null} */
     this._view = null;
-    /** @type {typeof import("../chat/chat.js") | null} once it is loaded */
-    this._chatModule = null;
+    /** @type {Route | null} what is on screen */
+    this._shown = null;
+    /** @type {Map<string, ViewModule>} those that are loaded, by place */
+    this._modules = new Map();
     /** @type {string | null} */
     this._status = null;
     this._ended = new AbortController();
@@ -105,7 +106,8 @@ export class Shell {
 
   /** @param {string} path @param {{ replace?: boolean }} [options] */
   go(path, { replace = false } = {}) {
-    if (path !== location.pathname) history[replace ? "replaceState" : "pushState"](null, "", path);
+    if (path !== location.pathname + location.search)
+      history[replace ? "replaceState" : "pushState"](null, "", path);
     this._route();
   }
 
@@ -128,24 +130,18 @@ export class Shell {
   }
 
   _route() {
-    const route = routeOf(location.pathname);
-    this._view?.leave?.();
-    this._store.open(route.kind === "sessions" ? route.id : null);
-    this._readLive();
-    this._panes.dataset.pane = route.kind === "home" ? "list" : "main";
-    const { go, _store: store, _api: api } = this;
-    switch (route.kind) {
-      case "sessions":
-        this._openChat(route.id);
-        break;
-      case "machines":
-        this._show(
-          machineView({ store, api, go, newSession: (id) => this._newSession(id), id: route.id }),
-        );
-        break;
-      default:
-        this._show(homeView({ store, go, newSession: () => this._newSession() }));
+    const route = routeOf(location.pathname, location.search);
+    const isSame = route.place === this._shown?.place && route.id === this._shown.id;
+    this._shown = route;
+    if (isSame && this._view?.navigate) {
+      this._view.navigate(route.query);
+      this._draw();
+      return;
     }
+    this._view?.leave?.();
+    this._store.open(sessionOf(route));
+    this._readLive();
+    this._open(route);
   }
 
   /** Ask for the live text of the session on screen. A stream that begins asks by itself. */
@@ -170,24 +166,36 @@ export class Shell {
     view.focus?.();
   }
 
-  /** @param {string} id */
-  async _openChat(id) {
-    if (!this._chatModule) {
+  /** @param {Route} route */
+  async _open(route) {
+    const load = VIEWS[route.place];
+    this._panes.dataset.pane = load ? "main" : "list";
+    if (!load) {
+      const { go, _store: store } = this;
+      this._show(homeView({ store, go, newSession: () => this._newSession() }));
+      return;
+    }
+    let module = this._modules.get(route.place) ?? null;
+    if (!module) {
       const placeholder = loadingView();
       this._show(placeholder);
-      this._chatModule = await loaded(loadChat);
-      if (!this._chatModule || this._view !== placeholder) return;
+      module = await loaded(load);
+      if (!module || this._view !== placeholder) return;
+      this._modules.set(route.place, module);
     }
     this._show(
-      new this._chatModule.ChatView({
+      module.view({
         store: this._store,
         api: this._api,
         outbox: this._outbox,
         drafts: this._drafts,
+        identity: this._identity,
         go: this.go,
-        id,
+        id: route.id,
+        query: route.query,
         showStatus: (text) => this._showStatus(text),
-        openSettings: (resume) => this._openSettings(id, resume),
+        newSession: (machineId) => this._newSession(machineId),
+        openSettings: (id, resume) => this._openSettings(id, resume),
       }),
     );
   }
