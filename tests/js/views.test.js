@@ -18,8 +18,6 @@ const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
 const { pageTitle } = await load("views/shell/shell.js");
-const { machineAddress, routeOf, sessionAddress, sessionOf, sessionPartAddress } =
-  await load("data/addresses.js");
 const { AgentCatalog } = await load("data/agents.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 

@@ -22,8 +22,8 @@ from attrs import frozen
 
 ENTRY_MODULE = "app.js"
 VIEW_TABLE = "views/shell/routes.js"
-"""The page's table of views: which module shows which place. A place is the shape of a path, in which
-a star stands for one segment."""
+"""The page's table of views: which module shows which place. A place is the shape of a path, in
+which a star stands for one segment."""
 
 VERSIONED_SUFFIXES = frozenset({".js", ".css"})
 SERVED_SUFFIXES = VERSIONED_SUFFIXES | {".html", ".svg", ".webmanifest", ".woff2", ".png"}

@@ -236,7 +236,7 @@ def test_the_table_of_views_names_modules_and_places_that_exist():
 
 
 @pytest.mark.parametrize(
-    "path, expected",
+    ("path", "expected"),
     [("", "b"), ("a/1", "a"), ("a/1/x", "x"), ("a/1/y", "b"), ("a/", "b"), ("a//x", "b")],
 )
 def test_a_path_gets_the_document_of_its_place(path, expected):
