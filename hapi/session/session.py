@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -34,13 +32,11 @@ from hapi.protocol.session import (
     BY_INTERRUPT,
     BY_SIGNAL,
     BY_USER,
-    COMPLETED,
     CRASHED,
     Ending,
     launch_failed,
 )
 from hapi.protocol.session_metadata import (
-    REST_KEY,
     SessionFacts,
     agent_memory,
     archived_metadata,
@@ -50,11 +46,10 @@ from hapi.protocol.session_metadata import (
 from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.authentication import Login
 from hapi.session.agent.configuration import SessionSettings
-from hapi.session.agent.driver import Driver, LoginRequired
+from hapi.session.agent.driver import LoginRequired
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.idle import IdleAgent
-from hapi.session.agent.jsonrpc_peer import AgentExited
 from hapi.session.agent.noise import NoiseNotice
 from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
@@ -67,6 +62,7 @@ from hapi.session.hub.inbox import Inbox, UserMessage
 from hapi.session.hub.uplink import SessionUplink
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
+from hapi.session.session_agent import SessionAgent
 from hapi.session.startup.command_line import Arguments
 from hapi.session.startup.interrupted_requests import (
     UNANSWERED,
@@ -79,15 +75,10 @@ from hapi.session.startup.interrupted_requests import (
 from hapi.units import parse_idle_time
 from hapi.uploads import SessionUploads
 
-FLUSH_TIMEOUT = (
-    5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
-)
 END_TIMEOUT, SIGNAL_END_TIMEOUT = (
     5.0,
     1.7,
 )  # seconds for the whole end; after a signal, whose sender kills after two
-MAX_STARTS = 2  # of an agent that ends while it starts
-START_AGAIN_DELAY = 0.5  # seconds, or up to twice as long, so that two sessions do not meet again
 OFFLINE_END_TIMEOUT = 0.1  # seconds for the archive at a hub that is away
 
 
@@ -119,6 +110,7 @@ class Session:
     _random: Random = field(factory=Random)
     ended: OneShotObserver[Ending] = field(factory=OneShotObserver)
     hub: SessionUplink = field(init=False)
+    _agent: SessionAgent = field(init=False)
     settings: SessionSettings = field(init=False)
     permissions: Permissions = field(init=False)
     questions: Questions = field(init=False)
@@ -130,17 +122,9 @@ class Session:
     offer: OfferPublisher = field(init=False)
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
-    _driver: OneShotObserver[Driver] | None = None
-    _agent_session: str | None = None
     _ending: Ending | None = None
     idle: IdleAgent = field(init=False)
     _own_idle_time: str | None = field(init=False)
-    resting_since: float | None = None  # epoch seconds; None while the agent runs
-    _is_resumable: bool = True  # False once the agent could not resume its session
-    _has_memory: bool = False  # whether the agent's session has had a prompt
-    _rested_with_memory: bool = False
-    _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
-    _resting: Deferred[None] | None = None  # fires when a resting agent has ended
     # Requests that an earlier process left, until the agent is asked to go on.
     _interrupted: tuple[InterruptedRequest, ...] = ()
     _ambiguous_request: str | None = None  # the last one whose answer could mean several options
@@ -151,10 +135,21 @@ class Session:
         self.hub = SessionUplink.of_row(
             self._reactor, self.link, self.row, Inbox(), self._rows_after, self._random
         )
+        self._agent = SessionAgent(
+            self._reactor,
+            agent,
+            arguments,
+            self.host,
+            self.hub,
+            self.begin_end,
+            self._random,
+            self.start.attempt,
+            self.start.facts.now,
+        )
         effort = arguments.effort or arguments.model_reasoning_effort
         self.settings = SessionSettings(
             agent,
-            self._agent_ready,
+            self._agent.ready,
             self.start.mode,
             arguments.model,
             effort,
@@ -179,7 +174,7 @@ class Session:
             self.hub,
             self.permissions,
             self.settings,
-            self._agent_ready,
+            self._agent.ready,
             self.host.end_soon,
             PromptBlocks(
                 self._files.directory, agent.reads_attached_paths, self.hub.publish_status
@@ -205,7 +200,7 @@ class Session:
             ids=request_ids,
         )
         self.turns.questions = self.questions
-        self.turns.log_in_again = self.log_in_again
+        self.turns.log_in_again = self._agent.log_in_again
         self.login = Login(
             agent.label,
             self.start.facts.host,
@@ -223,20 +218,20 @@ class Session:
             self._reactor, agent.label, self.host.noise, self.hub.publish_status
         )
         self._noise_notice.begin()
-        self._agent_session = arguments.resume
+        self._agent.settings, self._agent.turns = self.settings, self.turns
+        self._agent.login, self._agent.offer = self.login, self.offer
         self.pictures = Pictures(
             self.hub, SessionPictures(self.start.home, self.hub.session_id), deferToThread
         )
         self.turns.observers.append(self.pictures.observe)
-        self._has_memory = arguments.resume is not None
         self._own_idle_time = own_idle_time(arguments.idle_agent, self.row.get("metadata"))
         self.idle = IdleAgent(
             self._reactor,
             parse_idle_time(self._own_idle_time) if self._own_idle_time else self.start.idle_limit,
             self._may_rest,
-            self._has_background_commands,
-            self._is_memory_wanted,
-            self._rest,
+            self._agent.has_background_commands,
+            self._agent.is_memory_wanted,
+            self._agent.rest,
         )
         self.turns.observers.append(self.idle.seen)
         rpc: RpcTable = self.link.rpc
@@ -252,7 +247,12 @@ class Session:
     @property
     def agent_session(self) -> str | None:
         """The agent's own session id, by which it is resumed."""
-        return self._agent_session
+        return self._agent.session_id
+
+    @property
+    def resting_since(self) -> float | None:
+        """Epoch seconds; None while the agent runs."""
+        return self._agent.resting_since
 
     @property
     def is_accepting_prompts(self) -> bool:
@@ -272,7 +272,7 @@ class Session:
         self.link.startService()
         self.hub.start()
         try:
-            await self._agent_ready()
+            await self._agent.ready()
         except LoginRequired as problem:
             if self._ending is not None:
                 return
@@ -322,7 +322,7 @@ class Session:
             fresh["agentMemory"] = agent_memory("opening", self.start.facts.now)
         self._interrupted = interrupted_requests(self.hub.state.value) if existing else ()
         at = self.hub.now_ms()
-        self._store(self.hub.state.change(lambda state: state_after_interruption(state, at)))
+        self.hub.change_state(lambda state: state_after_interruption(state, at))
 
         def initial_metadata(stored: Any) -> Any:
             if existing:
@@ -334,202 +334,26 @@ class Session:
                 return stored
             return {**without_rest(stored), **fresh}
 
-        self._store(self.hub.metadata.change(initial_metadata))
+        self.hub.change_metadata(initial_metadata)
 
-    def _agent_ready(self) -> Deferred[Driver]:
-        """The running agent, started if necessary. Fails with the reason why it could not start."""
-        once = self._driver
-        if once is None:
-            self._driver = once = OneShotObserver()
-            Deferred.fromCoroutine(self._open()).addBoth(self._opened, once)
-        return once.when_fired()
+    # --- from the terminal and the hub
+    def _prompt_queued(self) -> None:
+        self.turns.start_next()
+        self.login.try_again()
 
-    def _opened(self, result: Any, once: OneShotObserver[Driver]) -> None:
-        if not isinstance(result, Driver) and self._driver is once:
-            self._driver = None  # the next prompt tries again
-        once.fire(result)
+    def _prompted(self, text: str) -> None:
+        self.idle.seen()
+        self._agent.prompted()
+        self.titles.prompted(text)
 
-    async def _open(self) -> Driver:
-        if self._resting is not None:  # two processes of an agent must not have the same session
-            await self._resting
-        first = self.host.starts == 0
-        fork = self.start.arguments.fork and first
-        rested = self.resting_since is not None
-        if rested and not self._rested_with_memory:
-            self._agent_session = None  # agents store no session without a prompt
-        driver = await self._open_authenticated(fork)
-        self._prompted_at = time.time() if self.turns.busy else math.inf
-        if rested:
-            self._awake(driver)
-        self.turns.running_driver = driver
-        for problem in await self.settings.begin(driver):
-            self.hub.publish_status(f"Not set: {problem}")
-        self.offer.opened()
-        for name, value in self.start.arguments.beyond_acp.items() if first else ():
-            self.hub.publish_status(
-                f"Not set: {name} {value}".rstrip()
-                + f": {self.agent.label} has no such setting over ACP"
-            )
-        wanted = self._agent_session
-        if wanted is not None and not fork and not driver.resumed:
-            self.hub.publish_status(
-                f"{self.agent.label} cannot resume its session {wanted}; this is a new session"
-            )
-        if wanted is not None or (first and self.start.arguments.continues):
-            self._tell_memory(driver.resumed or (fork and wanted is not None))
-        await self._store_resume_key(driver.session_id)
-        return driver
+    def _may_rest(self) -> bool:
+        is_occupied = self.start.has_terminal or bool(self.questions.waiting)
+        return self._agent.may_rest() and not is_occupied
 
     def _settings_changed(self) -> None:
         self.hub.send_keepalive()
         self.hub.on_change()
 
-    def _tell_memory(self, is_kept: bool) -> None:
-        """Tell the hub whether the agent went on with its memory of the conversation."""
-        memory = agent_memory("kept" if is_kept else "new", self.start.facts.now)
-        self._store(
-            self.hub.metadata.change(lambda stored: {**(stored or {}), "agentMemory": memory})
-        )
-
-    async def _open_authenticated(self, fork: bool) -> Driver:
-        """Start the agent; where it needs a login, as often as the person tries.
-
-        An agent that ends while it starts is started once more: two processes that begin in a
-        fresh home at the same time can get in each other's way (OpenCode's make its database).
-        """
-        starts = 0
-        while True:
-            starts += 1
-            self.turns.silence.begin(is_start=True)
-            try:
-                return await self.host.open(
-                    self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
-                )
-            except LoginRequired as problem:
-                if self._ending is not None:
-                    raise
-                required = problem
-            except AgentExited as problem:
-                if starts == MAX_STARTS or self._ending is not None or self.turns.is_aborted:
-                    raise
-                self.hub.publish_status(f"{problem}. It is started again")
-                delay = START_AGAIN_DELAY * (1 + self._random.random())
-                await deferLater(self._reactor, delay)
-                if self._ending is not None:
-                    raise
-                continue
-            finally:
-                self.turns.silence.end()
-            starts = 0
-            self.host.chosen_login = await self.login.ask(required)
-
-    async def log_in_again(self, problem: LoginRequired) -> Driver:
-        """The running agent has lost its login: ask for one, then start it again."""
-        self.host.chosen_login = await self.login.ask(problem)
-        self._driver = None
-        return await self._agent_ready()
-
-    def _prompt_queued(self) -> None:
-        self.turns.start_next()
-        self.login.try_again()
-
-    async def _store_resume_key(self, agent_session: str | None) -> None:
-        """Store the resume key at the hub before the first prompt.
-
-        A kill in the first turn then leaves a row that can be resumed.
-        """
-        self._agent_session, name = agent_session, self.agent.session_id_field
-        if (self.hub.metadata.value or {}).get(name) == agent_session and self.hub.metadata.settled:
-            return
-        self._store(
-            self.hub.metadata.change(lambda stored: {**(stored or {}), name: agent_session})
-        )
-        if not await self.hub.metadata.flushed(FLUSH_TIMEOUT):
-            self.log.warn(
-                "The hub did not store {name} within {seconds:g} s; continuing without it",
-                name=name,
-                seconds=FLUSH_TIMEOUT,
-            )
-
-    def _agent_exited(self, words: str, exit_code: int | None) -> None:
-        """The agent's process ended. After a regular exit the session ends as well.
-
-        Otherwise the agent restarts with the next prompt.
-        """
-        if self._ending is not None or self._driver is None or not self._driver.has_fired:
-            return
-        self._driver = None
-        self.turns.agent_exited()
-        if exit_code == 0 and not self.turns.busy:
-            self.begin_end(COMPLETED)
-        elif not self.turns.busy:
-            self.hub.publish_status(f"{self.agent.label} {words}. It restarts with the next prompt")
-
-    # --- rest
-    def _prompted(self, text: str) -> None:
-        self.idle.seen()
-        self._has_memory = True
-        self._prompted_at = min(self._prompted_at, time.time())
-        self.titles.prompted(text)
-
-    def _may_rest(self) -> bool:
-        """Whether the agent runs, can be resumed, and nothing goes on or waits."""
-        driver = self.turns.running_driver
-        return (
-            self._ending is None
-            and self.agent.may_rest
-            and self._driver is not None
-            and self._driver.has_fired
-            and not self.start.has_terminal
-            and driver is not None
-            and driver.introduction is not None
-            and driver.introduction.loads_sessions
-            and self._is_resumable
-            and self.is_accepting_prompts
-            and self.turns.is_quiet
-            and not self.questions.waiting
-        )
-
-    async def _has_background_commands(self) -> bool:
-        return await self.host.has_background_commands(self._prompted_at)
-
-    def _is_memory_wanted(self) -> bool:
-        folder = self.start.attempt
-        return folder is not None and folder.take_rest_request()
-
-    async def _rest(self) -> None:
-        """End the agent's processes. The session stays, and the next prompt resumes the agent."""
-        self._driver = self.turns.running_driver = None
-        resting: Deferred[None] = Deferred()
-        self._resting = resting
-        self.resting_since, self._rested_with_memory = time.time(), self._has_memory
-        self.log.info("{label} rests until the next prompt", label=self.agent.label)
-        since = self.hub.now_ms()
-        self._store(
-            self.hub.metadata.change(lambda stored: {**(stored or {}), REST_KEY: {"since": since}})
-        )
-        self.hub.on_change()
-        try:
-            await self.host.end()
-        finally:
-            self._resting = None
-            resting.callback(None)
-
-    def _awake(self, driver: Driver) -> None:
-        self.resting_since = None
-        self._store(self.hub.metadata.change(without_rest))
-        self.hub.on_change()
-        if self._rested_with_memory and not driver.resumed:
-            self._is_resumable = False
-
-    def _store(self, stored: Deferred[Any]) -> None:
-        stored.addErrback(
-            lambda failure: self.log.warn(
-                "Not stored at the hub: {reason}", reason=failure.getErrorMessage()
-            )
-        )
-
-    # --- from the terminal and the hub
     def submit_prompt(self, text: str) -> None:
         """Take a prompt that was typed in the terminal. Raises ValueError if it is too long for
         the hub; the agent does not get it either."""
@@ -554,8 +378,8 @@ class Session:
 
     async def _offer_known(self) -> None:
         """Wait until the agent has said what it offers. One that rests has, and is not woken."""
-        if self.resting_since is None or self._driver is not None:
-            await self._agent_ready()
+        if not self._agent.is_resting:
+            await self._agent.ready()
 
     async def answer_request(self, params: Any) -> dict[str, str] | None:
         """The `permission` RPC: the answer to a permission request or to questions. Returns an
@@ -594,6 +418,7 @@ class Session:
             SIGNAL_END_TIMEOUT if ending in (BY_SIGNAL, BY_INTERRUPT) else END_TIMEOUT
         )
         self._ending = ending = self._with_stop_order(ending)
+        self._agent.session_ends()
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self._noise_notice.stop()
         self.turns.close()
@@ -650,10 +475,8 @@ class Session:
 
     async def _archive(self, ending: Ending) -> None:
         at = self.hub.now_ms()
-        self._store(
-            self.hub.metadata.change(
-                lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)
-            )
+        self.hub.change_metadata(
+            lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)
         )
         await self.hub.metadata.flushed(END_TIMEOUT)
         await self.hub.state.flushed(END_TIMEOUT)

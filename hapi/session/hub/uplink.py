@@ -133,6 +133,21 @@ class SessionUplink:
         state = document("agentState", UPDATE_STATE, "agentState")
         return cls(clock, link, sid, metadata, state, inbox, rows_after)
 
+    def change_metadata(self, change: Callable[[Any], Any]) -> None:
+        """Change the stored metadata; see VersionedDocument.change()."""
+        self._log_refusal(self.metadata.change(change))
+
+    def change_state(self, change: Callable[[Any], Any]) -> None:
+        """Change the stored agent state; see VersionedDocument.change()."""
+        self._log_refusal(self.state.change(change))
+
+    def _log_refusal(self, stored: Deferred[Any]) -> None:
+        stored.addErrback(
+            lambda failure: self.log.warn(
+                "Not stored at the hub: {reason}", reason=failure.getErrorMessage()
+            )
+        )
+
     def __attrs_post_init__(self) -> None:
         self._keepalives = LoopingCall(self._keepalive)
         self._keepalives.clock = self._clock
