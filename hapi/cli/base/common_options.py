@@ -1,4 +1,4 @@
-"""Options that many commands share: `--home` and `--json`."""
+"""Options that several commands share, such as `--home` and `--json`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,33 @@ from hapi.cli.base.completion import complete_directory
 FORMATS = ("text", "json")  # as hapi.log, which a command line without a log need not load
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def record_options(things: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--follow` (`following`), `--lines` and `--json` of a command that prints the `things` of
+    a file, such as "events", and goes on with new ones."""
+    options = (
+        click.option(
+            "-f", "--follow", "following", is_flag=True, help=f"Print new {things} until Ctrl+C."
+        ),
+        click.option(
+            "-n",
+            "--lines",
+            type=click.IntRange(0),
+            default=100,
+            show_default=True,
+            metavar="N",
+            help=f"Number of past {things} to show.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line."),
+    )
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 _HOME_GIVEN = "hapi.home_given"  # key in the `meta` of a command's context

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.common_options import record_options
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.tail import POLL_INTERVAL, LineFollower
 from hapi.home import Home
@@ -15,17 +16,7 @@ from hapi.redaction import escape_control
 
 
 @click.command("audit", epilog=exit_codes_epilog(), short_help="Show who did what.")
-@click.option("-f", "--follow", "following", is_flag=True, help="Print new entries until Ctrl+C.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(0),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Number of past entries to show.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@record_options("entries")
 def command(following: bool, lines: int, as_json: bool) -> None:
     """Show logins, tokens, starts and ends of sessions, answers to permission requests and changes
     of settings: when, by which token, from which address, and what was refused.

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.common_options import record_options
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.tail import follow, last_lines
 from hapi.home import Home
@@ -17,17 +18,7 @@ COLUMN_FIELDS = ("time", "event", "session", "attempt", "pid", "reason", "actor"
 
 
 @click.command("events", epilog=exit_codes_epilog(), short_help="Show the journal of events.")
-@click.option("-f", "--follow", "following", is_flag=True, help="Print new events until Ctrl+C.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(0),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Number of past events to show.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@record_options("events")
 def command(following: bool, lines: int, as_json: bool) -> None:
     """Show what happened to the runner and its sessions, why, and on whose request.
 

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hapi.cli.base.common_options import json_flag
-from hapi.cli.base.output import echo, print_json
 from hapi.cli.commands.sessions.ask import (
     EPILOG,
     active_session_argument,
-    ask_hub,
+    answer_request,
     find_option,
-    find_request,
-    find_session,
 )
 
 if TYPE_CHECKING:
@@ -36,16 +33,9 @@ def command(
     options.
     """
 
-    async def approve(client: ApiClient) -> tuple[str, str]:
-        found = await find_session(client, session_id)
-        request = await find_request(client, found, request_id)
+    async def approve(client: ApiClient, found: str, request: str) -> None:
         decision = "approved_for_session" if for_session else "approved"
         chosen = None if option is None else await find_option(client, found, request, option)
         await client.approve(found, request, decision, chosen)  # type: ignore[arg-type]
-        return found, request
 
-    found, request = ask_hub(approve)
-    if as_json:
-        print_json({"sessionId": found, "requestId": request, "approved": True})
-    else:
-        echo("Request approved")
+    answer_request(session_id, request_id, approve, True, as_json)

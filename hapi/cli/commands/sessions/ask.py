@@ -11,6 +11,7 @@ import click
 
 from hapi.cli.base.completion import complete_active_session, complete_hub_session
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
+from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.redaction import escape_control
@@ -138,3 +139,26 @@ async def find_option(client: ApiClient, session_id: str, request_id: str, name:
         return named[0]
     offered = escape_control(", ".join(f"{each} ({title})" for each, title in names))
     raise CommandError(f"the request offers no option {escape_control(name)}; it offers {offered}")
+
+
+def answer_request(
+    session_id: str,
+    request_id: str | None,
+    answer: Callable[[ApiClient, str, str], Awaitable[object]],
+    approved: bool,
+    as_json: bool,
+) -> None:
+    """Answer a permission request and print that. `session_id` may be shortened; `request_id` may
+    be None if only one request is open; `answer` gets the whole ids of both."""
+
+    async def find_and_answer(client: ApiClient) -> tuple[str, str]:
+        found = await find_session(client, session_id)
+        request = await find_request(client, found, request_id)
+        await answer(client, found, request)
+        return found, request
+
+    found, request = ask_hub(find_and_answer)
+    if as_json:
+        print_json({"sessionId": found, "requestId": request, "approved": approved})
+    else:
+        echo("Request approved" if approved else "Request denied")

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hapi.cli.base.common_options import json_flag
-from hapi.cli.base.output import echo, print_json
 from hapi.cli.commands.sessions.ask import (
     EPILOG,
     active_session_argument,
-    ask_hub,
-    find_request,
-    find_session,
+    answer_request,
 )
 
 if TYPE_CHECKING:
@@ -34,14 +31,7 @@ def command(
     REQUEST may be omitted if only one is open; `hapi sessions show ID` lists them.
     """
 
-    async def deny(client: ApiClient) -> tuple[str, str]:
-        found = await find_session(client, session_id)
-        request = await find_request(client, found, request_id)
+    async def deny(client: ApiClient, found: str, request: str) -> None:
         await client.deny(found, request, "abort" if abort else "denied", reason)
-        return found, request
 
-    found, request = ask_hub(deny)
-    if as_json:
-        print_json({"sessionId": found, "requestId": request, "approved": False})
-    else:
-        echo("Request denied")
+    answer_request(session_id, request_id, deny, False, as_json)
