@@ -92,6 +92,7 @@ const noMarkup = {
 };
 
 export default [
+  { ignores: ["hapi/hub/pages/vendor/**"] },
   {
     files: ["**/*.js", "**/*.mjs"],
     linterOptions: { reportUnusedDisableDirectives: "error" },

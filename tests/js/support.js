@@ -188,15 +188,24 @@ class FakeElement extends FakeNode {
     this.attributes.delete(name);
   }
 
+  matches(selector) {
+    return selector.startsWith(".")
+      ? Boolean(this.getAttribute("class")?.split(" ").includes(selector.slice(1)))
+      : this.tagName === selector.toUpperCase();
+  }
+
+  /** @param {string} selector a class or a tag */
+  querySelectorAll(selector) {
+    return this.childNodes
+      .filter((node) => node instanceof FakeElement)
+      .flatMap((node) => [
+        ...(node.matches(selector) ? [node] : []),
+        ...node.querySelectorAll(selector),
+      ]);
+  }
+
   querySelector(selector) {
-    const name = selector.slice(1); // a class
-    for (const child of this.childNodes.filter((node) => node instanceof FakeElement)) {
-      const found = child.getAttribute("class")?.split(" ").includes(name)
-        ? child
-        : child.querySelector(selector);
-      if (found) return found;
-    }
-    return null;
+    return this.querySelectorAll(selector)[0] ?? null;
   }
 
   addEventListener(type, listener) {

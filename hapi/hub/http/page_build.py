@@ -4,6 +4,9 @@ Scripts and style sheets are served below `/assets/BUILD/`, where BUILD is a has
 content of such an address never changes, so browsers keep it for good; a new build has new
 addresses, so all of it is fetched anew. `index.html` is served with these addresses, and with a
 preload for each module that is needed at once.
+
+Files of other projects are in `vendor/`, which `vendor/list.json` names with their versions and
+hashes. They are large and rarely needed, so each is read and compressed when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import json
 import mimetypes
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from posixpath import dirname, join, normpath
 
@@ -26,6 +31,9 @@ VIEW_TABLE = "views/shell/routes.js"
 which a star stands for one segment."""
 
 VERSIONED_SUFFIXES = frozenset({".js", ".css"})
+VENDORED = "vendor/"
+VENDOR_LIST = "vendor/list.json"
+VENDOR_COMPRESSION = 6  # of zlib; the last levels take three times as long for 1 % less
 SERVED_SUFFIXES = VERSIONED_SUFFIXES | {".html", ".svg", ".webmanifest", ".woff2", ".png"}
 MAX_FILE_SIZE = 32 << 20  # bytes
 CONTENT_TYPES = {
@@ -61,9 +69,9 @@ class PageFile:
     gzipped: bytes | None = None
 
     @classmethod
-    def of(cls, name: str, content: bytes) -> PageFile:
+    def of(cls, name: str, content: bytes, level: int = 9) -> PageFile:
         """A file that is sent often: it is compressed here, once."""
-        packed = gzip.compress(content, 9, mtime=0)
+        packed = gzip.compress(content, level, mtime=0)
         return cls(
             content,
             content_type(name),
@@ -76,6 +84,49 @@ def entity_tag(content: bytes) -> str:
     return f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
 
 
+class VendoredFiles(Mapping[str, PageFile]):
+    """Files of other projects by their relative paths, each read when it is first asked for.
+
+    `hashes` are their SHA-256 as hexadecimal digits. A file that differs, as it does when another
+    version has been installed meanwhile, is missing.
+    """
+
+    def __init__(self, root: str, hashes: Mapping[str, str]) -> None:
+        self._root = root
+        self._hashes = hashes
+        self._read: dict[str, PageFile] = {}
+
+    @classmethod
+    def listed(cls, root: str, packages: bytes) -> VendoredFiles:
+        """The files that `packages`, the content of `vendor/list.json`, names."""
+        return cls(
+            root,
+            {
+                f"{VENDORED}{package['directory']}/{path}": file["sha256"]
+                for package in json.loads(packages)
+                for path, file in package["files"].items()
+            },
+        )
+
+    def __getitem__(self, path: str) -> PageFile:
+        if path not in self._read:
+            wanted = self._hashes[path]
+            try:
+                content = Path(self._root, path).read_bytes()
+            except OSError as error:
+                raise KeyError(path) from error
+            if hashlib.sha256(content).hexdigest() != wanted:
+                raise KeyError(path)
+            self._read[path] = PageFile.of(path, content, VENDOR_COMPRESSION)
+        return self._read[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hashes)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+
 @frozen
 class PageBuild:
     """All files of the page at one moment."""
@@ -86,8 +137,14 @@ class PageBuild:
     """`index.html` by place; "" for every path that is none."""
 
     @classmethod
-    def of(cls, sources: Mapping[str, bytes]) -> PageBuild:
-        """The build of `sources`: the contents of the page's files by their relative paths."""
+    def of(
+        cls, sources: Mapping[str, bytes], vendored: Mapping[str, PageFile] | None = None
+    ) -> PageBuild:
+        """The build of `sources`: the contents of the page's files by their relative paths.
+
+        `vendored` has the files of other projects. Their hashes are in one of the sources, so a
+        build in which one of them differs has another name.
+        """
         digest = hashlib.blake2b(digest_size=8)
         for path, content in sorted(sources.items()):
             digest.update(b"%d %s %d " % (len(path), path.encode(), len(content)) + content)
@@ -101,9 +158,9 @@ class PageBuild:
         files = {
             path: PageFile.of(path, without_comments(path, content))
             for path, content in sources.items()
-            if path != "index.html"
+            if path not in ("index.html", VENDOR_LIST)
         }
-        return cls(name, files, documents)
+        return cls(name, ChainMap(files, vendored or {}), documents)  # type: ignore[arg-type]
 
     def document(self, path: str) -> PageFile:
         """`index.html` for a place of the page, e.g. `sessions/ID`."""
@@ -178,7 +235,8 @@ def document(index: str, build: str, sources: Mapping[str, bytes], modules: list
 
 
 def page_paths(root: str) -> dict[str, os.stat_result]:
-    """The files below `root` that are served, by relative path.
+    """The page's own files below `root` that are served, and the list of the vendored ones, by
+    relative path.
 
     Hidden files, symbolic links and other kinds of files are left out.
     """
@@ -187,10 +245,12 @@ def page_paths(root: str) -> dict[str, os.stat_result]:
         names[:] = sorted(name for name in names if not name.startswith((".", "__")))
         for name in sorted(files):
             path = os.path.join(directory, name)
-            if name.startswith(".") or Path(name).suffix not in SERVED_SUFFIXES:
+            relative = os.path.relpath(path, root)
+            if relative.startswith(VENDORED) and relative != VENDOR_LIST:
                 continue
-            if not os.path.islink(path):
-                found[os.path.relpath(path, root)] = os.stat(path)
+            is_served = Path(name).suffix in SERVED_SUFFIXES or relative == VENDOR_LIST
+            if is_served and not name.startswith(".") and not os.path.islink(path):
+                found[relative] = os.stat(path)
     return found
 
 
@@ -216,7 +276,9 @@ class PageBuilds:
             return self._builds[0]
         seen = {path: (stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
         if seen != self._seen or not self._builds:
-            build = PageBuild.of({path: Path(self._root, path).read_bytes() for path in stats})
+            sources = {path: Path(self._root, path).read_bytes() for path in stats}
+            vendored = VendoredFiles.listed(self._root, sources.get(VENDOR_LIST, b"[]"))
+            build = PageBuild.of(sources, vendored)
             self._builds = [build, *(kept for kept in self._builds if kept.name != build.name)][:2]
             self._seen = seen
         return self._builds[0]

@@ -30,6 +30,8 @@ CONTENT_POLICY = (
     " base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
+WORKER_SUFFIX = "-worker.js"
+WORKER_POLICY = "default-src 'none'; script-src 'self'"  # a worker loads scripts and no data
 REVALIDATE = "no-cache"
 IMMUTABLE = "public, max-age=31536000, immutable"
 FILE_SUFFIXES = VERSIONED_SUFFIXES | {".map", ".png", ".svg", ".ico", ".json", ".woff2", ".py"}
@@ -67,7 +69,8 @@ class OwnPage:
             name, _, asset = rest.partition("/")
             build = self._builds.named(name)
             file = build and build.files.get(asset)
-            return Found(file, IMMUTABLE) if file else None
+            policy = WORKER_POLICY if asset.endswith(WORKER_SUFFIX) else None
+            return Found(file, IMMUTABLE, policy) if file else None
         if path == "index.html":
             return self.document("")
         file = self._builds.current().files.get(path)

@@ -79,6 +79,13 @@ def test_scripts_and_styles_are_kept_for_good_and_the_document_is_asked_for_each
     assert (again.code, content) == (304, b"")
 
 
+def test_a_worker_may_load_scripts_of_the_page_and_nothing_else(page):
+    build = document(page).split("/assets/")[1].split("/")[0]
+    request, _ = get(page, f"/assets/{build}/lib/highlight-worker.js")
+    policy = request.sent["content-security-policy"]
+    assert policy == "default-src 'none'; script-src 'self'"
+
+
 @pytest.mark.parametrize("form", ["W/{}", '"other", {}', "*"])
 def test_a_validator_counts_in_every_form_that_a_client_may_send(page, form):
     known = get(page, "/")[0].sent["etag"]
@@ -212,7 +219,11 @@ def test_comments_and_indentation_stay_at_home_and_lines_keep_their_numbers():
 
 
 def sources() -> dict[str, str]:
-    return {path.relative_to(PAGES).as_posix(): path.read_text() for path in PAGES.rglob("*.js")}
+    """The page's own scripts."""
+    paths = {path.relative_to(PAGES).as_posix(): path for path in PAGES.rglob("*.js")}
+    return {
+        name: path.read_text() for name, path in paths.items() if not name.startswith("vendor/")
+    }
 
 
 @pytest.mark.parametrize("place", ["/", "/sessions/abc", "/machines/abc"])
@@ -255,7 +266,7 @@ def test_every_module_is_imported_by_some_other():
     dynamic = [
         os.path.normpath(os.path.join(os.path.dirname(path), target))
         for path, text in modules.items()
-        for target in re.findall(r'\bimport\("(\.[^"]+)"\)', text)
+        for target in re.findall(r'\b(?:import|new URL)\("(\.[^"]+\.js)"', text)
     ]
     assert set(static_imports(modules, [ENTRY_MODULE, *dynamic])) == set(modules)
 

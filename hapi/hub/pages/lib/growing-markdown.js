@@ -1,5 +1,6 @@
 // Markdown that grows while an agent writes it.
 
+import { colourCode } from "./code-block.js";
 import { h } from "./dom.js";
 import { blockNode, listItems, placeOfBlock } from "./markdown.js";
 
@@ -61,6 +62,11 @@ export class GrowingMarkdown {
     for (const node of before.slice(reused).reverse()) this._remove(node);
     if (settled > 0) this._end = lines.slice(settled).join("\n");
     return true;
+  }
+
+  /** No more text comes. */
+  finish() {
+    colourCode(this.node);
   }
 
   /** Remove the last block. @param {HTMLElement} block */

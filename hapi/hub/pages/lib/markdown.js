@@ -1,6 +1,7 @@
 // Markdown as DOM nodes. Nothing is ever parsed as HTML: what is not Markdown stays text.
 
-import { h, icon } from "./dom.js";
+import { codeBlock, colourCode } from "./code-block.js";
+import { h } from "./dom.js";
 
 /** @typedef {(Node | string)[]} Inline */
 /**
@@ -13,7 +14,6 @@ import { h, icon } from "./dom.js";
 /** @typedef {[node: HTMLElement | null, next: number, form?: ListForm]} BlockResult the node and the first line after it */
 
 const MAX_DEPTH = 8; // nested quotes, lists and emphasis; deeper ones stay text
-const PART_LINES = 100; // of a long block of code
 const PART_ITEMS = 100; // of a long list
 const PART_BLOCKS = 50; // of a long text
 const MAX_PARAGRAPH = 50_000; // characters; in longer paragraphs inline marks stay text
@@ -26,6 +26,7 @@ export function markdown(text) {
   const node = h("div", { class: "markdown" });
   const blocks = blockNodes(String(text).replaceAll("\r\n", "\n").split("\n"), 0);
   blocks.forEach((block, index) => placeOfBlock(node, index).append(block));
+  colourCode(node);
   return node;
 }
 
@@ -130,61 +131,6 @@ function fencedCode(lines, at, [, mark, language]) {
   let end = at + 1;
   while (end < lines.length && !closes(lines[end])) end += 1;
   return [codeBlock(lines.slice(at + 1, end).join("\n"), language), end + 1];
-}
-
-/**
- * Code with the name of its language and a button that copies it.
- * @param {string} code
- * @param {string} language
- */
-function codeBlock(code, language) {
-  const copy = h(
-    "button",
-    { type: "button", class: "icon-button copy", "aria-label": "Copy code", title: "Copy code" },
-    icon("copy"),
-  );
-  const content = h("code", null, codeParts(code));
-  copy.addEventListener("click", () => {
-    const shown = copy.parentNode?.querySelector("code"); // it may have grown, in another node
-    copyText((shown ?? content).textContent ?? "", copy);
-  });
-  return h(
-    "div",
-    { class: "code" },
-    language && h("span", { class: "language" }, language),
-    copy,
-    h("pre", { tabindex: "0" }, content),
-  );
-}
-
-/**
- * Code in parts of some lines, each a box of its own: when one line is added, the browser lays out its part only.
- * @param {string} code
- */
-function codeParts(code) {
-  const lines = code.split("\n");
-  if (lines.length <= PART_LINES) return code;
-  const parts = [];
-  for (let at = 0; at < lines.length; at += PART_LINES) {
-    const isLast = at + PART_LINES >= lines.length;
-    const text = lines.slice(at, at + PART_LINES).join("\n") + (isLast ? "" : "\n");
-    parts.push(h("span", { class: "code-part" }, text));
-  }
-  return parts;
-}
-
-/**
- * @param {string} text
- * @param {HTMLButtonElement} control
- */
-async function copyText(text, control) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    return; // the browser does not allow it; the text can still be selected
-  }
-  control.replaceChildren(icon("check"));
-  setTimeout(() => control.replaceChildren(icon("copy")), 1500);
 }
 
 /**

@@ -44,7 +44,9 @@ const growing = new WeakMap();
 export function updateBlock(node, block, context) {
   if (block.kind === "tool") return updateToolOutput(node, block, context);
   if ((block.kind !== "text" && block.kind !== "thought") || block.side) return false;
-  if (!growing.get(node)?.grow(block.text)) return false;
+  const growth = growing.get(node);
+  if (!growth?.grow(block.text)) return false;
+  if (!block.live) growth.finish();
   markLive(node, Boolean(block.live));
   if (block.kind === "thought") updateThoughtSummary(node, block);
   return true;
