@@ -57,7 +57,9 @@ def test_code_is_copied_as_it_was_written(place):
     page = place.open(session, permissions=["clipboard-read", "clipboard-write"])
     expect(page.locator(".hl-keyword").first).to_be_visible()
     page.get_by_role("button", name="Copy code").click()
-    expect(page.locator(".code .copy path")).to_have_attribute("d", "M5 12.500l4.500 4.500L19 7.500")
+    expect(page.locator(".code .copy path")).to_have_attribute(
+        "d", "M5 12.500l4.500 4.500L19 7.500"
+    )
     assert page.evaluate("navigator.clipboard.readText()") == PYTHON
 
 
