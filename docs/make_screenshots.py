@@ -149,7 +149,7 @@ def walk(browser: Browser, address: str, album: Album) -> None:
     album.take(page, "settings")
     page.get_by_role("button", name="Archive").click()
     page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
-    expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
+    expect(page.locator(".notice")).to_contain_text("This session was ended.")
     album.take(page, "archived")
 
 

@@ -205,7 +205,7 @@ test("events are lines, bad ones marked, and those without a meaning for people 
   assert.deepEqual(
     blocks.map(({ text, tone }) => [text, tone]),
     [
-      ["Session aborted", "plain"],
+      ["The agent was stopped.", "plain"],
       ["Start failed", "bad"],
       ["Control moved to the terminal", "plain"],
       ["The agent's usage limit has been reached", "bad"],

@@ -155,7 +155,7 @@ test("why a session is not running is a sentence", () => {
     sessions.endReason(
       session({ metadata: { lifecycleState: "archived", archiveReason: "User terminated" } }),
     ),
-    "Ended: User terminated.",
+    "This session was ended.",
   );
   assert.equal(
     sessions.endReason(session({ metadata: { lifecycleState: "archived" } })),

@@ -24,7 +24,7 @@ test("options that differ by name are shown by name, others as allow and deny", 
   const drawn = (request) => permissionPrompt("r", request, context).textContent;
   assert.match(drawn(PLAN), /use auto mode.*manually approve.*keep planning/);
   assert.doesNotMatch(drawn(PLAN), /Allow for session/);
-  const plain = drawn({ ...PLAN, byName: undefined });
+  const plain = drawn({ ...PLAN, byName: undefined, kind: "edit" });
   assert.match(plain, /Allow for session.*Deny/);
   assert.doesNotMatch(plain, /auto mode/);
   assert.match(drawn({ ...PLAN, options: PLAN.options.slice(0, 2) }), /edits.*Deny/);

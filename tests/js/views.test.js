@@ -167,7 +167,7 @@ test("a session that is not active says why and whether a message resumes it", (
     metadata: { lifecycleState: "archived", archiveReason: "User terminated", agentSessionId: "a" },
   });
   assert.deepEqual(noticeOf(ended, null), {
-    text: "Ended: User terminated. Send a message to resume the session.",
+    text: "This session was ended. Send a message to resume the session.",
     resumable: true,
   });
   assert.match(noticeOf(session({ active: false }), null).text, /can't be resumed/);

@@ -95,7 +95,7 @@ def test_a_tool_card_follows_its_call_from_waiting_to_done_and_folds_what_is_lon
     expect(card.nth(1)).to_contain_text("no such file")
 
 
-def test_a_plan_is_one_list_per_turn_and_stays_in_view_until_it_is_done(place):
+def test_a_plan_is_one_list_and_stays_above_the_place_to_write_until_it_is_done(place):
     session = place.session()
     page = place.open(session)
     first = [
@@ -109,9 +109,10 @@ def test_a_plan_is_one_list_per_turn_and_stays_in_view_until_it_is_done(place):
         entries=[{**first[0], "status": "completed"}, {**first[1], "status": "in_progress"}],
     )
     expect(page.locator(".plan-strip")).to_contain_text("Plan · 1 of 2 done")
-    expect(page.locator(".block.plan")).to_have_count(1)
+    expect(page.locator(".block.plan")).to_have_count(0)
     session.record(type="plan", entries=[{**entry, "status": "completed"} for entry in first])
     expect(page.locator(".plan-strip")).to_be_hidden()
+    expect(page.locator(".block.plan")).to_contain_text("Plan · 2 of 2 done")
 
 
 def test_events_and_errors_are_lines_and_ready_is_none(place):
@@ -125,7 +126,7 @@ def test_events_and_errors_are_lines_and_ready_is_none(place):
     session.record(type="message", message="end")
     expect(page.locator(".block.text")).to_have_text("end")
     expect(page.locator(".block.event")).to_have_text(
-        ["Session aborted", "The model is overloaded"]
+        ["The agent was stopped.", "The model is overloaded"]
     )
     expect(page.locator(".block")).to_have_count(3)
 

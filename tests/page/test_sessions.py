@@ -215,7 +215,7 @@ def test_a_session_is_archived_after_a_question(place):
     page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
     session.wait_for_call("killSession")
     session.end()
-    expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
+    expect(page.locator(".notice")).to_contain_text("This session was ended.")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Message")).to_have_attribute(
         "placeholder", "Message to resume"

@@ -53,7 +53,7 @@ def test_an_archived_demo_session_remembers_when_it_is_resumed(tour, browser, tm
         page.get_by_role("button", name="Session settings").click()
         page.get_by_role("button", name="Archive").click()
         page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
-        expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
+        expect(page.locator(".notice")).to_contain_text("This session was ended.")
         ended = tmp_path / "walk/state/sessions"
         until(lambda: list(ended.glob("*/end.json")), what="the end of the session's process")
         box.fill("what did I say?")

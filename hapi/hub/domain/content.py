@@ -11,6 +11,10 @@ import msgspec
 
 from hapi.protocol.json import MAX_STRING_LENGTH, bounded, check_number_of_values, cut
 
+# Tools that keep the agent's to-do list, in small letters and without underscores: Claude Code,
+# OpenCode, Qwen Code and Gemini CLI.
+TODO_TOOLS = ("todowrite", "writetodos")
+
 
 def storable(content: Any) -> Any:
     """`content` as it is stored: that of a person is kept whole, that of an agent is `cut`."""
@@ -67,11 +71,12 @@ def is_ready(content: Any) -> bool:
 
 
 def todos_of(content: Any) -> list[dict[str, Any]] | None:
-    """The to-do list that a `plan` record or a TodoWrite call sets, None for any other content."""
+    """The to-do list that a `plan` record or a call of a to-do tool sets, None for any other
+    content."""
     kind, data = record(content)
     if kind == "codex" and data.get("type") == "plan":
         return _todos(data.get("entries"))
-    if kind == "codex" and data.get("type") == "tool-call" and data.get("name") == "TodoWrite":
+    if kind == "codex" and data.get("type") == "tool-call" and _is_todo_tool(data.get("name")):
         return _todos(_todo_input(data.get("input")))
     if kind == "output" and data.get("type") == "assistant":
         message = data.get("message")
@@ -80,10 +85,14 @@ def todos_of(content: Any) -> list[dict[str, Any]] | None:
             if (
                 isinstance(item, dict)
                 and item.get("type") == "tool_use"
-                and item.get("name") == "TodoWrite"
+                and _is_todo_tool(item.get("name"))
             ):
                 return _todos(_todo_input(item.get("input")))
     return None
+
+
+def _is_todo_tool(name: Any) -> bool:
+    return isinstance(name, str) and name.lower().replace("_", "") in TODO_TOOLS
 
 
 def _todo_input(value: Any) -> Any:
@@ -95,12 +104,13 @@ def _todos(entries: Any) -> list[dict[str, Any]] | None:
         return None
     found = []
     for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
+        text = entry.get("content", entry.get("description")) if isinstance(entry, dict) else None
+        if not isinstance(text, str):
             continue
         status, priority, name = entry.get("status"), entry.get("priority"), entry.get("id")
         found.append(
             {
-                "content": entry["content"],
+                "content": text,
                 "status": status
                 if status in ("pending", "in_progress", "completed")
                 else "pending",

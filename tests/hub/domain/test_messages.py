@@ -368,6 +368,25 @@ def test_a_steer_goes_only_to_those_who_can() -> None:
             1,
         ),
         (
+            agent(
+                "",
+                type="tool-call",
+                name="todowrite",
+                input={"todos": [{"content": "a", "status": "pending"}, {"content": "b"}]},
+            ),
+            2,
+        ),
+        (
+            agent(
+                "",
+                type="tool-call",
+                name="write_todos",
+                input={"todos": [{"description": "a", "status": "pending"}]},
+            ),
+            1,
+        ),
+        (agent("", type="tool-call", name="todowrite", input={}), None),
+        (
             {
                 "role": "agent",
                 "content": {

@@ -1,7 +1,10 @@
 // From the hub's messages to what a conversation shows: a list of blocks. Pure; one pass, oldest message first.
 
+import { ownValue } from "../lib/format.js";
 import { claudeRecords } from "./claude.js";
 import { isObject } from "./json.js";
+import { readablePrompt } from "./markup.js";
+import { continuesPlan, isDone, isSamePlan, isTodoTool, stepsOf, todosIn } from "./todos.js";
 import { isQueued } from "./transcript.js";
 
 /** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, UserBlock } from "./types.js" */
@@ -66,11 +69,11 @@ class BlockBuilder {
     this._requests = [];
     /** @type {Map<string, Block>} */
     this._byKey = new Map();
-    /** @type {Set<string>} tool calls that are shown as a plan */
-    this._planCalls = new Set();
+    /** @type {Map<string, Json>} tool calls that are shown as a plan, and their names */
+    this._planCalls = new Map();
     /** @type {Set<string>} */
     this._localIds = new Set();
-    /** @type {PlanBlock | null} the plan of the current turn */
+    /** @type {PlanBlock | null} the newest plan */
     this._plan = null;
   }
 
@@ -209,7 +212,7 @@ class BlockBuilder {
       kind: "user",
       version: `${message.id} ${state}`,
       at: message.invokedAt ?? message.createdAt,
-      text: asText(typeof content === "string" ? content : content.text),
+      text: readablePrompt(asText(typeof content === "string" ? content : content.text)),
       files: files.map((file) => asText(file?.filename ?? file)),
       attachments: files.filter(
         (file) => typeof file?.path === "string" && typeof file.filename === "string",
@@ -221,7 +224,7 @@ class BlockBuilder {
     };
     if (state === "sent") {
       this._add(block);
-      this._plan = null;
+      if (this._plan) this._plan.promptsSince += 1;
     } else {
       this._queued.push(block);
     }
@@ -290,11 +293,15 @@ class BlockBuilder {
 
   /** @param {Message} message @param {Json} data */
   _addToolCall(message, data) {
-    if (data.name === "TodoWrite" && Array.isArray(data.input?.todos)) {
-      this._planCalls.add(data.callId);
-      this._setPlan(message, data.input.todos);
+    const known = this._toolBlock(data.callId);
+    const todos = todosIn(known?.name ?? data.name, data.input);
+    if (todos || isTodoTool(data.name)) {
+      this._planCalls.set(data.callId, known?.name ?? data.name);
+      if (known) this._remove(known);
+      if (todos) this._setPlan(message, todos);
       return;
     }
+    if (this._planCalls.has(data.callId)) return;
     const block = this._upsert(message, toolBlock(message, data));
     block.name = asText(data.name ?? block.name);
     if (typeof data.nativeKind === "string") block.toolKind = data.nativeKind;
@@ -304,58 +311,71 @@ class BlockBuilder {
     if (data.progress) block.progress = asText(data.progress);
     if (data.reopens) Object.assign(block, { output: undefined, failed: false, done: false });
     if (!block.done) block.status = asText(data.status ?? block.status ?? "pending");
+    if (block.status === "in_progress") block.startedAt ??= message.createdAt;
   }
 
   /** @param {Message} message @param {Json} data */
   _addToolResult(message, data) {
-    if (this._planCalls.has(data.callId)) return; // the plan shows all there is
     const failed = Boolean(data.is_error);
+    if (this._planCalls.has(data.callId) && !failed) return; // the plan shows all there is
+    const name = this._planCalls.get(data.callId);
     const block = this._upsert(message, toolBlock(message, data));
+    if (name !== undefined) block.name = asText(name);
     Object.assign(block, {
       output: data.output,
       failed,
       status: failed ? "failed" : "completed",
       done: true,
+      startedAt: block.startedAt ?? block.at,
+      endedAt: message.createdAt,
     });
   }
 
-  /** One plan per turn, shown where it first stood, with its newest entries. @param {Message} message @param {Json} entries */
+  /** A plan stands where it was first told, with its newest entries. @param {Message} message @param {Json} entries */
   _setPlan(message, entries) {
-    if (!Array.isArray(entries)) return;
-    if (entries.length === 0) {
-      this._shown = this._shown.filter((block) => block !== this._plan);
+    const steps = stepsOf(entries);
+    if (steps === null) return;
+    const before = this._plan;
+    if (steps.length === 0) {
+      if (before && !isDone(before.entries)) this._remove(before);
       this._plan = null;
       return;
     }
-    if (!this._plan) {
-      this._plan = {
-        key: `plan:${message.id}`,
-        kind: "plan",
-        version: "",
-        at: message.createdAt,
-        entries: [],
-      };
-      this._add(this._plan);
+    if (before && isSamePlan(before.entries, steps)) return;
+    if (before && continuesPlan(before.entries, steps)) {
+      Object.assign(before, { version: message.id, entries: steps, promptsSince: 0 });
+      return;
     }
-    this._plan.version = message.id;
-    this._plan.entries = entries.map((entry) => ({
-      content: asText(entry?.content),
-      status: asText(entry?.status ?? "pending"),
-    }));
+    this._plan = {
+      key: `plan:${message.id}`,
+      kind: "plan",
+      version: "",
+      at: message.createdAt,
+      entries: steps,
+      promptsSince: 0,
+    };
+    this._add(this._plan);
+  }
+
+  /** @param {Block} block */
+  _remove(block) {
+    this._shown = this._shown.filter((other) => other !== block);
+    this._byKey.delete(block.key);
   }
 
   /** @param {Message} message @param {Json} data an event of a session */
   _addEvent(message, data) {
     const text = eventText(data);
     if (text === null) return;
+    const mode = data.type === "permission-mode-changed" ? asText(data.mode) : undefined;
     const isBad =
       ["error", "limit-reached"].includes(data.type) ||
       (data.type === "message" && /failed|error/i.test(text));
-    this._addNote(message, text, isBad ? "bad" : "plain");
+    this._addNote(message, text, isBad ? "bad" : "plain", mode);
   }
 
-  /** @param {Message} message @param {string} text @param {string} [tone] */
-  _addNote(message, text, tone = "plain") {
+  /** @param {Message} message @param {string} text @param {string} [tone] @param {string} [mode] */
+  _addNote(message, text, tone = "plain", mode = undefined) {
     this._add({
       key: `event:${message.id}`,
       version: "",
@@ -363,6 +383,7 @@ class BlockBuilder {
       at: message.createdAt,
       text,
       tone,
+      ...(mode !== undefined && { mode }),
     });
   }
 
@@ -430,10 +451,14 @@ function toolBlock(message, data) {
   };
 }
 
+/** What sessions report in short, for people. @type {Record<string, string>} */
+const STATUS_TEXTS = { "Session aborted": "The agent was stopped." };
+
 /** The line for an event; null if it shows nothing. @param {Json} data @returns {string | null} */
 function eventText(data) {
   switch (data.type) {
     case "message":
+      return ownValue(STATUS_TEXTS, data.message) ?? asText(data.message);
     case "error":
       return asText(data.message);
     case "switch":

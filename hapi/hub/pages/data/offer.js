@@ -55,6 +55,12 @@ export function currentMode(session) {
   return session.permissionMode ?? session.metadata?.preferredPermissionMode;
 }
 
+/** A permission mode as its session, or else the table, names it. @param {string} mode @param {Session | undefined} session @param {AgentCatalog} catalog */
+export function modeName(mode, session, catalog) {
+  const offered = session && sessionModes(session, catalog).find(({ id }) => id === mode);
+  return offered?.name ?? catalog.modeLabel(mode);
+}
+
 const UNKNOWN_DEFAULT = "The agent tells how it asks once it has run on this machine.";
 const USUAL_MODES = ["default", "request-review"]; // what an agent does unless it is told otherwise
 

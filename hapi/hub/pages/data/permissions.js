@@ -34,6 +34,14 @@ export function chosenOption(request, choice) {
 }
 
 /**
+ * Whether a request asks for the approval of a plan, which is approved once.
+ * @param {PermissionRequest} request
+ */
+export function isPlanApproval({ kind, arguments: input }) {
+  return kind === "switch_mode" || typeof input?.plan === "string";
+}
+
+/**
  * What a request says besides its arguments, without what they show already.
  * @param {PermissionRequest} request
  * @returns {{ text: string | null, paths: string[] }}

@@ -158,6 +158,10 @@ export function damageText({ damaged }) {
 
 /** Archive reasons that programs write, and what they mean to a person. @type {Record<string, string>} */
 const END_REASONS = {
+  "User terminated": "This session was ended.",
+  "Session completed": "This session was ended.",
+  "Hub restart": "The session's process was stopped.",
+  "Session crashed": "The session's process ended because of an error.",
   "Archived from hub (CLI unreachable)": "Archived. Its process was gone or could not be reached.",
   "Ended by the runner (the session did not respond)":
     "Archived. Its process did not respond, so the runner of its machine ended it.",

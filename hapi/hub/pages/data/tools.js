@@ -1,59 +1,201 @@
 // What a tool call shows of its input and output. Pure.
 
+import { ownValue } from "../lib/format.js";
 import { asText } from "./blocks.js";
+import { readableOutput } from "./markup.js";
+import { todosIn } from "./todos.js";
 
-/** @import { Json, ToolBlock } from "./types.js" */
+/** @import { Json, Todo, ToolBlock } from "./types.js" */
 
 const QUESTION_TOOL = "AskUserQuestion"; // of the agent, or of HAPI for questions without a tool
-
-/** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff" | "markdown", isGrowing?: boolean }} Detail */
+const COMMAND_TITLE = "Command"; // of a call of which nothing else is known
+const SHELL_TOOL =
+  /^(bash|shell|terminal|execute|exec|command|exec_command|run_command|run_shell_command)$/i;
+const MIN_QUOTED_COMMAND = 12; // characters of a command that a title may hold among other words
+const MIN_CUT_TITLE = 20; // characters of a title that is taken for the beginning of a command
+/** What a kind of tool does with the file that it names. @type {Record<string, string>} */
+const VERBS = { read: "Read", edit: "Edit", delete: "Delete", move: "Move", search: "Search" };
+/** @type {Record<string, string>} */
+const VERBS_BY_NAME = { write: "Write", edit: "Edit", read: "Read", list: "List" };
 
 /**
- * A title, and the interesting parts of the input.
- * @param {Pick<ToolBlock, "name" | "title" | "input">} block
+ * @typedef {object} Detail
+ * @property {string} text
+ * @property {"plain" | "command" | "path" | "diff" | "markdown" | "todos"} form
+ * @property {boolean} [isGrowing]
+ * @property {Todo[]} [steps] of a to-do list
+ */
+
+/**
+ * A title, and the interesting parts of the input that the title does not say.
+ * @param {Pick<ToolBlock, "name" | "title" | "input" | "toolKind">} block
+ * @param {string} [directory] of the session; paths below it are shown from there
  * @returns {{ title: string, details: Detail[] }}
  */
-export function describeTool({ name, title: given, input }) {
-  const title = given || (name === QUESTION_TOOL ? "Question" : name);
+export function describeTool({ name, title: given, input, toolKind }, directory) {
+  const title = withVerb(given || (name === QUESTION_TOOL ? "Question" : name), toolKind, input);
   if (input === undefined || input === null) return { title, details: [] };
   if (typeof input !== "object")
     return { title, details: [{ text: asText(input), form: "plain" }] };
   if (Array.isArray(input.questions) && input.questions.length > 0)
+    return { title, details: questionDetails(input.questions, title) };
+  const command = commandOf(input);
+  if (command !== null)
     return {
-      title,
-      details: input.questions
-        .map((/** @type {Json} */ question) => asText(question?.question ?? question))
-        .filter((/** @type {string} */ text) => text !== title)
-        .map((/** @type {string} */ text) => ({ text, form: "plain" })),
-    };
-  const command = Array.isArray(input.command) ? input.command.join(" ") : input.command;
-  if (typeof command === "string")
-    return {
-      title: title === command ? name : title,
+      title: commandTitle(title, name, input.description, command),
       details: [{ text: command, form: "command" }],
     };
   if (typeof input.plan === "string")
     return { title, details: [{ text: input.plan, form: "markdown" }] };
+  const steps = todosIn(name, input);
+  if (steps) return { title: "To-do list", details: [{ text: "", form: "todos", steps }] };
   const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath ?? input.fileName;
-  /** @type {Detail[]} */
-  const location =
-    typeof path === "string" && !title.includes(path) ? [{ text: path, form: "path" }] : [];
+  if (typeof path !== "string") return { title, details: inputDetails(input) };
+  const place = placeTitle({ title, name, toolKind, path, directory });
+  const more = changeOf(input);
+  if (more) return { title: place.title, details: [...place.details, more] };
+  const { offset, limit, ...others } = input;
+  if (Object.keys(others).length === 1)
+    return { title: `${place.title}${lineRange(offset, limit)}`, details: place.details };
+  return { title, details: inputDetails(input) };
+}
+
+/** The part of a file that is read. @param {Json} offset the first line @param {Json} limit */
+function lineRange(offset, limit) {
+  if (!Number.isInteger(limit)) return Number.isInteger(offset) ? `, from line ${offset}` : "";
+  const first = Number.isInteger(offset) ? Math.max(1, offset) : 1;
+  return `, lines ${first}–${first + limit - 1}`;
+}
+
+/**
+ * A title that is nothing but the name of a file, with what is done to it.
+ * @param {string} title
+ * @param {string | undefined} toolKind
+ * @param {Json} input
+ */
+function withVerb(title, toolKind, input) {
+  const verb = ownValue(VERBS, toolKind);
+  const isFile = /^\S*[./]\S*$/.test(title);
+  const hasInput = input && (typeof input !== "object" || Object.keys(input).length > 0);
+  return verb && isFile && !hasInput ? `${verb} ${title}` : title;
+}
+
+/** @param {Json[]} questions @param {string} title @returns {Detail[]} */
+function questionDetails(questions, title) {
+  return questions
+    .map((question) => asText(question?.question ?? question))
+    .filter((text) => text !== title)
+    .map((text) => ({ text, form: /** @type {const} */ ("plain") }));
+}
+
+/** @param {Json} input @returns {Detail[]} */
+function inputDetails(input) {
+  const change = changeOf(input);
+  if (change) return [change];
+  const entries = Array.isArray(input) ? [] : Object.entries(input);
+  if (Object.keys(input).length === 0) return [];
+  const isFlat = entries.length > 0 && entries.every(([, value]) => isOneLine(value));
+  const text = isFlat
+    ? entries.map(([key, value]) => `${key}: ${value}`).join("\n")
+    : asText(input);
+  return [{ text, form: "plain" }];
+}
+
+/** @param {Json} value */
+function isOneLine(value) {
+  if (typeof value === "string") return !value.includes("\n");
+  return typeof value === "number" || typeof value === "boolean";
+}
+
+/** @param {Json} input @returns {string | null} */
+function commandOf({ command }) {
+  const text = Array.isArray(command) ? command.join(" ") : command;
+  return typeof text === "string" ? text : null;
+}
+
+/**
+ * The agent's own description of a command, or what else is not the command itself.
+ * @param {string} title
+ * @param {string} name
+ * @param {Json} description
+ * @param {string} command
+ */
+function commandTitle(title, name, description, command) {
+  const about = typeof description === "string" ? aboutCommand(description) : "";
+  if (
+    about &&
+    !saysCommand(about, command) &&
+    (SHELL_TOOL.test(title) || saysCommand(title, command))
+  )
+    return about;
+  if (!saysCommand(title, command)) return title;
+  return saysCommand(name, command) ? COMMAND_TITLE : name;
+}
+
+/** A description without the directory that Gemini CLI puts before it. @param {string} description */
+function aboutCommand(description) {
+  const text = description.trim();
+  if (!text.startsWith("[current working directory ")) return text;
+  const own = text.slice(text.indexOf("]") + 1).trim();
+  return own.startsWith("(") && own.endsWith(")") ? own.slice(1, -1) : own;
+}
+
+/** Whether a title only repeats a command. @param {string} title @param {string} command */
+export function saysCommand(title, command) {
+  const [said, whole] = [title, command].map((text) => text.replace(/[\s`]+/g, " ").trim());
+  if (said === whole || said === `Run ${whole}` || said.startsWith(`${whole} [`)) return true;
+  if (whole.length >= MIN_QUOTED_COMMAND && said.includes(whole)) return true;
+  const beginning = said.replace(/(…|\.{3})$/, "").trimEnd();
+  return beginning.length >= MIN_CUT_TITLE && whole.startsWith(beginning);
+}
+
+/**
+ * A title that names the file once, as it is seen from the session's directory.
+ * @param {{ title: string, name: string, toolKind?: string, path: string, directory?: string }} call
+ * @returns {{ title: string, details: Detail[] }}
+ */
+function placeTitle({ title, name, toolKind, path, directory }) {
+  const place = relativePath(path, directory);
+  const file = path.slice(path.lastIndexOf("/") + 1);
+  if ([path, path.slice(1), place].includes(title)) {
+    const tool = [path, path.slice(1), place].includes(name) ? undefined : name;
+    const verb = ownValue(VERBS_BY_NAME, tool) ?? ownValue(VERBS, toolKind) ?? tool ?? "File";
+    return { title: `${verb} ${place}`, details: [] };
+  }
+  if (title.includes(path)) return { title: title.replace(path, () => place), details: [] };
+  if (file && title.endsWith(` ${file}`))
+    return { title: title.slice(0, -file.length) + place, details: [] };
+  const verb = ownValue(VERBS_BY_NAME, title);
+  if (verb) return { title: `${verb} ${place}`, details: [] };
+  return { title, details: [{ text: place, form: "path" }] };
+}
+
+/** @param {string} path @param {string | undefined} directory */
+export function relativePath(path, directory) {
+  const root = directory?.replace(/\/+$/, "");
+  return root && path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
+}
+
+/**
+ * How long a finished call ran, in ms; null if it is not known. The time in which a person was asked does not count.
+ * @param {ToolBlock} block
+ */
+export function toolDuration({ done, startedAt, endedAt, decision }) {
+  if (!done || startedAt === undefined || endedAt === undefined) return null;
+  const decidedAt = decision?.completedAt;
+  const start = typeof decidedAt === "number" ? Math.max(startedAt, decidedAt) : startedAt;
+  return Math.max(0, endedAt - start);
+}
+
+/** The change that an input describes. @param {Json} input @returns {Detail | null} */
+function changeOf(input) {
   const before = input.old_string ?? input.oldString ?? input.oldText;
   const after = input.new_string ?? input.newString ?? input.newText ?? input.content;
-  if (typeof after === "string") {
-    return {
-      title,
-      details: [
-        ...location,
-        { text: diffText(typeof before === "string" ? before : "", after), form: "diff" },
-      ],
-    };
-  }
+  if (typeof after === "string")
+    return { text: diffText(typeof before === "string" ? before : "", after), form: "diff" };
   if (typeof input.diff === "string" && input.diff !== "")
-    return { title, details: [...location, { text: input.diff.trimEnd(), form: "diff" }] };
-  const keys = Object.keys(input).length;
-  if (typeof path === "string" && keys === 1) return { title, details: location };
-  return { title, details: keys === 0 ? [] : [{ text: asText(input), form: "plain" }] };
+    return { text: input.diff.trimEnd(), form: "diff" };
+  return null;
 }
 
 /**
@@ -83,11 +225,16 @@ function diffText(before, after) {
  * @returns {string}
  */
 export function outputText(output) {
-  if (Array.isArray(output)) return output.map(outputText).join("\n");
+  return readableOutput(plainOutput(output));
+}
+
+/** @param {Json} output @returns {string} */
+function plainOutput(output) {
+  if (Array.isArray(output)) return output.map(plainOutput).join("\n");
   if (output && typeof output === "object") {
     for (const key of ["text", "output", "stdout", "content"]) {
       if (typeof output[key] === "string" || Array.isArray(output[key]))
-        return outputText(output[key]);
+        return plainOutput(output[key]);
     }
   }
   return asText(output);

@@ -51,6 +51,7 @@ export interface CompletedRequest {
   /** The name of the option that was chosen. */
   option?: string;
   reason?: string;
+  completedAt?: number;
 }
 
 /** Something that is allowed for the rest of a session. */
@@ -307,6 +308,9 @@ export interface ToolBlock extends BlockBase {
   failed?: boolean;
   done?: boolean;
   progress?: string;
+  /** ms since the epoch when it began to run, as far as the records tell, and when its result came */
+  startedAt?: number;
+  endedAt?: number;
   /** While its output grows: the version of what is recorded of it. */
   recordedVersion?: string;
   decision?: CompletedRequest;
@@ -315,12 +319,16 @@ export interface ToolBlock extends BlockBase {
 export interface PlanBlock extends BlockBase {
   kind: "plan";
   entries: Todo[];
+  /** How many prompts the agent has received since the plan last changed. */
+  promptsSince: number;
 }
 
 export interface EventBlock extends BlockBase {
   kind: "event";
   text: string;
   tone: string;
+  /** The permission mode that the session has changed to. */
+  mode?: string;
 }
 
 export interface ImageBlock extends BlockBase {
@@ -378,6 +386,10 @@ export type Answers = Record<string, string[] | { answers: string[] }>;
 /** What the blocks of a conversation need from the view that shows them. */
 export interface BlockContext {
   active: boolean;
+  /** The directory of the session. */
+  directory?: string;
+  /** The name of a permission mode for people. */
+  modeName?(mode: string): string;
   /** why this person cannot answer permission requests; null if they can */
   refusal: string | null;
   /** Whether a person opened (true) or closed (false) a fold, by its key. */

@@ -12,7 +12,7 @@ import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
 import { toolCard, updateToolOutput } from "./tool.js";
 
-/** @import { Block, BlockContext, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
+/** @import { Block, BlockContext, EventBlock, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
 
 const MAX_EXCERPT = 140; // characters
 const FOLDED_PROMPT_LINES = 20;
@@ -120,7 +120,7 @@ function nodeOf(block, context) {
     case "plan":
       return planNode(block);
     case "event":
-      return h("p", { class: `block event ${block.tone}` }, block.text);
+      return h("p", { class: `block event ${block.tone}` }, eventText(block, context));
     case "image":
       return h(
         "figure",
@@ -133,6 +133,11 @@ function nodeOf(block, context) {
     case "day":
       return h("p", { class: "block day" }, h("span", null, dayLabel(block.at)));
   }
+}
+
+/** @param {EventBlock} block @param {BlockContext} context */
+function eventText({ text, mode }, { modeName }) {
+  return mode === undefined || !modeName ? text : `Permission mode changed to ${modeName(mode)}`;
 }
 
 /** @type {Record<UserBlock["state"], string>} */

@@ -2,7 +2,7 @@
 
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
-import { commandsOf } from "../../data/offer.js";
+import { commandsOf, modeName } from "../../data/offer.js";
 import { AttachedFiles, sentPicture } from "./attachments.js";
 import { composer } from "./composer.js";
 import { followEnd } from "./scrolling.js";
@@ -123,6 +123,7 @@ export class ChatView {
     return {
       active: true,
       refusal: this._options.store.access.refusal("approve"),
+      modeName: (mode) => modeName(mode, actions.session, this._options.store.catalog),
       expanded: new Map(),
       decisions: actions.decisions,
       cancel: async (block) => {
@@ -165,13 +166,14 @@ export class ChatView {
     const isAsking = active && Object.keys(session?.agentState?.requests ?? {}).length > 0;
     const label = catalog.label(session?.metadata?.flavor);
     this._context.active = active;
+    this._context.directory = session?.metadata?.path;
     const enabled = this._actions.acceptsMessages;
     const resumes = Boolean(session) && !active && !isStarting(session);
     const isWorking = thinking && !isAsking;
     // Each part on its own: what one of them cannot show keeps nobody from reading and writing.
     attempt("The header cannot be drawn", () => this._header.draw(session));
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
-    attempt("The plan cannot be drawn", () => this._plan.draw(session?.todos ?? []));
+    attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
     const refusal = access.refusal("chat") ?? (resumes ? access.refusal("spawn") : null);

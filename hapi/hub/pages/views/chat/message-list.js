@@ -3,6 +3,7 @@
 import { append, button, h, keyed } from "../../lib/dom.js";
 import { blocksOf, withDays } from "../../data/blocks.js";
 import { withLive } from "../../data/live.js";
+import { openPlan } from "../../data/todos.js";
 import { drawBlock, updateBlock } from "./block.js";
 
 /**
@@ -31,6 +32,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
   let shownLive = -1;
   /** @type {Block[]} */
   let recorded = [];
+  let plan = openPlan(undefined, []);
 
   /** @param {Session | undefined} session */
   function draw(session) {
@@ -43,12 +45,15 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
       revision,
       session?.agentStateVersion,
       session?.agentState === undefined,
+      session?.thinking,
+      session?.todos,
       outgoing,
       active,
       [...decisions],
       hasOlder,
       loadingOlder,
       label,
+      context.directory,
     ];
     const version = JSON.stringify(state);
     const { live } = store;
@@ -80,14 +85,23 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     older.hidden = !hasOlder;
     older.disabled = loadingOlder;
     older.textContent = loadingOlder ? "Loading…" : "Load earlier messages";
-    recorded = blocksOf(transcript.ordered(), outbox.of(id), agentState);
+    const blocks = blocksOf(transcript.ordered(), outbox.of(id), agentState);
+    plan = openPlan(session, blocks);
+    recorded = blocks.filter(({ key }) => key !== plan.key);
   }
 
-  return { node, content, draw };
+  return {
+    node,
+    content,
+    draw,
+    /** The steps of the plan that is shown above the place to write, and not in the conversation. */
+    plan: () => plan.steps,
+  };
 }
 
 /** @param {Block} block @param {BlockContext} context */
-function versionOf(block, { active, decisions }) {
+function versionOf(block, { active, decisions, directory }) {
+  if (block.kind === "tool" && !block.requestId) return `${block.version} ${directory}`;
   if (!block.requestId) return block.version;
   return `${block.version} ${active} ${JSON.stringify(decisions.get(block.requestId))}`;
 }

@@ -6,6 +6,7 @@ import {
   allowsOnce,
   choiceOf,
   extraContent,
+  isPlanApproval,
   isRejection,
   namedOptions,
 } from "../../data/permissions.js";
@@ -38,6 +39,7 @@ export function permissionPrompt(requestId, request, context) {
     });
   const options = namedOptions(request);
   const { text, paths } = extraContent(request);
+  const isPlan = isPlanApproval(request);
   return h(
     "div",
     { class: "permission", role: "group", "aria-label": `Permission for ${request.tool}` },
@@ -47,7 +49,7 @@ export function permissionPrompt(requestId, request, context) {
       "p",
       { class: "permission-ask" },
       icon("shield"),
-      h("span", null, options.length > 0 ? "How should the agent go on?" : "Allow this?"),
+      h("span", null, questionOf(options, isPlan)),
     ),
     h(
       "div",
@@ -55,8 +57,8 @@ export function permissionPrompt(requestId, request, context) {
       options.length > 0
         ? options.map((option) => answer(choiceOf(option), option.name, lookOf(option, options)))
         : [
-            answer("allow", "Allow", "primary"),
-            answer("session", "Allow for session", ""),
+            answer("allow", isPlan ? "Approve plan" : "Allow", "primary"),
+            !isPlan && answer("session", "Allow for session", ""),
             answer("deny", "Deny", "danger"),
           ],
       options.length > 0 && !options.some(isRejection) && answer("deny", "Deny", "danger"),
@@ -65,6 +67,12 @@ export function permissionPrompt(requestId, request, context) {
     context.refusal && h("p", { class: "hint" }, context.refusal),
     decision?.error && h("p", { class: "problem", role: "alert" }, decision.error),
   );
+}
+
+/** @param {PermissionOption[]} options @param {boolean} isPlan */
+function questionOf(options, isPlan) {
+  if (options.length > 0) return "How should the agent go on?";
+  return isPlan ? "Approve this plan?" : "Allow this?";
 }
 
 /** @param {PermissionOption} option @param {PermissionOption[]} options */

@@ -2,11 +2,17 @@
 
 import { fill, h, icon } from "../../lib/dom.js";
 import { ownValue } from "../../lib/format.js";
+import { isDone } from "../../data/todos.js";
 
 /** @import { Todo } from "../../data/types.js" */
 
 /** @type {Record<string, string>} */
-const STATUS_LABELS = { completed: "done", in_progress: "in progress", pending: "to do" };
+const STATUS_LABELS = {
+  completed: "done",
+  in_progress: "in progress",
+  pending: "to do",
+  canceled: "canceled",
+};
 
 /** @param {Todo[]} entries */
 export function planTitle(entries) {
@@ -33,7 +39,7 @@ export function planList(entries) {
   );
 }
 
-/** The current plan on one line that opens; hidden when there is none or all of it is done. */
+/** The current plan on one line that opens; hidden when there is none. */
 export function planStrip() {
   const node = h("details", { class: "plan-strip", hidden: true });
   let shown = "";
@@ -43,7 +49,7 @@ export function planStrip() {
     const version = JSON.stringify(todos);
     if (version === shown) return;
     shown = version;
-    node.hidden = todos.every((todo) => todo.status === "completed");
+    node.hidden = isDone(todos);
     const current =
       todos.find((todo) => todo.status === "in_progress") ??
       todos.find((todo) => todo.status === "pending");

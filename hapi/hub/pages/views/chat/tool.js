@@ -2,11 +2,18 @@
 
 import { h, icon } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
-import { ownValue } from "../../lib/format.js";
+import { duration, ownValue } from "../../lib/format.js";
 import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
-import { describeTool, isQuestionTool, outputText } from "../../data/tools.js";
+import {
+  describeTool,
+  isQuestionTool,
+  outputText,
+  relativePath,
+  toolDuration,
+} from "../../data/tools.js";
 import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
+import { planList } from "./plan.js";
 import { questionsOf } from "./questions.js";
 
 /**
@@ -18,6 +25,7 @@ import { questionsOf } from "./questions.js";
 
 const FOLDED_LINES = 10;
 const FOLDED_CHARACTERS = 1200;
+const MIN_SHOWN_DURATION = 1000; // ms
 
 /** @type {Record<string, IconName>} */
 const ICONS = { think: "thought", read: "list", search: "search", edit: "edit", write: "edit" };
@@ -64,7 +72,7 @@ export function toolCard(block, context) {
 function cardNode(block, context) {
   const { requestId, request } = block;
   const status = request ? "asks" : (block.status ?? "pending");
-  const { title: ownTitle, details: described } = describeTool(block);
+  const { title: ownTitle, details: described } = describeTool(block, context.directory);
   const questions = questionsOf(request);
   const isQuestion = questions !== null;
   // The form below shows the questions.
@@ -88,7 +96,7 @@ function cardNode(block, context) {
         "div",
         { class: "tool-input" },
         details.map((detail) => [
-          detail.form === "diff" && diffCaption(diffFiles(detail.text)),
+          detail.form === "diff" && diffCaption(diffFiles(detail.text), title, context),
           foldedText(`${block.key}/input/${detail.form}`, detail, context),
         ]),
       ),
@@ -96,7 +104,7 @@ function cardNode(block, context) {
       h(
         "div",
         { class: "tool-input" },
-        diffCaption([change]),
+        diffCaption([change], title, context),
         foldedText(
           `${block.key}/change/${index}`,
           { text: withoutFileHead(change.text), form: "diff" },
@@ -122,7 +130,9 @@ function iconOf(block, isQuestion) {
 }
 
 /** @param {ToolBlock} block @param {string} status @param {boolean} isQuestion */
-function statusMark({ decision }, status, isQuestion) {
+function statusMark(block, status, isQuestion) {
+  const { decision } = block;
+  const time = toolDuration(block);
   const refusal = ownValue(DECISION_LABELS, decision?.status);
   const isAllowedForSession = decision?.decision === "approved_for_session";
   const label =
@@ -139,6 +149,7 @@ function statusMark({ decision }, status, isQuestion) {
       { class: `tool-status ${refusal ? "failed" : status}` },
       refusal ? icon("cross") : isQuestion ? icon("question") : statusIcon(status),
       label,
+      time !== null && time >= MIN_SHOWN_DURATION && ` · ${duration(time)}`,
     ),
   ];
 }
@@ -178,7 +189,7 @@ function outputNode(block, context) {
   return h(
     "div",
     { class: block.failed ? "tool-output failed" : "tool-output", "aria-label": "Result" },
-    form === "diff" && diffCaption(diffFiles(text)),
+    form === "diff" && diffCaption(diffFiles(text), "", context),
     foldedText(`${block.key}/output`, { text, form, isGrowing }, context),
   );
 }
@@ -191,7 +202,8 @@ function outputNode(block, context) {
  * @returns {HTMLElement}
  */
 function foldedText(key, detail, context) {
-  const { text, form, isGrowing } = detail;
+  const { text, form, isGrowing, steps } = detail;
+  if (steps) return h("div", { class: "tool-plan" }, planList(steps));
   if (form === "markdown") return h("div", { class: "tool-plan" }, markdown(text));
   const lines = text.split("\n");
   const isLong = lines.length > FOLDED_LINES + 2 || text.length > FOLDED_CHARACTERS;
@@ -216,15 +228,21 @@ function cutText(lines, isGrowing) {
     : lines.slice(0, FOLDED_LINES).join("\n").slice(0, FOLDED_CHARACTERS);
 }
 
-/** The names of the files of a diff with how many lines it adds and removes. @param {FileCounts[]} files */
-function diffCaption(files) {
-  return files.map(({ path, added, removed }) =>
-    h(
+/**
+ * The files of a diff with how many lines it adds and removes; a name that the title tells is left out.
+ * @param {FileCounts[]} files
+ * @param {string} title
+ * @param {BlockContext} context
+ */
+function diffCaption(files, title, { directory }) {
+  return files.map(({ path, added, removed }) => {
+    const place = relativePath(path, directory);
+    return h(
       "p",
       { class: "diff-caption" },
-      path && h("span", { class: "diff-path" }, path),
+      place && !title.endsWith(place) && h("span", { class: "diff-path" }, place),
       h("span", { class: "plus" }, `+${added}`),
       h("span", { class: "minus" }, `−${removed}`),
-    ),
-  );
+    );
+  });
 }
