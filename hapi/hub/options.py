@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from hapi.settings import (
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
 TOKEN_BYTES = 32
+BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+OWN_PATHS = frozenset({"api", "cli", "health", "ready", "metrics", "socket.io", "assets"})
+"""First segments of the hub's own paths, with which no base path may begin."""
 
 
 @frozen
@@ -55,6 +59,7 @@ class HubOptions:
     trusted_proxies: TrustedProxies = NO_PROXIES
     retention: RetentionLimits = NO_LIMITS
     tls: TlsFiles | None = None  # None: plain HTTP
+    base_path: str = ""  # as "/hapi": the hub is also served below this path
 
     @property
     def database_path(self) -> Path:
@@ -123,6 +128,12 @@ class HubOptions:
             trusted_proxies=_trusted_proxies(given, environ, settings),
             retention=RetentionLimits.read(given, environ, settings),
             tls=read_tls_files(given, environ, settings),
+            base_path=read_base_path(
+                given.get("base_path")
+                or environ.get("HAPI_BASE_PATH")
+                or settings.get("basePath")
+                or ""
+            ),
         )
 
 
@@ -176,6 +187,24 @@ def read_path(key: str, value: object) -> Path | None:
     if not isinstance(value, str | Path):
         raise ConfigurationError(f"{key} {value!r} in settings.json must be a string")
     return Path(value).expanduser()
+
+
+def read_base_path(value: object) -> str:
+    """The path below which people reach the hub, such as `/hapi`; "" for the root. Raises
+    ConfigurationError.
+    """
+    name = "the base path (--base-path, HAPI_BASE_PATH, basePath in settings.json)"
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string")
+    path = value.rstrip("/")
+    if not path:
+        return ""
+    if BASE_PATH.fullmatch(path) is None:
+        raise ConfigurationError(f"{name} must look like /hapi, and {value!r} does not")
+    first = path.split("/")[1]
+    if first in OWN_PATHS:
+        raise ConfigurationError(f"{name} must not begin with /{first}, a path of the hub itself")
+    return path
 
 
 def read_port(value: object) -> int:

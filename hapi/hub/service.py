@@ -100,7 +100,8 @@ class HubService(Service):
     @property
     def people_url(self) -> str:
         """The address of the page for people on other devices, once the hub listens."""
-        return reachable_url(self.url, self.options.host, self.options.public_url)
+        options = self.options
+        return reachable_url(self.url, options.host, options.public_url) + options.base_path
 
     # --- starting --------------------------------------------------------------------------------
 
@@ -146,9 +147,14 @@ class HubService(Service):
             self.hub.streams,
             self.server.resource,
             PageResource(options.web_root),
+            options.base_path.encode(),
         )
         self._site = hub_site(
-            root, self._reactor, self.hub.authenticator, self.hub.monitoring.requests
+            root,
+            self._reactor,
+            self.hub.authenticator,
+            self.hub.monitoring.requests,
+            options.base_path.encode(),
         )
         await self._load()
         if not self.running:  # stopped meanwhile

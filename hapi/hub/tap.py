@@ -21,6 +21,7 @@ class Options(usage.Options):
         ["public-url", None, None, "Origin under which people reach the hub"],
         ["tls-cert", None, None, "File of the certificate chain (PEM), to serve HTTPS"],
         ["tls-key", None, None, "File of the private key (PEM) [that of --tls-cert]"],
+        ["base-path", None, None, "Path below which a proxy serves the hub, e.g. /hapi [/]"],
         ["web-root", None, None, "Directory of another web page"],
         ["keep-sessions", None, None, "Remove sessions not used for this long, e.g. 90d [all]"],
         ["max-database-size", None, None, "Remove old sessions beyond this size, e.g. 2G [none]"],
@@ -55,6 +56,7 @@ class Options(usage.Options):
         flags = {name: self[name] for name in ("host", "port", "database")}
         flags |= {
             "public_url": self["public-url"],
+            "base_path": self["base-path"],
             "web_root": self["web-root"],
             "tls_cert": self["tls-cert"],
             "tls_key": self["tls-key"],

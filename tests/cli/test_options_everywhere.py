@@ -22,6 +22,7 @@ HUB = {
     "--cors-origin": ("CORS_ORIGINS", "corsOrigins", 5),
     "--allowed-host": ("HAPI_ALLOWED_HOSTS", "allowedHosts", 5),
     "--trusted-proxy": ("HAPI_TRUSTED_PROXIES", "trustedProxies", ["nowhere"]),
+    "--base-path": ("HAPI_BASE_PATH", "basePath", "hapi"),
     "--web-root": ("HAPI_WEB_ROOT", "webRoot", 5),
     "--database": ("DB_PATH", "database", 5),
     "--keep-sessions": ("HAPI_KEEP_SESSIONS", "keepSessions", "x"),

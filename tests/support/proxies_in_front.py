@@ -37,9 +37,18 @@ def replaced(text: str, *pairs: tuple[str, str]) -> str:
 
 
 def nginx(
-    stage: Stage, port: int, hub: int, files: tuple[Path, Path], without: str = ""
+    stage: Stage,
+    port: int,
+    hub: int,
+    files: tuple[Path, Path],
+    without: str = "",
+    keeps_path: bool | None = None,
 ) -> Program:
-    """nginx as the manual has it; lines that match `without` are left out."""
+    """nginx as the manual has it; lines that match `without` are left out.
+
+    `keeps_path`: the hub is served below /hapi/ alone, and nginx hands the path on (True) or
+    removes it (False).
+    """
     certificate, key = files
     server = replaced(
         documented("nginx"),
@@ -49,6 +58,11 @@ def nginx(
         (f"/etc/letsencrypt/live/{NAME}/privkey.pem", str(key)),
         ("127.0.0.1:3006", f"127.0.0.1:{hub}"),
     )
+    if keeps_path is not None:
+        location = replaced(documented("nginx-path"), ("127.0.0.1:3006", f"127.0.0.1:{hub}"))
+        if keeps_path:
+            location = replaced(location, (f"{hub}/;", f"{hub};"))
+        server = f"{server[: server.index('    location / ')]}{location}}}\n"
     if without:
         server = "\n".join(line for line in server.splitlines() if not re.search(without, line))
     place = stage.directory("nginx")
@@ -115,17 +129,21 @@ class Front:
 
 
 @contextmanager
-def hub_to_be_fronted(stage: Stage) -> Iterator[Front]:
+def hub_to_be_fronted(stage: Stage, *options: str) -> Iterator[Front]:
     """A hub whose public URL is a port on which a proxy is still to be started."""
     stage.base["CLI_API_TOKEN"] = CANARY
     authority = Authority(stage.directory("ca"))
     port, hub_port = free_port(), free_port()
     url = f"https://localhost:{port}"
     words = ["--port", str(hub_port), "--public-url", url, "--trusted-proxy", "127.0.0.1"]
+    words += options
     hub = stage.start("hub", [*HAPI, "hub", *words], {"HAPI_HOME": str(stage.path / "home")})
     hub.ready(lambda: "Hub listens on" in hub.output)
     files = authority.issue("localhost")
-    yield Front(stage, authority, files, url, port, hub_port, hub)
-    for program in stage.programs:  # nginx hides its environment, by which a stage finds programs
-        if program.name in ("nginx", "caddy"):
-            program.end()
+    try:
+        yield Front(stage, authority, files, url, port, hub_port, hub)
+    finally:
+        # nginx hides its environment, by which a stage finds programs.
+        for program in stage.programs:
+            if program.name in ("nginx", "caddy"):
+                program.end()

@@ -74,6 +74,13 @@ _OPTIONS = (
         "[env: HAPI_TLS_KEY; default: in the file of --tls-cert]",
     ),
     click.option(
+        "--base-path",
+        metavar="PATH",
+        help="Path below which a reverse proxy serves the hub, e.g. /hapi: it becomes part of "
+        "links, and the hub also answers requests that begin with it. "
+        "[env: HAPI_BASE_PATH; default: /]",
+    ),
+    click.option(
         "--web-root",
         metavar="DIR",
         shell_complete=complete_directory,
@@ -103,6 +110,7 @@ VARIABLES = (  # of these options; none is secret
     "HAPI_TRUSTED_PROXIES",
     "HAPI_TLS_CERT",
     "HAPI_TLS_KEY",
+    "HAPI_BASE_PATH",
     "HAPI_WEB_ROOT",
     "DB_PATH",
     "HAPI_KEEP_SESSIONS",

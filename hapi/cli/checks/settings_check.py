@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
 from hapi.hub.domain.retention_limits import RetentionLimits
-from hapi.hub.options import read_list, read_port, read_proxies
+from hapi.hub.options import read_base_path, read_list, read_port, read_proxies
 from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
@@ -214,6 +214,10 @@ def _port(value: object) -> list[str]:
     return _raised(lambda: read_port(value))
 
 
+def _base_path(value: object) -> list[str]:
+    return _raised(lambda: read_base_path(value))
+
+
 def _address(key: str) -> Callable[[object], list[str]]:
     return lambda value: _raised(lambda: origin(value, key)) if value else []
 
@@ -231,6 +235,7 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "mcp": _switch("mcp"),
     "sessionsMayControl": _switch("sessionsMayControl"),
     "listenPort": _port,
+    "basePath": _base_path,
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),
     "trustedProxies": _proxies,

@@ -7,6 +7,9 @@ preload for each module that is needed at once.
 
 Files of other projects are in `vendor/`, which `vendor/list.json` names with their versions and
 hashes. They are large and rarely needed, so each is read and compressed when it is first asked for.
+
+The addresses in `index.html` are relative to the place for which it is served, so that the page
+also works below a path of which the hub does not know (a proxy's `location /hapi/`).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from posixpath import dirname, join, normpath
 
-from attrs import frozen
+from attrs import field, frozen
 
 ENTRY_MODULE = "app.js"
 VIEW_TABLE = "views/shell/routes.js"
@@ -36,6 +39,7 @@ VENDOR_LIST = "vendor/list.json"
 VENDOR_COMPRESSION = 6  # of zlib; the last levels take three times as long for 1 % less
 SERVED_SUFFIXES = VERSIONED_SUFFIXES | {".html", ".svg", ".webmanifest", ".woff2", ".png"}
 MAX_FILE_SIZE = 32 << 20  # bytes
+MAX_KEPT_DEPTH = 8  # directories; documents of places that are deeper are made at each request
 CONTENT_TYPES = {
     ".js": "text/javascript",
     ".mjs": "text/javascript",
@@ -133,8 +137,11 @@ class PageBuild:
 
     name: str
     files: Mapping[str, PageFile]
-    documents: Mapping[str, PageFile]
-    """`index.html` by place; "" for every path that is none."""
+    index: str
+    """`index.html` as it is in the sources."""
+    preloads: Mapping[str, list[str]]
+    """The modules needed at once, by place; "" for every path that is none."""
+    _documents: dict[tuple[str, int], PageFile] = field(factory=dict, repr=False, eq=False)
 
     @classmethod
     def of(
@@ -150,25 +157,31 @@ class PageBuild:
             digest.update(b"%d %s %d " % (len(path), path.encode(), len(content)) + content)
         name = digest.hexdigest()
         modules = {path: text.decode() for path, text in sources.items() if path.endswith(".js")}
-        index = sources.get("index.html", b"").decode()
-        documents = {}
-        for place, view in {"": None, **view_modules(modules)}.items():
-            needed = static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
-            documents[place] = PageFile.of("index.html", document(index, name, sources, needed))
+        preloads = {
+            place: static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
+            for place, view in {"": None, **view_modules(modules)}.items()
+        }
         files = {
             path: PageFile.of(path, without_comments(path, content))
             for path, content in sources.items()
             if path not in ("index.html", VENDOR_LIST)
         }
-        return cls(name, ChainMap(files, vendored or {}), documents)  # type: ignore[arg-type]
+        index = sources.get("index.html", b"").decode()
+        return cls(name, ChainMap(files, vendored or {}), index, preloads)  # type: ignore[arg-type]
 
-    def document(self, path: str) -> PageFile:
-        """`index.html` for a place of the page, e.g. `sessions/ID`."""
+    def document(self, path: str, depth: int = 0) -> PageFile:
+        """`index.html` for a place of the page, e.g. `sessions/ID`, which is `depth` directories
+        below the page's root: 1 for `/sessions/ID`, 2 for `/sessions/ID/`.
+        """
         segments = path.strip("/").split("/")
-        for place, found in self.documents.items():
-            if is_place(place, segments):
-                return found
-        return self.documents[""]
+        place = next((place for place in self.preloads if is_place(place, segments)), "")
+        made = self._documents.get((place, depth))
+        if made is None:
+            content = document(self, "../" * depth or "./", self.preloads[place])
+            made = PageFile.of("index.html", content)
+            if depth <= MAX_KEPT_DEPTH:
+                self._documents[place, depth] = made
+        return made
 
 
 def view_modules(modules: Mapping[str, str]) -> dict[str, str]:
@@ -219,19 +232,21 @@ def static_imports(modules: Mapping[str, str], entries: list[str]) -> list[str]:
     return found
 
 
-def document(index: str, build: str, sources: Mapping[str, bytes], modules: list[str]) -> bytes:
-    """`index.html` with the build's addresses, and with a preload for each of `modules`."""
+def document(build: PageBuild, root: str, modules: list[str]) -> bytes:
+    """`index.html` with the build's addresses, and with a preload for each of `modules`.
 
-    def versioned(match: re.Match[str]) -> str:
+    `root` is the page's root relative to the place for which the document is served, e.g. `../`.
+    """
+    assets = f"{root}assets/{build.name}/"
+
+    def address(match: re.Match[str]) -> str:
         attribute, path = match[1], match[2]
-        if path in sources and Path(path).suffix in VERSIONED_SUFFIXES:
-            return f'{attribute}="/assets/{build}/{path}"'
-        return match[0]
+        is_versioned = path in build.files and Path(path).suffix in VERSIONED_SUFFIXES
+        return f'{attribute}="{assets if is_versioned else root}{path}"'
 
-    preloads = "".join(
-        f'<link rel="modulepreload" href="/assets/{build}/{path}">\n' for path in modules
-    )
-    return LOCAL_ADDRESS.sub(versioned, index).replace("</head>", f"{preloads}</head>").encode()
+    preloads = "".join(f'<link rel="modulepreload" href="{assets}{path}">\n' for path in modules)
+    found = LOCAL_ADDRESS.sub(address, build.index)
+    return found.replace("</head>", f"{preloads}</head>").encode()
 
 
 def page_paths(root: str) -> dict[str, os.stat_result]:

@@ -66,6 +66,7 @@ def hub_site(
     clock: IReactorTime,
     authenticator: Authenticator,
     counters: RequestCounters | None = None,
+    base_path: bytes = b"",
 ) -> LimitedSite:
     return LimitedSite(
         root,
@@ -75,6 +76,7 @@ def hub_site(
         body_timeout=BODY_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,
         counters=counters,
+        base_path=base_path,
     )
 
 
@@ -89,6 +91,9 @@ def _is_utf8(path: bytes) -> bool:
 class RootResource(Resource):
     """Checks the host name and the origin, then hands each request to the resource that serves its
     path.
+
+    A request for `base_path` itself is redirected to the directory of that name, where the page's
+    relative addresses lead to the right place.
     """
 
     def __init__(
@@ -98,8 +103,10 @@ class RootResource(Resource):
         events: IResource,
         sockets: IResource,
         page: PageResource,
+        base_path: bytes = b"",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._base_path = base_path
         self._host_policy, self._rest, self._events = host_policy, rest, events
         self._sockets, self._page = sockets, page
 
@@ -114,6 +121,9 @@ class RootResource(Resource):
             return _FixedResponse(http.BAD_REQUEST, {"error": "The request target is not a path"})
         if not self._host_policy.allows_host(host):
             return _FixedResponse(421, {"error": WRONG_NAME})
+        if self._base_path and path == self._base_path:
+            request.setHeader("Location", f"{path.rpartition(b'/')[2].decode()}/")
+            return _FixedResponse(http.PERMANENT_REDIRECT)
         if path == SOCKETS_PATH:
             request.route, request.postpath = SOCKETS_PATH.decode(), []
             return self._sockets

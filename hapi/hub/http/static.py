@@ -53,8 +53,8 @@ class Files(Protocol):
     def find(self, path: str) -> Found | None:
         """The file of the relative `path`, None when there is no such file."""
 
-    def document(self, path: str) -> Found | None:
-        """`index.html` for the place `path` of the page."""
+    def document(self, path: str, depth: int) -> Found | None:
+        """`index.html` for the place `path` of the page, `depth` directories below its root."""
 
 
 class OwnPage:
@@ -72,12 +72,12 @@ class OwnPage:
             policy = WORKER_POLICY if asset.endswith(WORKER_SUFFIX) else None
             return Found(file, IMMUTABLE, policy) if file else None
         if path == "index.html":
-            return self.document("")
+            return self.document("", 0)
         file = self._builds.current().files.get(path)
         return Found(file, policy=CONTENT_POLICY) if file else None
 
-    def document(self, path: str) -> Found | None:
-        return Found(self._builds.current().document(path), policy=CONTENT_POLICY)
+    def document(self, path: str, depth: int) -> Found | None:
+        return Found(self._builds.current().document(path, depth), policy=CONTENT_POLICY)
 
 
 class Directory:
@@ -97,7 +97,7 @@ class Directory:
             return None
         return Found(PageFile(content, content_type(path), entity_tag(content)))
 
-    def document(self, path: str) -> Found | None:
+    def document(self, path: str, depth: int) -> Found | None:
         return self.find("index.html")
 
 
@@ -124,7 +124,7 @@ class PageResource(Resource):
             if path is not None:
                 found = self._files.find(path)
                 if found is None and not names_a_file(path):
-                    found = self._files.document(path)
+                    found = self._files.document(path, request.path.count(b"/") - 1)
         except OSError as error:
             return self._unreadable(request, error)
         return self._missing(request) if found is None else self._send(request, found)
@@ -133,7 +133,9 @@ class PageResource(Resource):
         """Why there is no page to serve, as a clause; None if there is one."""
         try:
             return (
-                None if self._files.document("") else "the directory of the page has no index.html"
+                None
+                if self._files.document("", 0)
+                else "the directory of the page has no index.html"
             )
         except OSError as error:
             return f"the page cannot be read: {error.strerror} ({error.filename})"

@@ -50,6 +50,14 @@ async function begin() {
   }
 }
 
+/** The document's relative addresses count from the place where it was loaded, also when the page shows another one. */
+function settleAddresses() {
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const links = document.querySelectorAll('link:not([rel="stylesheet"], [rel="modulepreload"])');
+  for (const link of links) link.setAttribute("href", link.href);
+}
+
+settleAddresses();
 applyTheme(localStorage);
 addEventListener("hashchange", begin); // a link with a token was pasted into an open page
 begin();

@@ -33,6 +33,11 @@ UNMATCHED, REFUSED_BY_HEAD = "unmatched", "refused by head"  # routes of what ha
 TOO_MANY_BODIES = HeadRefused(503, {"error": "Too many uploads at once"}, {"Retry-After": "5"})
 
 
+def below(base_path: bytes, uri: bytes) -> bytes:
+    """`uri` without the path `base_path` (as `/hapi`) at its beginning, if it has it."""
+    return uri[len(base_path) :] if base_path and uri.startswith(base_path + b"/") else uri
+
+
 class LimitedRequest(Request):
     """Counts the body while it arrives: a chunked body does not announce its length.
 
@@ -50,12 +55,18 @@ class LimitedRequest(Request):
 
     def read_target(self, method: bytes, uri: bytes) -> None:
         """Set what is known of a request as soon as its head has arrived."""
+        if self.channel is not None:
+            uri = below(self.channel.site.base_path, uri)
         self.method, self.uri = method, uri
         self.path, _, query = uri.partition(b"?")
         self.args = http.parse_qs(query, True)
         self.request_id = request_id_from(self.getHeader(REQUEST_ID_HEADER))
         if self.channel is not None:
             self.began_at = self.channel.site.clock.seconds()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        target = path if self.request_id is None else self.uri  # without the base path
+        super().requestReceived(command, target, version)  # type: ignore[no-untyped-call]
 
     def process(self) -> None:
         assert self.request_id is not None  # process() follows the head
@@ -361,6 +372,7 @@ class LimitedSite(Site):
     returns the greatest size of that body, or raises HeadRefused. Without it the limit is
     `max_body_size`. The request it is given has headers, method, URI, path and arguments.
     `max_bodies_size`: of all bodies at once that are not small.
+    `base_path`: as `/hapi`; requests whose path begins with it are served as if it did not.
 
     A connection that a WebSocket has taken over has no deadline and does not count.
     """
@@ -381,6 +393,7 @@ class LimitedSite(Site):
         body_timeout: float = BODY_TIMEOUT,
         idle_timeout: float = IDLE_TIMEOUT,
         counters: RequestCounters | None = None,
+        base_path: bytes = b"",
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource,
@@ -389,7 +402,7 @@ class LimitedSite(Site):
             reactor=clock,
             parsePOSTFormSubmission=False,
         )
-        self.clock = clock
+        self.clock, self.base_path = clock, base_path
         self.counters = counters or RequestCounters()
         self.body_limit = body_limit or (lambda _: max_body_size)
         self.max_connections = max_connections

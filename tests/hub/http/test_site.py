@@ -25,14 +25,52 @@ from hapi.hub.domain.events import MAX_KEPT_EVENTS, EventBus, Subscription
 from hapi.hub.http.site import HostPolicy, host_name
 from hapi.hub.http.sse import MAX_UNREAD, EventStream
 from hapi.hub.http.static import PageResource
+from hapi.hub.options import read_base_path
 from hapi.hub.service import FILES_CHECK_INTERVAL, CannotServe
 from hapi.hub.store.interface import StoreRefused
+from hapi.net.server.site import below
 from hapi.settings import ConfigurationError, read_settings
 from tests.support.hub_stage import TOKEN, Answer, Stage
 
 LOOPBACK = HostPolicy(
     frozenset({"localhost", "127.0.0.1", "::1", "hub.example"}), frozenset({"https://page.example"})
 )
+
+
+# --- the base path --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("/hapi", "/hapi"), ("/hapi/", "/hapi"), ("/a/b.c", "/a/b.c"), ("/", ""), ("", "")],
+)
+def test_a_base_path_is_normalized(given, expected):
+    assert read_base_path(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["hapi", "//host", "/a//b", "/..", "/a/../b", "/a b", "/a?b", "/api", "/socket.io/x", 5],
+)
+def test_a_path_that_cannot_be_a_base_path_is_refused(given):
+    with pytest.raises(ConfigurationError, match="--base-path"):
+        read_base_path(given)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        (b"/hapi/api/sessions?limit=1", b"/api/sessions?limit=1"),
+        (b"/hapi/", b"/"),
+        (b"/hapi/hapi/x", b"/hapi/x"),
+        (b"/hapi", b"/hapi"),
+        (b"/hapiness/x", b"/hapiness/x"),
+        (b"/api/sessions", b"/api/sessions"),
+    ],
+)
+def test_the_base_path_is_removed_from_a_request_once(uri, expected):
+    assert below(b"/hapi", uri) == expected
+    assert below(b"", uri) == uri
 
 
 # --- names and origins ----------------------------------------------------------------------------

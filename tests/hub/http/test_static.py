@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -22,8 +23,8 @@ from hapi.hub.http.static import PAGES, OwnPage, PageResource
 from hapi.net.server.http import accepts_gzip
 from tests.support.hub_stage import Stage
 
-ASSET = re.compile(r'(?:href|src)="(/assets/[^"]+)"')
-PRELOAD = re.compile(r'<link rel="modulepreload" href="/assets/[^/]+/([^"]+)">')
+LOCAL = re.compile(r'(?:href|src)="(\.{1,2}/[^"]+)"')
+PRELOAD = re.compile(r'<link rel="modulepreload" href="[./]+/assets/[^/]+/([^"]+)">')
 
 
 class Request:
@@ -59,8 +60,14 @@ def document(page: PageResource, place: str = "/") -> str:
     return get(page, place)[1].decode()
 
 
+def addresses(text: str, place: str = "/") -> list[str]:
+    """The local addresses in `index.html` as a browser resolves them, each once."""
+    return sorted({urljoin(place, found) for found in LOCAL.findall(text)})
+
+
 def assets(page: PageResource, place: str = "/") -> list[str]:
-    return sorted(set(ASSET.findall(document(page, place))))
+    found = addresses(document(page, place), place)
+    return [address for address in found if address.startswith("/assets/")]
 
 
 # --- builds ---
@@ -95,9 +102,22 @@ def test_a_validator_counts_in_every_form_that_a_client_may_send(page, form):
 
 def test_every_script_and_style_of_the_document_has_the_address_of_the_build(page):
     text = document(page)
-    local = re.findall(r'(?:href|src)="(/[^"]+\.(?:js|css))"', text)
-    assert local == ASSET.findall(text)
+    local = [address for address in addresses(text) if address.endswith((".js", ".css"))]
+    assert local == assets(page)
+    assert not re.search(r'(?:href|src)="/', text), "an address that the base path is not part of"
     assert not re.search(r"<script(?![^>]*\bsrc=)", text), "an inline script"
+
+
+@pytest.mark.parametrize("base", ["", "/hapi", "/deep/er"])
+@pytest.mark.parametrize(
+    "place", ["/", "/sessions/abc", "/sessions/abc/", "/a/b/c/d/e/f/g/h/i/j/k/l"]
+)
+def test_the_addresses_lead_to_the_page_wherever_a_proxy_puts_it(page, base, place):
+    """The proxy removes `base`; the browser resolves what it gets against the whole path."""
+    found = addresses(document(page, place), base + place)
+    assert all(address.startswith(f"{base}/") for address in found)
+    for address in found:
+        assert get(page, address.removeprefix(base))[0].code == 200, address
 
 
 def write(path: Path, text: str) -> None:
@@ -124,9 +144,7 @@ def test_after_an_upgrade_every_module_has_a_new_address__and_an_open_page_keeps
     assert before.name != after.name
     text = after.document("").content.decode()
     assert before.name not in text
-    assert sorted(ASSET.findall(text)) == sorted(
-        [f"/assets/{after.name}/{path}" for path in ("app.js", "app.js", "lib/dom.js")]
-    )
+    assert addresses(text) == [f"/assets/{after.name}/{path}" for path in ("app.js", "lib/dom.js")]
     old = builds.named(before.name)
     assert old is not None
     assert old.files["lib/dom.js"].content == b"export const h = 1;\n"
@@ -293,7 +311,7 @@ def test_the_first_load_takes_less_than_60_kb_on_the_wire():
     text = stage.rest("GET", "/", namespace=None).body
     page = PageResource()
     total = 0
-    for address in ["/", "/icon.svg", "/app.webmanifest", *sorted(set(ASSET.findall(text)))]:
+    for address in ["/", *addresses(text)]:
         request, content = get(page, address, accept_encoding="gzip, deflate, br")
         assert request.code == 200
         head = sum(len(name) + len(value) + 4 for name, value in request.sent.items())

@@ -1,5 +1,6 @@
 // The hub's REST API: one method for each route that the page uses.
 
+import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /**
@@ -249,7 +250,7 @@ export class Api {
         },
         body: body && JSON.stringify(body),
       };
-      const response = await fetch(path, init).catch(() => {
+      const response = await fetch(withBase(path), init).catch(() => {
         throw new Unreachable();
       });
       if (response.ok) return response;

@@ -1,6 +1,7 @@
 // The access token that a person entered, and the hub's short-lived JWT that is requested with it.
 
 import { accessOf } from "./access.js";
+import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, Unreachable } from "../lib/errors.js";
 
 /** @typedef {{ jwt: string, until: number }} Grant a JWT and the time it expires (ms) */
@@ -96,7 +97,7 @@ async function requestJwt(accessToken) {
     body: JSON.stringify({ accessToken }),
     signal: AbortSignal.timeout(LOGIN_TIMEOUT),
   };
-  const response = await fetch("/api/auth", request).catch(() => {
+  const response = await fetch(withBase("/api/auth"), request).catch(() => {
     throw new Unreachable();
   });
   if (!response.ok) throw await problemOf(response);

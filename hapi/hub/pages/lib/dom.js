@@ -1,9 +1,12 @@
 // Creating and updating DOM nodes. Text becomes text nodes: nothing here can produce markup.
 
+import { withBase } from "./base-path.js";
+
 /** @typedef {any} Child a node, a text, a (nested) list of them; null, undefined and false are left out */
 /** @typedef {Record<string, any>} Props */
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
+const ADDRESSES = new Set(["href", "src", "action"]);
 const PROPERTIES = new Set([
   "value",
   "checked",
@@ -17,7 +20,7 @@ const PROPERTIES = new Set([
 
 /**
  * Create an element. `props` holds attributes, properties such as `value`, and `on` = {event: listener}.
- * A null or false attribute is left out.
+ * A null or false attribute is left out. An address that begins with "/" begins at the page's root.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Props | null} [props]
@@ -33,7 +36,8 @@ export function h(tag, props, ...children) {
     } else if (PROPERTIES.has(name)) {
       /** @type {Record<string, any>} */ (node)[name] = value;
     } else if (value !== null && value !== undefined && value !== false) {
-      node.setAttribute(name, value === true ? "" : String(value));
+      const text = value === true ? "" : String(value);
+      node.setAttribute(name, ADDRESSES.has(name) ? withBase(text) : text);
     }
   }
   return append(node, ...children);

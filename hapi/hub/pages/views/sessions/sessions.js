@@ -1,5 +1,6 @@
 // The side pane: sessions in the order in which they need a person, and machines.
 
+import { withoutBase } from "../../lib/base-path.js";
 import { button, fill, followLink, h, icon, iconButton, keyed, keyedNode } from "../../lib/dom.js";
 import { machineAddress, sessionAddress } from "../../data/addresses.js";
 import { reportOnce } from "../../lib/errors.js";
@@ -276,7 +277,7 @@ function machineFacts(machine, store) {
     name: machineName(machine),
     active: machine.active,
     count: running.length,
-    open: location.pathname === machineAddress(machine.id),
+    open: withoutBase(location.pathname) === machineAddress(machine.id),
   };
 }
 

@@ -8,6 +8,7 @@ import { Outbox } from "../../data/outbox.js";
 import { SeenSessions } from "../../data/seen.js";
 import { pendingCount } from "../../data/sessions.js";
 import { Store } from "../../data/store.js";
+import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
@@ -106,8 +107,9 @@ export class Shell {
 
   /** @param {string} path @param {{ replace?: boolean }} [options] */
   go(path, { replace = false } = {}) {
-    if (path !== location.pathname + location.search)
-      history[replace ? "replaceState" : "pushState"](null, "", path);
+    const address = withBase(path);
+    if (address !== location.pathname + location.search)
+      history[replace ? "replaceState" : "pushState"](null, "", address);
     this._route();
   }
 
@@ -130,7 +132,7 @@ export class Shell {
   }
 
   _route() {
-    const route = routeOf(location.pathname, location.search);
+    const route = routeOf(withoutBase(location.pathname), location.search);
     const isSame = route.place === this._shown?.place && route.id === this._shown.id;
     this._shown = route;
     if (isSame && this._view?.navigate) {
@@ -267,7 +269,7 @@ export class Shell {
     this._identity.forget();
     if (notice === undefined) {
       this._outbox.clear();
-      history.replaceState(null, "", "/");
+      history.replaceState(null, "", withBase("/"));
     }
     this._onLoggedOut(notice);
   }
