@@ -44,7 +44,13 @@ ROOMS = {
             *("attempts", "config", "control", "lock", "spawn", "storage", "supervision", "uplink"),
         },
     },
-    "hub": {"store": set(), "pages": set(), "domain": {"store"}, "http": {"domain", "store"}},
+    "hub": {
+        "store": set(),
+        "pages": set(),
+        "domain": {"store"},
+        "records": {"domain", "store"},
+        "http": {"domain", "records", "store"},
+    },
     "session": {
         "hub": set(),
         "rpc": {"agent"},

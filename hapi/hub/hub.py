@@ -36,10 +36,15 @@ from hapi.hub.http.routes.messages import MessageRoutes
 from hapi.hub.http.routes.monitoring import Monitoring, MonitoringRoutes
 from hapi.hub.http.routes.openapi_document import DocumentRoutes
 from hapi.hub.http.routes.permissions import PermissionRoutes
+from hapi.hub.http.routes.records import RecordRoutes
 from hapi.hub.http.routes.sessions import SessionRoutes
 from hapi.hub.http.routes.tokens import AuditRoutes, TokenRoutes
 from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
+from hapi.hub.records.export import Exporter
+from hapi.hub.records.indexing import OlderMessages
+from hapi.hub.records.search import ConversationSearch
+from hapi.hub.records.usage import UsageSummary
 from hapi.hub.status import HubStatus
 from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.store.interface import IStore
@@ -94,6 +99,7 @@ class Hub:
         lifecycle.on_removed.append(registry.live.forget)
         self.retention = Retention(registry, lifecycle, retention)
         lifecycle.on_removed.append(self.retention.purge_soon)
+        self.older_messages = OlderMessages(registry)
         rate_limit = LoginRateLimit()
         self.audit = audit = AuditLog(audit_directory, now)
         self.tokens = tokens = TokenKeeper(devices, store, clock)
@@ -123,6 +129,9 @@ class Hub:
             PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
+            RecordRoutes(
+                dispatcher, ConversationSearch(registry), UsageSummary(registry), Exporter(registry)
+            ),
             MonitoringRoutes(dispatcher, self.monitoring),
         ]
         self.description = DocumentRoutes(dispatcher, parts, [EVENTS_ROUTE])

@@ -27,6 +27,7 @@ from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.lock import HubLock
 from hapi.hub.options import HubOptions, base_token, signing_secret
+from hapi.hub.records.indexing import SWEEP_INTERVAL as INDEXING_INTERVAL
 from hapi.hub.store.interface import StoreLost, StoreRefused
 from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.net.server.site import LimitedSite
@@ -167,10 +168,11 @@ class HubService(Service):
             (self._heartbeat, HEARTBEAT_INTERVAL),
             (self._check_files, FILES_CHECK_INTERVAL),
             (self.hub.retention.sweep, RETENTION_INTERVAL),
+            (self.hub.older_messages.sweep, INDEXING_INTERVAL),
         ):
             loop = LoopingCall(self._guarded, beat)
             loop.clock = self._reactor
-            loop.start(seconds, now=False)
+            loop.start(seconds, now=beat == self.hub.older_messages.sweep)
             self._loops.append(loop)
         self.log.info(
             "Hub serves {url}; people reach it at {people_url}",
@@ -362,6 +364,7 @@ class HubService(Service):
                 loop.stop()
         if self.hub is not None:
             self.hub.retention.stop()
+            self.hub.older_messages.stop()
         if self._port is not None and self.hub is not None:
             await run_step(
                 self._reactor, 1.0, "Closing the port", self._port.stopListening, self.log

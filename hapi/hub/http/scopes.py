@@ -45,6 +45,10 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     f"GET {_MACHINE}/agent-availability": READ,
     f"POST {_MACHINE}/restart-runner": ADMIN,
     f"GET {_MACHINE}/<path>": SPAWN,  # models for a new session: the runner asks its agents
+    # Records of all sessions.
+    "GET /api/search": READ,
+    "GET /api/usage/summary": READ,
+    "GET /api/storage/sqlite": READ,  # and only in the owner's namespace
     # Sessions.
     "GET /api/sessions": READ,
     f"GET {_SESSION}": READ,
@@ -63,6 +67,7 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     f"POST {_SESSION}/option": APPROVE,
     f"POST {_SESSION}/<path>": CHAT,
     # Messages.
+    f"GET {_SESSION}/export": READ,
     f"GET {_SESSION}/messages": READ,
     f"POST {_SESSION}/messages": CHAT,
     f"POST {_SESSION}/messages/queued-state": READ,

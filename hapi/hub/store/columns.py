@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -73,8 +74,7 @@ def machine_from(row: sqlite3.Row) -> MachineRow:
     return MachineRow(**{name: unpacked(name, row[name]) for name in MACHINE})
 
 
-def message_from(row: sqlite3.Row) -> MessageRow:
+def message_from(row: sqlite3.Row | Mapping[str, Any]) -> MessageRow:
     """A message whose content is a `msgspec.Raw`, since nobody looks into it."""
-    return MessageRow(
-        **{**dict(zip(row.keys(), row, strict=True)), "content": read_content(row["content"])}
-    )
+    values = row if isinstance(row, Mapping) else dict(zip(row.keys(), row, strict=True))
+    return MessageRow(**{**values, "content": read_content(row["content"])})

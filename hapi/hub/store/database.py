@@ -234,6 +234,16 @@ class Database:
             raise StoreFailed("the database is closed")
         return self._writer
 
+    def reading_connection(self) -> sqlite3.Connection:
+        """Another connection for reading, to be used in one thread at a time and closed by the
+        caller; that of a database in memory is the one that writes.
+        """
+        if self.path == MEMORY:
+            return self.connection
+        connection = self._connection(READ_TIMEOUT)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
     def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """The rows of a query. Readers never wait in WAL mode."""
         if self._reader is None:

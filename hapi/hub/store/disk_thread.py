@@ -39,13 +39,14 @@ class DiskThread:
     """
 
     _reactor: Any
+    name: str = "hub-database"
     _pool: ThreadPool | None = field(default=None, init=False)
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
         if not self._reactor.running:
             return maybeDeferred(work)
         if self._pool is None:
-            self._pool = ThreadPool(minthreads=0, maxthreads=1, name="hub-database")
+            self._pool = ThreadPool(minthreads=0, maxthreads=1, name=self.name)
             # A thread that a slow disk holds up must not keep the process from ending.
             self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()

@@ -17,10 +17,15 @@ from hapi.hub.store.rows import (
     Added,
     Consumed,
     DatabaseSize,
+    IndexProgress,
     MachineRow,
     MessageRow,
+    SearchPage,
+    SearchTerm,
     SessionRow,
+    ShareLinkRow,
     TokenRow,
+    TokenUse,
     TurnEvent,
     VersionMismatch,
     Written,
@@ -209,6 +214,11 @@ class IStore(Interface):
     def size() -> Awaitable[DatabaseSize]:
         """How much the store holds."""
 
+    def files() -> tuple[str, dict[str, int]]:
+        """Where the store is, and the sizes of its files in bytes: "" is the database, `-wal` its
+        log, `-shm` the index of that. 0: there is no such file.
+        """
+
     def merge_session(old: str, new: str, row: SessionRow) -> Awaitable[SessionRow]:
         """Insert the messages of `old` before those of `new`, write `row` as the new session, and
         delete the old one.
@@ -303,3 +313,43 @@ class IStore(Interface):
         session_id: str, position: tuple[int, int], until: tuple[int, int] | None, limit: int
     ) -> Awaitable[list[MessageRow]]:
         """The oldest of those after `position` and not after `until`, ascending."""
+
+    def search(
+        namespace: str,
+        terms: Sequence[SearchTerm],
+        limit: int,
+        before: int | None = None,
+        session_id: str | None = None,
+    ) -> Awaitable[SearchPage]:
+        """The messages of a namespace, or of one session in it, that have all of `terms`, in the
+        order in which they were stored, the newest first. `before`: `next` of the page before.
+        Nothing is found if the store has no search (`index_progress`).
+
+        A message is found from the turn on that stores it, and no more from the turn on that
+        deletes it. Words are those of store/words.py in the texts of store/message_text.py.
+        """
+
+    def index_older() -> Awaitable[bool]:
+        """Index one portion of the messages that were stored before there was an index; whether
+        there are more.
+        """
+
+    def index_progress() -> IndexProgress:
+        """How far they are indexed."""
+
+    def token_use(namespace: str, since: int) -> Awaitable[tuple[list[TokenUse], int]]:
+        """The requests to models of a namespace from `since` (ms) on, by quarters of an hour, and
+        the number of sessions that made them. They stay when their session is deleted.
+        """
+
+    def share_links(session_id: str) -> Awaitable[list[ShareLinkRow]]:
+        """The links to a session, in the order in which they were made. They go with it."""
+
+    def share_link(digest: str) -> Awaitable[ShareLinkRow | None]:
+        """The link whose secret has this digest, also if it has expired."""
+
+    def create_share_link(row: ShareLinkRow) -> Awaitable[None]:
+        """Store a new link."""
+
+    def delete_share_link(session_id: str, link_id: str) -> Awaitable[bool]:
+        """Delete a link. False if the session has no such link."""

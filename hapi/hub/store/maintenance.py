@@ -15,20 +15,23 @@ took 61 s in the background and giving the space back 25 s. Meanwhile the hub an
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hapi.hub.store.backup import check_identity
 from hapi.hub.store.database import Database
+from hapi.hub.store.database_files import INDEX, LOG
 from hapi.hub.store.group_commit import store_error
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.rows import DatabaseSize
+from hapi.hub.store.search import Search
 
 DISCARDED = "\x1fdiscarded"  # the namespace of discarded sessions; no token opens it
-WHOLE_LIMIT = 200  # messages that are deleted with their session in one write
+WHOLE_LIMIT = 60  # messages that are deleted with their session in one write
 PURGE_BUDGET = 0.004  # seconds that one portion may keep the reactor's thread busy
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
 VACUUM_PAGES = 8  # pages per step of an incremental vacuum, between two looks at the clock
@@ -47,10 +50,21 @@ class Maintenance:
     """The part of a store that removes sessions and gives space back."""
 
     database: Database
+    searches: Search
+    _is_merging = False  # the search index still takes the space of what was deleted
 
     async def size(self) -> DatabaseSize:
         """How large the database is."""
         return database_size(lambda query: self.database.read(query)[0][0])
+
+    def files(self) -> tuple[str, dict[str, int]]:
+        """The path of the database, and the sizes of its files by their suffixes, in bytes."""
+        path = str(self.database.path)
+        sizes = dict.fromkeys(("", LOG, INDEX), 0)
+        for suffix in sizes:
+            with suppress(OSError):
+                sizes[suffix] = os.stat(f"{path}{suffix}").st_size
+        return path, sizes
 
     async def discard_session(self, session_id: str) -> int | None:
         """Delete a session; how many messages it had, None if it did not exist.
@@ -70,6 +84,7 @@ class Maintenance:
                 )
             else:
                 found = connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+                self._is_merging = True
             return int(count) if found.rowcount > 0 else None
 
         return await self.database.write(discard)
@@ -77,7 +92,7 @@ class Maintenance:
     async def purge(self) -> bool:
         """Delete one portion of what was discarded; whether there may be more."""
         if not self.database.read("SELECT 1 FROM sessions WHERE namespace = ?", (DISCARDED,)):
-            return False
+            return await self._merge_index()
 
         def purge(connection: sqlite3.Connection) -> bool:
             deadline = time.perf_counter() + PURGE_BUDGET
@@ -86,7 +101,7 @@ class Maintenance:
                     "SELECT id FROM sessions WHERE namespace = ? LIMIT 1", (DISCARDED,)
                 ).fetchone()
                 if found is None:
-                    return False
+                    break
                 deleted = connection.execute(
                     "DELETE FROM messages WHERE rowid = "
                     "(SELECT rowid FROM messages WHERE session_id = ? LIMIT 1)",
@@ -96,7 +111,17 @@ class Maintenance:
                     connection.execute("DELETE FROM sessions WHERE id = ?", (found[0],))
             return True
 
+        self._is_merging = True
         return await self.database.write(purge)
+
+    async def _merge_index(self) -> bool:
+        """Rewrite one portion of the search index without what was deleted; whether there may be
+        more.
+        """
+        if self._is_merging:
+            index, deadline = self.searches.index, time.perf_counter() + PURGE_BUDGET
+            self._is_merging = await self.database.write(lambda _: index.merge(deadline))
+        return self._is_merging
 
     async def reclaim(self, keep: int) -> bool:
         """Give one portion of the free space beyond `keep` bytes back to the file system; whether

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hapi.hub.store.columns import as_json, message_from, read_content, session_from
 from hapi.hub.store.database import Database
+from hapi.hub.store.message_index import MessageIndex
 from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
 
 COLUMNS = (
@@ -14,7 +15,7 @@ COLUMNS = (
 )
 SORT_TIME = "coalesce(invoked_at, created_at)"
 PLACE = "SELECT last_seq, last_time, has_content FROM sessions WHERE id = ?"
-INSERT = f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT INTO messages ({COLUMNS}, search_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADVANCE = (
     "UPDATE sessions SET last_seq = ?, last_time = max(last_time, ?),"
     " updated_at = max(updated_at, ?), has_content = max(has_content, ?)"
@@ -36,8 +37,8 @@ def is_conversation(content: Document) -> bool:
 class MessageChanges:
     """The methods of ITransaction that concern messages; documented there."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: sqlite3.Connection, index: MessageIndex) -> None:
+        self.connection, self._index = connection, index
 
     def add_message(self, row: MessageRow, touch: int | None) -> Added:
         execute, session = self.connection.execute, row.session_id
@@ -67,6 +68,7 @@ class MessageChanges:
                 stored.scheduled_at,
                 stored.delivery,
                 stored.stream if row.stream is None or _is_live(row.content) else None,
+                self._index.add(stored, content),
             ),
         )
         if row.stream is not None:

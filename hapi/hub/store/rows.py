@@ -152,3 +152,64 @@ class DatabaseSize:
     @property
     def total(self) -> int:
         return self.used + self.free
+
+
+@frozen
+class ShareLinkRow:
+    """A link under which anybody may read one conversation. Its secret is not stored."""
+
+    id: str
+    session_id: str
+    digest: str = field(repr=False)  # SHA-256 of the secret, in hex
+    created_at: int
+    expires_at: int
+    until_seq: int | None  # the last message that is shown; None: also those that come later
+    has_files: bool  # inputs and outputs of tools are shown
+    has_thoughts: bool
+
+
+@frozen
+class SearchTerm:
+    """Words that stand one after the other (see store/words.py). `is_prefix`: the last one may be
+    the beginning of a word.
+    """
+
+    words: tuple[str, ...]
+    is_prefix: bool = False
+
+
+@frozen
+class SearchPage:
+    """Messages with all terms, the newest first. `next`: from where to go on, None at the end.
+    `is_cut`: the time was over before all of the page was found.
+    """
+
+    messages: list[MessageRow]
+    next: int | None = None
+    is_cut: bool = False
+
+
+@frozen
+class IndexProgress:
+    """How far the messages of an older database are indexed. `problem`: why there is no search."""
+
+    problem: str
+    is_complete: bool
+    done: int
+    total: int
+
+
+@frozen
+class TokenUse:
+    """The tokens of the requests to one model by one agent in a quarter of an hour that begins at
+    `at` (ms). `input` is without what came from a cache.
+    """
+
+    at: int
+    agent: str
+    model: str
+    input: int
+    output: int
+    cache_read: int
+    cache_written: int
+    requests: int

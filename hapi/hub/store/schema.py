@@ -87,6 +87,37 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE UNIQUE INDEX access_tokens_by_name ON access_tokens (namespace, name)",
     ),
+    (
+        # What message_index.py keeps; the full-text index itself is made there.
+        "ALTER TABLE messages ADD COLUMN search_id INTEGER",
+        "CREATE INDEX messages_by_search_id ON messages (search_id) WHERE search_id IS NOT NULL",
+        """
+        CREATE TABLE message_index (
+            generation INTEGER NOT NULL, format INTEGER NOT NULL, is_complete INTEGER NOT NULL
+        ) STRICT
+        """,
+        "INSERT INTO message_index SELECT 0, 0, NOT EXISTS (SELECT 1 FROM messages)",
+        # It outlasts its messages: tokens stay spent when a session is deleted.
+        """
+        CREATE TABLE token_use (
+            id TEXT PRIMARY KEY, at INTEGER NOT NULL,
+            namespace TEXT NOT NULL, session_id TEXT NOT NULL,
+            agent TEXT NOT NULL, model TEXT NOT NULL,
+            input INTEGER NOT NULL, output INTEGER NOT NULL,
+            cache_read INTEGER NOT NULL, cache_written INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX token_use_by_time ON token_use (namespace, at)",
+        """
+        CREATE TABLE share_links (
+            id TEXT PRIMARY KEY,
+            session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+            digest TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+            until_seq INTEGER, has_files INTEGER NOT NULL, has_thoughts INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX share_links_by_session ON share_links (session_id)",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -27,6 +27,7 @@ from hapi.hub.store.interface import (
     TagTaken,
 )
 from hapi.hub.store.maintenance import DISCARDED, Maintenance
+from hapi.hub.store.message_index import MessageIndex
 from hapi.hub.store.messages import MessageChanges, MessageTable
 from hapi.hub.store.rows import (
     Added,
@@ -40,6 +41,9 @@ from hapi.hub.store.rows import (
     VersionMismatch,
     Written,
 )
+from hapi.hub.store.search import Search, SearchTable
+from hapi.hub.store.share_links import ShareLinkTable
+from hapi.hub.store.token_use import TokenUseTable
 
 T = TypeVar("T")
 
@@ -70,8 +74,8 @@ def _session(connection: sqlite3.Connection, session_id: str) -> SessionRow | No
 class SqliteTransaction(MessageChanges):
     """One turn, on the connection that has its transaction open."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: sqlite3.Connection, index: MessageIndex) -> None:
+        super().__init__(connection, index)
         self.events: list[TurnEvent] = []
 
     def publish(self, namespace: str, kind: str, **fields: Any) -> None:
@@ -232,20 +236,39 @@ class SqliteTransaction(MessageChanges):
 
 
 @implementer(IStore)
-class SqliteStore(MessageTable, Maintenance):
-    """`path` is the file, or MEMORY. `worker` runs what waits for the disk (see Database)."""
+class SqliteStore(MessageTable, SearchTable, TokenUseTable, ShareLinkTable, Maintenance):
+    """`path` is the file, or MEMORY. `worker` runs what waits for the disk (see Database), and
+    `search_worker` the searches.
+    """
 
-    def __init__(self, path: Path | str, clock: IReactorTime, worker: Worker | None = None) -> None:
+    searches: Search
+
+    def __init__(
+        self,
+        path: Path | str,
+        clock: IReactorTime,
+        worker: Worker | None = None,
+        search_worker: Worker | None = None,
+    ) -> None:
         super().__init__(Database(path, clock, worker=worker or CallerThread()))
+        self._search_worker = search_worker or CallerThread()
         self._listeners: list[Callable[[TurnEvent], object]] = []
         self._clock = clock
         self.statistics = StoreStatistics()
 
     def open(self) -> Deferred[None]:
-        return self.database.open()
+        return self.database.open().addCallback(self._opened)
+
+    def _opened(self, _: None) -> None:
+        if not hasattr(self, "searches"):
+            index = MessageIndex(self.database.connection)
+            self.searches = Search(self.database, index, self._search_worker)
 
     def close(self) -> Deferred[None]:
-        return self.database.close()
+        if not hasattr(self, "searches"):
+            return self.database.close()
+        closed = Deferred.fromCoroutine(self.searches.close())
+        return closed.addBoth(lambda _: self.database.close())
 
     def follow(self, call: Callable[[TurnEvent], object]) -> None:
         self._listeners.append(call)
@@ -255,7 +278,7 @@ class SqliteStore(MessageTable, Maintenance):
 
         def apply(connection: sqlite3.Connection) -> T:
             nonlocal transaction
-            transaction = SqliteTransaction(connection)
+            transaction = SqliteTransaction(connection, self.searches.index)
             return change(transaction)
 
         def committed(result: T) -> None:
@@ -377,7 +400,7 @@ class SqliteStore(MessageTable, Maintenance):
 
 def file_store(path: Path, reactor: Any) -> SqliteStore:
     """The store in a file, which leaves waiting for the disk to a thread of its own."""
-    return SqliteStore(path, reactor, DiskThread(reactor))
+    return SqliteStore(path, reactor, DiskThread(reactor), DiskThread(reactor, "hub-search"))
 
 
 def memory_store(clock: IReactorTime) -> SqliteStore:

@@ -1,0 +1,55 @@
+"""The links under which people without a token may read one conversation each."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from attrs import fields
+
+from hapi.hub.store.database import Database
+from hapi.hub.store.rows import ShareLinkRow
+
+COLUMNS = tuple(attribute.name for attribute in fields(ShareLinkRow))
+FLAGS = frozenset({"has_files", "has_thoughts"})
+
+
+def _link_from(row: sqlite3.Row) -> ShareLinkRow:
+    values: dict[str, Any] = {name: row[name] for name in COLUMNS}
+    return ShareLinkRow(**{**values, **{name: bool(values[name]) for name in FLAGS}})
+
+
+class ShareLinkTable:
+    """The methods of IStore that concern share links; documented there."""
+
+    database: Database
+
+    async def share_links(self, session_id: str) -> list[ShareLinkRow]:
+        rows = self.database.read(
+            "SELECT * FROM share_links WHERE session_id = ? ORDER BY created_at, id", (session_id,)
+        )
+        return [_link_from(row) for row in rows]
+
+    async def share_link(self, digest: str) -> ShareLinkRow | None:
+        rows = self.database.read("SELECT * FROM share_links WHERE digest = ?", (digest,))
+        return _link_from(rows[0]) if rows else None
+
+    async def create_share_link(self, row: ShareLinkRow) -> None:
+        marks = ", ".join("?" * len(COLUMNS))
+        values = [getattr(row, name) for name in COLUMNS]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                f"INSERT INTO share_links ({', '.join(COLUMNS)}) VALUES ({marks})", values
+            )
+
+        await self.database.write(insert)
+
+    async def delete_share_link(self, session_id: str, link_id: str) -> bool:
+        def delete(connection: sqlite3.Connection) -> bool:
+            found = connection.execute(
+                "DELETE FROM share_links WHERE session_id = ? AND id = ?", (session_id, link_id)
+            )
+            return found.rowcount > 0
+
+        return await self.database.write(delete)
