@@ -2,6 +2,7 @@
 
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
+import { sessionPartAddress } from "../../data/addresses.js";
 import { commandsOf, modeName } from "../../data/offer.js";
 import { AttachedFiles, sentPicture } from "./attachments.js";
 import { composer } from "./composer.js";
@@ -79,6 +80,7 @@ export class ChatView {
       store,
       go,
       openSettings: () => openSettings(() => actions.resume()),
+      openWork: () => go(sessionPartAddress(id, "changes")),
     });
     this._working = workingLine();
     this._messages = messageList({

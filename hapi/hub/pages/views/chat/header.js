@@ -18,14 +18,15 @@ import {
  * @import { Go, Session } from "../../data/types.js"
  */
 
-/** @param {{ store: Store, go: Go, openSettings: () => void }} options */
-export function chatHeader({ store, go, openSettings }) {
+/** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void }} options */
+export function chatHeader({ store, go, openSettings, openWork }) {
   const main = h("div", { class: "head-main" });
   const node = h(
     "header",
     { class: "main-head" },
     iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
     main,
+    iconButton("changes", "Changes and files", { on: { click: openWork } }),
     iconButton("sliders", "Session settings", { on: { click: openSettings } }),
   );
   let shown = "";

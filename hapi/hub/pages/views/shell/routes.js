@@ -6,5 +6,6 @@
 /** @type {Record<string, (() => Promise<ViewModule>) | undefined>} by place, see `PLACES`; a place without a view shows the start screen */
 export const VIEWS = {
   "sessions/*": () => import("../chat/chat.js"),
+  "sessions/*/changes": () => import("../work/changes.js"),
   "machines/*": () => import("../machine/machine.js"),
 };

@@ -1,0 +1,117 @@
+// What the views of a session's work ask for: git, files, searches. All answers are of the session's process.
+
+import { parseNumstat, parseStatus, withCounts } from "./working-tree.js";
+
+/**
+ * @import { Api } from "./api.js"
+ * @import { Json } from "./types.js"
+ * @import { WorkingTree } from "./working-tree.js"
+ */
+
+/** @typedef {{ name: string, type: "file" | "directory" | "other", size?: number, modified?: number }} DirectoryEntry */
+/** @typedef {{ bytes: Uint8Array<ArrayBuffer>, size: number, modified: number | null }} FileContent */
+
+const NOT_REGISTERED = /RPC handler not registered|Method not found/i;
+const NO_REPOSITORY = /not a git repository/i;
+
+/** The session's process answered that it cannot do what was asked. */
+export class WorkProblem extends Error {
+  /** @param {string} message what a person reads @param {"refused" | "unsupported" | "offline" | "no-repository"} kind */
+  constructor(message, kind) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+export class WorkRequests {
+  /** @param {Pick<Api, "request">} api @param {string} id of the session @param {() => boolean} isActive whether the session's process runs */
+  constructor(api, id, isActive) {
+    this._api = api;
+    this._path = `/api/sessions/${encodeURIComponent(id)}`;
+    this._isActive = isActive;
+  }
+
+  /** What has changed, without the counts of lines. @returns {Promise<WorkingTree>} */
+  async workingTree() {
+    return parseStatus(text((await this._get("git-status")).stdout));
+  }
+
+  /** The tree with the counts of lines, which take git longer to find. @param {WorkingTree} tree @returns {Promise<WorkingTree>} */
+  async counted(tree) {
+    const counts = async (/** @type {string} */ staged) =>
+      parseNumstat(text((await this._get("git-diff-numstat", { staged })).stdout));
+    const [unstaged, staged] = await Promise.all([
+      tree.unstaged.length > 0 ? counts("false") : new Map(),
+      tree.staged.length > 0 ? counts("true") : new Map(),
+    ]);
+    return {
+      ...tree,
+      unstaged: withCounts(tree.unstaged, unstaged),
+      staged: withCounts(tree.staged, staged),
+    };
+  }
+
+  /** The diff of a file as git prints it; "" for a file that git does not know. @param {string} path @param {boolean} staged */
+  async fileDiff(path, staged) {
+    return text((await this._get("git-diff-file", { path, staged: String(staged) })).stdout);
+  }
+
+  /** @param {string} path @returns {Promise<FileContent>} */
+  async file(path) {
+    const answer = await this._get("file", { path });
+    const bytes = Uint8Array.from(atob(text(answer.content)), (character) =>
+      character.charCodeAt(0),
+    );
+    const modified = typeof answer.modified === "number" ? answer.modified : null;
+    return { bytes, size: bytes.length, modified };
+  }
+
+  /** @param {string} path "" for the directory of the session @returns {Promise<DirectoryEntry[]>} */
+  async directory(path) {
+    const { entries } = await this._get("directory", { path });
+    return Array.isArray(entries) ? entries.filter((entry) => typeof entry?.name === "string") : [];
+  }
+
+  /** Paths of files whose names contain `query`. @param {string} query @param {number} limit @returns {Promise<string[]>} */
+  async findFiles(query, limit) {
+    const { files } = await this._get("files", { query, limit: String(limit) });
+    return Array.isArray(files) ? files.map((file) => text(file?.fullPath)).filter(Boolean) : [];
+  }
+
+  /**
+   * The answer of a route. Throws WorkProblem, ApiError and Unreachable.
+   * @param {string} route
+   * @param {Record<string, string>} [query]
+   */
+  async _get(route, query = {}) {
+    const search = new URLSearchParams(query).toString();
+    return this._checked(
+      await this._api.request("GET", `${this._path}/${route}${search && `?${search}`}`),
+    );
+  }
+
+  /** @param {string} route @param {Json} body */
+  async _post(route, body) {
+    return this._checked(await this._api.request("POST", `${this._path}/${route}`, body));
+  }
+
+  /** @param {Json} answer @returns {Json} */
+  _checked(answer) {
+    if (answer?.success === true) return answer;
+    const said = text(answer?.error) || text(answer?.stderr) || "The session gave no reason.";
+    if (NO_REPOSITORY.test(said))
+      throw new WorkProblem("This directory is not in a git repository.", "no-repository");
+    if (!NOT_REGISTERED.test(said)) throw new WorkProblem(said, "refused");
+    if (!this._isActive())
+      throw new WorkProblem(
+        "The session is not running, so its files can't be read. Write a message to resume it.",
+        "offline",
+      );
+    throw new WorkProblem("The program of this session does not offer this.", "unsupported");
+  }
+}
+
+/** @param {Json} value */
+function text(value) {
+  return typeof value === "string" ? value : "";
+}

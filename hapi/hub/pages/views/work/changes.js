@@ -1,0 +1,343 @@
+// What has changed in the session's directory: the list of changed files, and the diff of one of them.
+
+import { sessionPartAddress } from "../../data/addresses.js";
+import { newFileDiff, parseFileDiff } from "../../data/hunks.js";
+import { Review } from "../../data/review.js";
+import { isText, textOf } from "../../data/file-content.js";
+import { totals } from "../../data/working-tree.js";
+import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
+import { plural } from "../../lib/format.js";
+import { DiffView } from "./diff.js";
+import { failureNote, waitingNote, workFrame } from "./frame.js";
+import { reviewBar } from "./review-bar.js";
+
+/**
+ * @import { FileDiff } from "../../data/hunks.js"
+ * @import { View, ViewContext } from "../../data/types.js"
+ * @import { ChangedFile, WorkingTree } from "../../data/working-tree.js"
+ */
+
+const ROWS_AT_ONCE = 300; // files of a group shown at first and with each "Show more"
+const FILTER_FROM = 20; // files from which the list has a filter
+const SPLIT_KEY = "hapi.diff.split";
+const WIDE = "(min-width: 1100px)"; // enough for two columns beside the list of sessions
+/** @type {Record<string, [letter: string, label: string]>} */
+const MARKS = {
+  added: ["A", "added"],
+  modified: ["M", "modified"],
+  deleted: ["D", "deleted"],
+  renamed: ["R", "renamed"],
+  copied: ["C", "copied"],
+  type: ["T", "type changed"],
+  untracked: ["?", "untracked"],
+  conflict: ["!", "in conflict"],
+  submodule: ["S", "submodule"],
+};
+
+/** @param {ViewContext} context @returns {View} */
+export function view(context) {
+  return new ChangesView(context);
+}
+
+/** @implements {View} */
+class ChangesView {
+  /** @param {ViewContext} context */
+  constructor(context) {
+    this._context = context;
+    this._frame = workFrame(context, "changes");
+    this._review = new Review(localStorage, context.id);
+    this._bar = reviewBar({ context, review: this._review, frame: this._frame });
+    /** @type {WorkingTree | null} */
+    this._tree = null;
+    /** @type {DiffView | null} */
+    this._diff = null;
+    this._query = context.query;
+    this._filter = "";
+    this._number = 0; // of the latest read: an earlier one that ends later is not shown
+    this.node = this._frame.node;
+    this._review.onChange = () => {
+      this._bar.draw();
+      this._diff?.drawComments();
+    };
+    this._widths = matchMedia(WIDE);
+    this._onWidth = () => this._show();
+    this._widths.addEventListener("change", this._onWidth);
+  }
+
+  async start() {
+    this._bar.draw();
+    fill(this._frame.body, waitingNote("Reading the changes…"));
+    await this._frame.start();
+    this._show();
+  }
+
+  draw() {
+    this._frame.drawHead();
+  }
+
+  title() {
+    return `Changes of ${this._frame.title()}`;
+  }
+
+  /** @param {URLSearchParams} query */
+  navigate(query) {
+    this._query = query;
+    this._show();
+  }
+
+  leave() {
+    this._widths.removeEventListener("change", this._onWidth);
+    this._number = -1;
+  }
+
+  /** Show what the address says. */
+  _show() {
+    if (this._number < 0) return Promise.resolve();
+    const path = this._query.get("path");
+    return path === null
+      ? this._showList()
+      : this._showFile(path, this._query.get("staged") === "true");
+  }
+
+  /**
+   * Show what `read` gives, unless something else is to be shown by then.
+   * @template Result
+   * @param {() => Promise<Result>} read
+   * @param {(result: Result) => import("../../lib/dom.js").Child} draw
+   */
+  async _load(read, draw) {
+    this._number += 1;
+    const number = this._number;
+    const { body } = this._frame;
+    try {
+      const result = await read();
+      if (number === this._number) fill(body, draw(result));
+    } catch (error) {
+      if (number === this._number)
+        fill(
+          body,
+          failureNote(error, () => this._show()),
+        );
+    }
+  }
+
+  async _showList() {
+    this._diff = null;
+    const { requests } = this._frame;
+    if (!this._tree) fill(this._frame.body, waitingNote("Reading the changes…"));
+    await this._load(
+      () => requests.workingTree(),
+      (tree) => {
+        this._tree = tree;
+        return this._list(tree);
+      },
+    );
+    if (!this._tree) return;
+    const number = this._number;
+    const counted = await requests.counted(this._tree).catch(() => null); // the list is worth having without counts
+    if (!counted || number !== this._number) return;
+    this._tree = counted;
+    const { scrollTop } = this._frame.body;
+    fill(this._frame.body, this._list(counted));
+    this._frame.body.scrollTop = scrollTop;
+  }
+
+  /** @param {WorkingTree} tree */
+  _list(tree) {
+    const all = [...tree.staged, ...tree.unstaged, ...tree.untracked];
+    const groups = h("div", { class: "work-groups" });
+    const drawGroups = () =>
+      fill(
+        groups,
+        this._group("Staged", tree.staged),
+        this._group("Not staged", tree.unstaged),
+        this._group("Untracked", tree.untracked),
+      );
+    drawGroups();
+    const filter = h("input", {
+      type: "search",
+      placeholder: "Filter by path",
+      "aria-label": "Filter the changed files",
+      value: this._filter,
+      on: {
+        input: () => {
+          this._filter = filter.value;
+          drawGroups();
+        },
+      },
+    });
+    return [
+      this._branchLine(tree, all),
+      all.length === 0 && h("p", { class: "empty-note" }, "There are no changes."),
+      all.length >= FILTER_FROM && h("div", { class: "work-filter" }, filter),
+      groups,
+    ];
+  }
+
+  /** @param {WorkingTree} tree @param {ChangedFile[]} all */
+  _branchLine(tree, all) {
+    const { files, added, removed } = totals(all);
+    return h(
+      "div",
+      { class: "work-summary" },
+      h(
+        "p",
+        { class: "work-branch" },
+        h("strong", null, tree.branch ?? `detached at ${tree.commit?.slice(0, 10) ?? "?"}`),
+        tree.commit === null && h("span", { class: "tag" }, "no commit yet"),
+        tree.ahead > 0 && h("span", { class: "tag" }, `${tree.ahead} ahead`),
+        tree.behind > 0 && h("span", { class: "tag caution" }, `${tree.behind} behind`),
+      ),
+      h(
+        "p",
+        { class: "muted" },
+        plural(files, "changed file"),
+        files > 0 && [
+          " · ",
+          h("span", { class: "plus" }, `+${added}`),
+          " ",
+          h("span", { class: "minus" }, `−${removed}`),
+        ],
+      ),
+      iconButton("refresh", "Read the changes again", { on: { click: () => this._showList() } }),
+    );
+  }
+
+  /** @param {string} title @param {ChangedFile[]} files */
+  _group(title, files) {
+    const wanted = this._filter.toLowerCase();
+    const found = wanted ? files.filter((file) => file.path.toLowerCase().includes(wanted)) : files;
+    if (found.length === 0) return null;
+    const list = h("ul", { class: "work-list" });
+    const more = button("Show more", { class: "work-more", on: { click: () => drawMore() } });
+    let shown = 0;
+    const drawMore = () => {
+      for (const file of found.slice(shown, shown + ROWS_AT_ONCE)) list.append(this._row(file));
+      shown = Math.min(found.length, shown + ROWS_AT_ONCE);
+      more.hidden = shown === found.length;
+    };
+    drawMore();
+    return h(
+      "section",
+      null,
+      h("h2", { class: "group-title" }, `${title} (${found.length})`),
+      list,
+      more,
+    );
+  }
+
+  /** @param {ChangedFile} file */
+  _row(file) {
+    const { go, id } = this._context;
+    const slash = file.path.lastIndexOf("/", file.path.length - 2);
+    const [letter, label] = MARKS[file.kind];
+    const content = [
+      h("span", { class: `work-mark ${file.kind}`, role: "img", "aria-label": label }, letter),
+      h(
+        "span",
+        { class: "work-name" },
+        h("span", { class: "work-base" }, file.path.slice(slash + 1)),
+        h(
+          "span",
+          { class: "work-place" },
+          file.from !== null ? `from ${file.from}` : file.path.slice(0, slash + 1),
+        ),
+        !file.exact &&
+          h("span", { class: "work-place" }, "The name is not UTF-8 and can't be opened here."),
+      ),
+      h("span", { class: "work-counts" }, countsOf(file)),
+    ];
+    if (!file.exact) return h("li", { class: "work-row" }, content);
+    const address = sessionPartAddress(id, "changes", {
+      path: file.path,
+      staged: file.staged ? "true" : null,
+    });
+    return h(
+      "li",
+      null,
+      h("a", { class: "work-row", href: address, on: { click: followLink(go, address) } }, content),
+    );
+  }
+
+  /** @param {string} path @param {boolean} staged */
+  _showFile(path, staged) {
+    this._diff = null;
+    fill(this._frame.body, this._fileHead(path, staged, null), waitingNote("Reading the file…"));
+    return this._load(
+      () => this._readDiff(path, staged),
+      (diff) => [this._fileHead(path, staged, diff), this._fileBody(path, diff)],
+    );
+  }
+
+  /** @param {string} path @param {boolean} staged @returns {Promise<FileDiff>} */
+  async _readDiff(path, staged) {
+    const { requests } = this._frame;
+    const diff = parseFileDiff(await requests.fileDiff(path, staged));
+    if (diff.rows > 0 || diff.binary || diff.facts.length > 0 || staged) return diff;
+    if (path.endsWith("/"))
+      return { ...diff, facts: ["A directory of its own, e.g. another repository"] };
+    const { bytes } = await requests.file(path); // git shows nothing of a file that it does not know
+    if (!isText(bytes)) return { ...diff, binary: true, facts: ["New file"] };
+    return { ...newFileDiff(textOf(bytes)), facts: ["New file"] };
+  }
+
+  /** @param {string} path @param {boolean} staged @param {FileDiff | null} diff */
+  _fileHead(path, staged, diff) {
+    const { go, id } = this._context;
+    const list = sessionPartAddress(id, "changes");
+    const file = sessionPartAddress(id, "files", { path });
+    return h(
+      "div",
+      { class: "work-file-head" },
+      h(
+        "p",
+        { class: "work-crumbs" },
+        h("a", { href: list, on: { click: followLink(go, list) } }, "All changes"),
+        h("span", { class: "work-path" }, path),
+        staged && h("span", { class: "tag" }, "staged"),
+        diff?.facts.map((fact) => h("span", { class: "tag" }, fact)),
+      ),
+      h(
+        "div",
+        { class: "work-tools" },
+        this._widths.matches &&
+          button(this._isSplit ? "Unified" : "Side by side", {
+            on: { click: () => this._toggleSplit() },
+          }),
+        h("a", { class: "button", href: file, on: { click: followLink(go, file) } }, "Open file"),
+      ),
+    );
+  }
+
+  get _isSplit() {
+    return this._widths.matches && localStorage.getItem(SPLIT_KEY) === "1";
+  }
+
+  _toggleSplit() {
+    if (this._isSplit) localStorage.removeItem(SPLIT_KEY);
+    else localStorage.setItem(SPLIT_KEY, "1");
+    this._show();
+  }
+
+  /** @param {string} path @param {FileDiff} diff */
+  _fileBody(path, diff) {
+    if (diff.binary)
+      return h("p", { class: "empty-note" }, "A binary file: its lines can't be compared.");
+    if (diff.rows === 0) return h("p", { class: "empty-note" }, "No lines differ.");
+    const canWrite = this._context.store.access.allows("chat");
+    const review = canWrite ? this._review : null;
+    this._diff = new DiffView({ diff, path, split: this._isSplit, review });
+    return this._diff.node;
+  }
+}
+
+/** @param {ChangedFile} file */
+function countsOf(file) {
+  if (file.binary) return "binary";
+  if (file.added === null) return null;
+  return [
+    h("span", { class: "plus" }, `+${file.added}`),
+    " ",
+    h("span", { class: "minus" }, `−${file.removed}`),
+  ];
+}

@@ -1,0 +1,297 @@
+// The diff of one file: unified or side by side, drawn a part at a time, with comments below its lines.
+
+import { sideBySide } from "../../data/hunks.js";
+import { placeOf } from "../../data/review.js";
+import { append, button, h } from "../../lib/dom.js";
+
+/**
+ * @import { FileDiff, Pair, Row } from "../../data/hunks.js"
+ * @import { Comment, Review } from "../../data/review.js"
+ */
+
+const ROWS_AT_ONCE = 1000; // rows drawn at first and with each "Show more"
+const MAX_LINE_LENGTH = 4000; // characters shown of one line
+const SIGNS = { plus: "+", minus: "-", same: " " };
+
+/** @typedef {{ row: Row, node: HTMLElement }} Drawn */
+/** @typedef {{ side: "old" | "new", first: number, last: number }} Range */
+
+export class DiffView {
+  /**
+   * @param {object} options
+   * @param {FileDiff} options.diff
+   * @param {string} options.path
+   * @param {boolean} options.split side by side
+   * @param {Review | null} options.review where comments go; null: nobody can comment here
+   */
+  constructor({ diff, path, split, review }) {
+    this._diff = diff;
+    this._path = path;
+    this._split = split;
+    this._review = review;
+    /** @type {Map<string, Drawn>} by side and number, e.g. "new 12" */
+    this._drawn = new Map();
+    /** @type {HTMLElement | null} */
+    this._form = null;
+    /** @type {Range | null} what the open form is about */
+    this._range = null;
+    /** @type {Comment | null} that the open form changes */
+    this._edited = null;
+    this._table = h("div", {
+      class: split ? "diff split" : "diff",
+      role: "group",
+      "aria-label": `Differences of ${path}`,
+      on: { click: (/** @type {MouseEvent} */ event) => this._onClick(event) },
+    });
+    this._more = button("Show more", { class: "diff-more", on: { click: () => this._drawMore() } });
+    this.node = h("div", { class: "diff-box" }, this._table, this._more);
+    this._waiting = this._lines();
+    this._left = diff.rows;
+    this._drawMore();
+  }
+
+  /** Everything to draw, in order: the head of a hunk, then its rows or pairs of rows. */
+  *_lines() {
+    for (const [index, hunk] of this._diff.hunks.entries()) {
+      if (index > 0 || hunk.head) yield h("div", { class: "diff-hunk" }, hunk.head || "⋯");
+      if (this._split) for (const pair of sideBySide(hunk.rows)) yield pair;
+      else yield* hunk.rows;
+    }
+  }
+
+  _drawMore() {
+    const part = document.createDocumentFragment();
+    let count = 0;
+    while (count < ROWS_AT_ONCE) {
+      const { value, done } = this._waiting.next();
+      if (done) break;
+      if (value instanceof HTMLElement) part.append(value);
+      else if ("kind" in value) part.append(this._row(value));
+      else part.append(this._pair(value));
+      count += 1;
+    }
+    this._table.append(part);
+    this._left -= count;
+    this._more.hidden = count < ROWS_AT_ONCE;
+    this.drawComments();
+  }
+
+  /** @param {Row} row */
+  _row(row) {
+    const node = h(
+      "div",
+      { class: `diff-row ${row.kind}` },
+      this._number(row, "old"),
+      this._number(row, "new"),
+      textCell(row),
+    );
+    if (row.old !== null) this._drawn.set(`old ${row.old}`, { row, node });
+    if (row.new !== null) this._drawn.set(`new ${row.new}`, { row, node });
+    return node;
+  }
+
+  /** @param {Pair} pair */
+  _pair({ left, right }) {
+    const node = h("div", { class: "diff-row pair" });
+    for (const [row, side] of /** @type {[Row | null, "old" | "new"][]} */ ([
+      [left, "old"],
+      [right, "new"],
+    ])) {
+      const kind = row?.kind ?? "none";
+      append(
+        node,
+        h(
+          "div",
+          { class: `diff-side ${kind}` },
+          row ? [this._number(row, side), textCell(row)] : null,
+        ),
+      );
+      const line = row?.[side];
+      if (row && line !== null && line !== undefined)
+        this._drawn.set(`${side} ${line}`, { row, node });
+    }
+    return node;
+  }
+
+  /** The number of a line, which is also the button for a comment on it. @param {Row} row @param {"old" | "new"} side */
+  _number(row, side) {
+    const line = row[side];
+    if (line === null) return h("span", { class: "diff-number" });
+    const isOwn = side === "new" || row.kind === "minus"; // the number that a comment on the row is about
+    if (!this._review || !isOwn) return h("span", { class: "diff-number" }, line);
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "diff-number",
+        "data-side": side,
+        "data-line": line,
+        "aria-label": `Comment on line ${line}${side === "old" ? " before the change" : ""}`,
+      },
+      line,
+    );
+  }
+
+  /** @param {MouseEvent} event */
+  _onClick(event) {
+    const target = event.target instanceof Element ? event.target.closest("[data-line]") : null;
+    if (!(target instanceof HTMLElement)) return;
+    const side = target.dataset.side === "old" ? "old" : "new";
+    const line = Number(target.dataset.line);
+    const range = this._range;
+    if (range && range.side === side && !this._edited) {
+      range.first = Math.min(range.first, line);
+      range.last = Math.max(range.last, line);
+    } else {
+      this._closeForm();
+      this._range = { side, first: line, last: line };
+    }
+    this._openForm();
+  }
+
+  /** Show the form for a comment below the last line that it is about. */
+  _openForm() {
+    const range = this._range;
+    if (!range) return;
+    const typed = this._form?.querySelector("textarea")?.value ?? this._edited?.text ?? "";
+    this._form?.remove();
+    const field = h("textarea", {
+      rows: 3,
+      "aria-label": "Comment",
+      placeholder: "What should be different here?",
+    });
+    field.value = typed;
+    const place = placeOf({ path: this._path, ...range });
+    this._form = h(
+      "form",
+      {
+        class: "diff-form",
+        on: {
+          submit: (/** @type {Event} */ event) => {
+            event.preventDefault();
+            this._save(field.value);
+          },
+          keydown: (/** @type {KeyboardEvent} */ event) => {
+            if (event.key === "Escape") this._closeForm();
+            if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) this._save(field.value);
+          },
+        },
+      },
+      h("p", { class: "diff-place" }, place),
+      field,
+      !this._edited &&
+        h("p", { class: "hint" }, "Press another line number to comment on more lines."),
+      h(
+        "div",
+        { class: "buttons" },
+        button("Cancel", { on: { click: () => this._closeForm() } }),
+        button("Keep comment", { type: "submit", class: "primary" }),
+      ),
+    );
+    const below = this._drawn.get(`${range.side} ${range.last}`)?.node;
+    if (below) below.after(this._form);
+    else this._table.append(this._form);
+    this._mark();
+    field.focus();
+  }
+
+  _closeForm() {
+    this._form?.remove();
+    this._form = null;
+    this._range = null;
+    this._edited = null;
+    this._mark();
+  }
+
+  /** Show which lines the open form is about. */
+  _mark() {
+    for (const marked of this._table.querySelectorAll(".chosen")) marked.classList.remove("chosen");
+    const range = this._range;
+    if (!range) return;
+    for (let line = range.first; line <= range.last; line += 1)
+      this._drawn.get(`${range.side} ${line}`)?.node.classList.add("chosen");
+  }
+
+  /** @param {string} text */
+  _save(text) {
+    const range = this._range;
+    if (!range || !this._review || !text.trim()) return;
+    this._review.put({
+      id: this._edited?.id ?? crypto.randomUUID(),
+      path: this._path,
+      ...range,
+      quote: this._quote(range),
+      text: text.trim(),
+    });
+    this._closeForm();
+    this.drawComments();
+  }
+
+  /** The lines of a range with what was removed between them. @param {Range} range */
+  _quote({ side, first, last }) {
+    const rows = this._diff.hunks.flatMap((hunk) => hunk.rows);
+    const start = rows.findIndex((row) => row[side] === first);
+    const end = rows.findIndex((row) => row[side] === last);
+    if (start < 0 || end < start) return [];
+    return rows.slice(start, end + 1).map((row) => SIGNS[row.kind] + row.text);
+  }
+
+  /** Show the comments that are kept, below their lines. */
+  drawComments() {
+    for (const shown of this._table.querySelectorAll(".diff-comment")) shown.remove();
+    for (const comment of this._review?.of(this._path) ?? []) {
+      const below = this._drawn.get(`${comment.side} ${comment.last}`)?.node;
+      below?.after(this._comment(comment));
+    }
+  }
+
+  /** @param {Comment} comment */
+  _comment(comment) {
+    const { id, side, first, last, text } = comment;
+    return h(
+      "div",
+      { class: "diff-comment" },
+      h("p", { class: "diff-place" }, placeOf(comment)),
+      h("p", { class: "diff-said" }, text),
+      h(
+        "div",
+        { class: "buttons" },
+        button("Edit", {
+          on: {
+            click: () => {
+              this._closeForm();
+              this._edited = comment;
+              this._range = { side, first, last };
+              this._openForm();
+            },
+          },
+        }),
+        button("Remove", {
+          class: "danger",
+          on: {
+            click: () => {
+              this._review?.remove(id);
+              this.drawComments();
+            },
+          },
+        }),
+      ),
+    );
+  }
+}
+
+/** @param {Row} row */
+function textCell(row) {
+  const isLong = row.text.length > MAX_LINE_LENGTH;
+  const text = isLong ? row.text.slice(0, MAX_LINE_LENGTH) : row.text;
+  return h(
+    "code",
+    { class: "diff-text" },
+    h("span", { class: "diff-sign", "aria-hidden": "true" }, SIGNS[row.kind]),
+    row.kind !== "same" &&
+      h("span", { class: "for-readers" }, row.kind === "plus" ? "added: " : "removed: "),
+    text || " ",
+    isLong && h("em", null, ` … ${row.text.length - MAX_LINE_LENGTH} more characters`),
+    row.cut && h("em", null, " (no line feed at the end of the file)"),
+  );
+}

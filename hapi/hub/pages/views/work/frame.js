@@ -1,0 +1,126 @@
+// What the views of a session's work share: the head with the session's title and the way back, and the tabs.
+
+import { sessionAddress, sessionPartAddress } from "../../data/addresses.js";
+import { titleOf } from "../../data/sessions.js";
+import { WorkRequests } from "../../data/work-requests.js";
+import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
+import { errorMessage } from "../../lib/errors.js";
+import { abbreviateHome } from "../../lib/format.js";
+import { stylesheet } from "../../lib/stylesheet.js";
+
+/**
+ * @import { Child } from "../../lib/dom.js"
+ * @import { Session, ViewContext } from "../../data/types.js"
+ */
+
+await stylesheet(new URL("../../style/work.css", import.meta.url).href);
+
+/** @typedef {"changes" | "files" | "history"} Tab */
+const TABS = /** @type {const} */ ([
+  ["changes", "Changes"],
+  ["files", "Files"],
+  ["history", "History"],
+]);
+
+/**
+ * The frame of one view of a session's work.
+ * @param {ViewContext} context
+ * @param {Tab} tab
+ */
+export function workFrame({ store, api, go, id }, tab) {
+  const back = sessionAddress(id);
+  const title = h("h1", null, h("span", { class: "title" }));
+  const path = h("p", { class: "muted" });
+  const body = h("div", { class: "work-body", tabindex: "-1" });
+  const foot = h("div", { class: "work-foot", hidden: true });
+  const node = h(
+    "main",
+    { class: "main work" },
+    h(
+      "header",
+      { class: "main-head" },
+      iconButton("back", "Back to the conversation", { on: { click: () => go(back) } }),
+      h("div", { class: "head-main" }, title, path),
+    ),
+    h(
+      "nav",
+      { class: "work-tabs", "aria-label": "Parts of the session" },
+      tabLink("Conversation", back, false),
+      TABS.map(([name, label]) => tabLink(label, sessionPartAddress(id, name), name === tab)),
+    ),
+    body,
+    foot,
+  );
+
+  /** @param {string} label @param {string} address @param {boolean} isCurrent */
+  function tabLink(label, address, isCurrent) {
+    return h(
+      "a",
+      {
+        class: "work-tab",
+        href: address,
+        "aria-current": isCurrent ? "page" : null,
+        on: { click: followLink(go, address) },
+      },
+      label,
+    );
+  }
+
+  /** @returns {Session | undefined} */
+  const session = () => store.sessions.get(id);
+  const requests = new WorkRequests(api, id, () => Boolean(session()?.active));
+
+  function drawHead() {
+    const shown = session();
+    const { path: directory, homeDir, machineId } = shown?.metadata ?? {};
+    const home = store.machines.get(machineId ?? "")?.metadata?.homeDir ?? homeDir;
+    const [name, place] = [shown ? titleOf(shown) : "Session", abbreviateHome(directory, home)];
+    const label = title.firstElementChild;
+    if (label && label.textContent !== name) label.textContent = name;
+    if (path.textContent !== place) fill(path, h("span", { class: "subline path" }, place));
+  }
+
+  /** Read the session itself, which an address that was opened directly does not have yet. */
+  async function start() {
+    if (session()?.detailed) return;
+    await store.readSession(id).catch(() => {}); // what is asked of the session next says why it fails
+    store.changed();
+  }
+
+  return {
+    node,
+    body,
+    foot,
+    requests,
+    session,
+    drawHead,
+    start,
+    title: () => pageTitle(session()),
+  };
+}
+
+/** @param {Session | undefined} session */
+function pageTitle(session) {
+  return session ? titleOf(session) : "";
+}
+
+/** @param {string} text */
+export function waitingNote(text) {
+  return h("p", { class: "empty-note", role: "status" }, h("span", { class: "spinner" }), text);
+}
+
+/**
+ * What is shown instead of something that could not be read.
+ * @param {unknown} error
+ * @param {() => void} retry
+ * @param {Child} [more]
+ */
+export function failureNote(error, retry, more) {
+  return h(
+    "div",
+    { class: "work-note" },
+    h("p", { role: "alert" }, errorMessage(error)),
+    more,
+    button("Try again", { on: { click: retry } }),
+  );
+}
