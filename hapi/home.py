@@ -105,7 +105,9 @@ class Home:
 
     def make_files_private(self) -> list[Path]:
         """Deny other users access to the files that hold secrets; those to which they had it."""
-        return [path for path in (self.settings, self.jwt_secret) if make_private(path)]
+        return [
+            path for path in (self.settings, self.jwt_secret, self.vapid_key) if make_private(path)
+        ]
 
     def directory(self, name: str) -> Path:
         """The sub-directory `name`, private to us, made if missing."""
@@ -186,6 +188,10 @@ class Home:
     @property
     def jwt_secret(self) -> Path:
         return self.path / "jwt-secret.json"
+
+    @property
+    def vapid_key(self) -> Path:
+        return self.path / "vapid-key.pem"
 
 
 def write_atomically(

@@ -49,7 +49,8 @@ ROOMS = {
         "pages": set(),
         "domain": {"store"},
         "records": {"domain", "store"},
-        "http": {"domain", "records", "store"},
+        "notify": {"domain", "store"},
+        "http": {"domain", "notify", "records", "store"},
     },
     "session": {
         "hub": set(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
@@ -34,6 +35,7 @@ from hapi.hub.http.routes.files import FileRoutes
 from hapi.hub.http.routes.machines import MachineRoutes
 from hapi.hub.http.routes.messages import MessageRoutes
 from hapi.hub.http.routes.monitoring import Monitoring, MonitoringRoutes
+from hapi.hub.http.routes.notifications import NotificationRoutes
 from hapi.hub.http.routes.openapi_document import DocumentRoutes
 from hapi.hub.http.routes.permissions import PermissionRoutes
 from hapi.hub.http.routes.records import RecordRoutes
@@ -41,6 +43,12 @@ from hapi.hub.http.routes.sessions import SessionRoutes
 from hapi.hub.http.routes.tokens import AuditRoutes, TokenRoutes
 from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
+from hapi.hub.notify.answers import AnswerTokens
+from hapi.hub.notify.delivery import Delivery
+from hapi.hub.notify.notifier import Notifier
+from hapi.hub.notify.options import DEFAULT_SUBJECT
+from hapi.hub.notify.recipients import Recipients
+from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.records.export import Exporter
 from hapi.hub.records.indexing import OlderMessages
 from hapi.hub.records.search import ConversationSearch
@@ -64,6 +72,18 @@ class _LateRooms:
         self.rooms.emit(room, event, *args, without=without, namespace=namespace)
 
 
+@frozen
+class NotifyParts:
+    """What the notifications of devices need: the key for push services, the secret of answer
+    tokens, and an HTTP client, which is made when it is first needed.
+    """
+
+    vapid: VapidKey
+    answer_secret: bytes
+    make_http: Callable[[], Any]
+    allows_private: bool = False
+
+
 class Hub:
     """`make_sockets` gets the `/cli` namespace and returns an object that knows its rooms (a
     SocketServer).
@@ -79,6 +99,7 @@ class Hub:
         trusted_proxies: TrustedProxies = NO_PROXIES,
         retention: RetentionLimits = NO_LIMITS,
         audit_directory: Path | None = None,
+        notify: NotifyParts | None = None,
     ) -> None:
         late = _LateRooms()
         devices = DeviceTokens(now)
@@ -97,6 +118,24 @@ class Hub:
         lifecycle.on_removed.append(self.notifications.forget)
         lifecycle.on_removed.append(registry.queues.forget)
         lifecycle.on_removed.append(registry.live.forget)
+        notify = notify or NotifyParts(VapidKey(None, DEFAULT_SUBJECT), b"", lambda: None)
+        self.recipients = recipients = Recipients(store, devices, now)
+        delivery = Delivery(clock, now, notify.vapid, notify.make_http, recipients.gone)
+        recipients.on_removed.append(delivery.forget)
+        tokens_of_answers = AnswerTokens(notify.answer_secret or os.urandom(32))
+        self.notifier = Notifier(
+            registry,
+            recipients,
+            delivery,
+            tokens_of_answers,
+            notify.vapid,
+            now,
+            notify.allows_private,
+        )
+        store.follow(self.notifications.stored)
+        self.presence.on_ended.append(self.notifications.session_ended)
+        self.notifications.on_notice.append(self.notifier.notify)
+        self.notifications.on_settled.append(self.notifier.settled)
         self.retention = Retention(registry, lifecycle, retention)
         lifecycle.on_removed.append(self.retention.purge_soon)
         self.older_messages = OlderMessages(registry)
@@ -114,7 +153,7 @@ class Hub:
         dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor, audit)
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
-        tokens.on_ended += [self.cli.end_device, self.streams.end_device]
+        tokens.on_ended += [self.cli.end_device, self.streams.end_device, recipients.end_device]
         self.monitoring = Monitoring(
             registry, messages, self.presence, self.cli.places, self.streams
         )
@@ -133,6 +172,7 @@ class Hub:
                 dispatcher, ConversationSearch(registry), UsageSummary(registry), Exporter(registry)
             ),
             MonitoringRoutes(dispatcher, self.monitoring),
+            NotificationRoutes(dispatcher, self.notifier, documents),
         ]
         self.description = DocumentRoutes(dispatcher, parts, [EVENTS_ROUTE])
         application = combine(dispatcher, *parts, self.description)

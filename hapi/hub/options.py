@@ -16,6 +16,7 @@ from attrs import field, frozen
 from hapi.home import Home, read_capped, write_atomically
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
+from hapi.hub.notify.options import NotifyOptions
 from hapi.settings import (
     ConfigurationError,
     configuration_error,
@@ -60,6 +61,7 @@ class HubOptions:
     retention: RetentionLimits = NO_LIMITS
     tls: TlsFiles | None = None  # None: plain HTTP
     base_path: str = ""  # as "/hapi": the hub is also served below this path
+    notify: NotifyOptions = field(factory=NotifyOptions)
 
     @property
     def database_path(self) -> Path:
@@ -134,6 +136,7 @@ class HubOptions:
                 or settings.get("basePath")
                 or ""
             ),
+            notify=NotifyOptions.read(given, environ, settings),
         )
 
 

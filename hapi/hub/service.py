@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,11 @@ from hapi.hub.domain.presence import SWEEP_INTERVAL
 from hapi.hub.domain.retention import SWEEP_INTERVAL as RETENTION_INTERVAL
 from hapi.hub.http.site import HostPolicy, RootResource, host_name, hub_site
 from hapi.hub.http.static import PageResource
-from hapi.hub.hub import Hub
+from hapi.hub.hub import Hub, NotifyParts
 from hapi.hub.lock import HubLock
+from hapi.hub.notify.options import DEFAULT_SUBJECT
+from hapi.hub.notify.services import ServiceEndpoints, make_http
+from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.hub.records.indexing import SWEEP_INTERVAL as INDEXING_INTERVAL
 from hapi.hub.store.interface import StoreLost, StoreRefused
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 MIN_TOKEN_LENGTH = 20  # characters; a shorter access token is warned about
+STUCK_CHECK_INTERVAL = 30.0  # seconds
 FILES_CHECK_INTERVAL = 5.0  # seconds; every write checks the files of the database itself
 
 
@@ -114,20 +119,21 @@ class HubService(Service):
                 self.log.warn(MADE_PRIVATE, path=str(path))
             self._lock.acquire()
             self.token = base_token(options)
-            token_issuer = TokenIssuer(self.token, signing_secret(options.home))
+            secret = signing_secret(options.home)
+            token_issuer = TokenIssuer(self.token, secret)
             self._certificate = _read_certificate(options)
         except BaseException:
             self._lock.release()
             self._started.fire(None)  # nothing is under way for which `stopService` has to wait
             raise
         super().startService()  # type: ignore[no-untyped-call]
-        Deferred.fromCoroutine(self._start(token_issuer)).addCallbacks(
+        Deferred.fromCoroutine(self._start(token_issuer, secret)).addCallbacks(
             self._started.fire, self._not_started
         )
         if self._failure is not None:
             self._failure.raiseException()
 
-    async def _start(self, token_issuer: TokenIssuer) -> None:
+    async def _start(self, token_issuer: TokenIssuer, secret: bytes) -> None:
         options = self.options
         store = self._store = file_store(options.database_path, self._reactor)
         await store.open()
@@ -141,6 +147,7 @@ class HubService(Service):
             proxies,
             options.retention,
             options.home.path,
+            self._notify_parts(secret),
         )
         root = RootResource(
             self._host_policy(),
@@ -169,6 +176,7 @@ class HubService(Service):
             (self._check_files, FILES_CHECK_INTERVAL),
             (self.hub.retention.sweep, RETENTION_INTERVAL),
             (self.hub.older_messages.sweep, INDEXING_INTERVAL),
+            (self.hub.notifications.check_stuck, STUCK_CHECK_INTERVAL),
         ):
             loop = LoopingCall(self._guarded, beat)
             loop.clock = self._reactor
@@ -191,6 +199,26 @@ class HubService(Service):
         self._lock.release()
         self._started.fire(None)
         self._listening.fire(failure)
+
+    def _notify_parts(self, secret: bytes) -> NotifyParts:
+        options, notify = self.options, self.options.notify
+        public = options.public_url or ""
+        subject = notify.vapid_subject or (
+            public if public.startswith("https://") else DEFAULT_SUBJECT
+        )
+
+        def make_client() -> Any:
+            endpoints = ServiceEndpoints(self._reactor, notify.allows_private, notify.proxy)
+            return make_http(self._reactor, endpoints)
+
+        # Another access token ends the answers of notifications, as it ends web tokens.
+        purpose = b"HAPI answers\0" + self.token.encode("utf-8", "surrogatepass")
+        return NotifyParts(
+            VapidKey(options.home.vapid_key, subject),
+            hmac.digest(secret, purpose, "sha256"),
+            make_client,
+            notify.allows_private,
+        )
 
     def _sockets(self, cli: CliNamespace) -> SocketServer:
         self.server = SocketServer(
@@ -299,6 +327,7 @@ class HubService(Service):
         try:
             await self.hub.registry.load()
             await self.hub.tokens.load()
+            await self.hub.recipients.load()
         except Exception as error:
             path = self.options.database_path
             raise StoreRefused(f"database {path} cannot be read: {error}") from error
@@ -375,6 +404,7 @@ class HubService(Service):
             await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
             self._site.close_connections()
             self.hub.notifications.stop()
+            self.hub.notifier.stop()
             self.hub.compressor.stop()
             self.hub.registry.queues.stop()
             self.hub.tokens.stop()

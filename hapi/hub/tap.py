@@ -24,6 +24,11 @@ class Options(usage.Options):
         ["base-path", None, None, "Path below which a proxy serves the hub, e.g. /hapi [/]"],
         ["web-root", None, None, "Directory of another web page"],
         ["keep-sessions", None, None, "Remove sessions not used for this long, e.g. 90d [all]"],
+        ["vapid-subject", None, None, "Contact for push services: a mailto: or https: URL"],
+        ["push-private-addresses", None, None, "Send to push services at private addresses [no]"],
+        ["notify-proxy", None, None, "HTTP proxy for push services and Telegram [none]"],
+        ["telegram-api", None, None, "Address of the Telegram Bot API [https://api.telegram.org]"],
+        ["telegram-notification", None, None, "Send notifications by Telegram [yes]"],
         ["max-database-size", None, None, "Remove old sessions beyond this size, e.g. 2G [none]"],
     ]
 
@@ -62,6 +67,11 @@ class Options(usage.Options):
             "tls_key": self["tls-key"],
             "keep_sessions": self["keep-sessions"],
             "max_database_size": self["max-database-size"],
+            "vapid_subject": self["vapid-subject"],
+            "push_private_addresses": self["push-private-addresses"],
+            "notify_proxy": self["notify-proxy"],
+            "telegram_api": self["telegram-api"],
+            "telegram_notification": self["telegram-notification"],
             "allowed_hosts": self["allowed_hosts"] or None,
             "cors_origins": self["cors_origins"] or None,
             "trusted_proxies": self["trusted_proxies"] or None,

@@ -205,6 +205,32 @@ class HubSettingsChange(Body, frozen=True):
     session_summary_in_chat: bool | None = None
 
 
+class SubscriptionKeys(Body, frozen=True):
+    """The browser's public key and its secret, in base64url (RFC 8291)."""
+
+    p256dh: Annotated[str, Meta(max_length=256)]
+    auth: Annotated[str, Meta(max_length=256)]
+
+
+class Subscribe(Body, frozen=True):
+    """A push subscription; `label` (ours) is what people call the device."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=2048)]
+    keys: SubscriptionKeys
+    label: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Unsubscribe(Body, frozen=True):
+    endpoint: Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class AnswerByToken(Body, frozen=True):
+    """The answer to the permission request for which the hub has made `token`."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=4096)]
+    decision: Literal["allow", "deny"]
+
+
 # --- flavors ------------------------------------------------------------------------------------
 
 # Runners tell their hub which further agents they have (`runnerState.capabilities`).

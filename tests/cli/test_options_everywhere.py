@@ -26,6 +26,14 @@ HUB = {
     "--web-root": ("HAPI_WEB_ROOT", "webRoot", 5),
     "--database": ("DB_PATH", "database", 5),
     "--keep-sessions": ("HAPI_KEEP_SESSIONS", "keepSessions", "x"),
+    "--vapid-subject": ("VAPID_SUBJECT", "vapidSubject", "nobody"),
+    "--push-private-addresses": (
+        *("HAPI_PUSH_PRIVATE_ADDRESSES", "pushPrivateAddresses"),
+        "perhaps",
+    ),
+    "--notify-proxy": ("HAPI_NOTIFY_PROXY", "notifyProxy", "ftp://x"),
+    "--telegram-api": ("HAPI_TELEGRAM_API", "telegramApi", "nowhere"),
+    "--telegram-notification": ("TELEGRAM_NOTIFICATION", "telegramNotification", "perhaps"),
     "--max-database-size": ("HAPI_MAX_DATABASE_SIZE", "maxDatabaseSize", "x"),
 }
 RUNNER = {

@@ -20,7 +20,7 @@ from hapi.hub.domain.places import RequestLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
-from hapi.hub.hub import Hub
+from hapi.hub.hub import Hub, NotifyParts
 from hapi.hub.store.sqlite import memory_store
 from hapi.net.common.errors import AckTimeout, ConnectRefused, PeerGone
 from hapi.protocol.json import to_json
@@ -176,6 +176,7 @@ class Stage:
         start: int = EPOCH,
         trusted_proxies: TrustedProxies = NO_PROXIES,
         audit_directory: Path | None = None,
+        notify: NotifyParts | None = None,
     ) -> None:
         self.clock, self.start = Clock(), start
         # `store` may be a function that makes one on the stage's clock.
@@ -189,9 +190,11 @@ class Stage:
             lambda cli: MemorySockets(self.clock, cli),
             trusted_proxies,
             audit_directory=audit_directory,
+            notify=notify,
         )
         self.registry, self.sockets = self.hub.registry, self.hub.sockets
         result_of(Deferred.fromCoroutine(self.registry.load()))
+        result_of(Deferred.fromCoroutine(self.hub.recipients.load()))
         root = RootResource(
             host_policy or HostPolicy(), self.hub.rest, self.hub.streams, Resource(), PageResource()
         )

@@ -99,6 +99,37 @@ _OPTIONS = (
         help="Remove inactive sessions, archived ones first, while the database holds more than "
         "SIZE, e.g. 2G; pinned ones are kept. [env: HAPI_MAX_DATABASE_SIZE; default: no limit]",
     ),
+    click.option(
+        "--vapid-subject",
+        metavar="URL",
+        help="Whom push services may turn to about this hub's notifications: a mailto: or https: "
+        "URL. [env: VAPID_SUBJECT; default: the public URL]",
+    ),
+    click.option(
+        "--push-private-addresses",
+        type=click.Choice(["yes", "no"]),
+        help="Whether notifications may go to push services at private addresses, such as one of "
+        "your own. [env: HAPI_PUSH_PRIVATE_ADDRESSES; default: no]",
+    ),
+    click.option(
+        "--notify-proxy",
+        metavar="URL",
+        help="HTTP proxy through which the hub reaches push services and Telegram. "
+        "[env: HAPI_NOTIFY_PROXY; default: none]",
+    ),
+    click.option(
+        "--telegram-api",
+        metavar="URL",
+        help="Address of the Telegram Bot API. The bot's token is TELEGRAM_BOT_TOKEN or "
+        "telegramBotToken in settings.json. [env: HAPI_TELEGRAM_API; default: "
+        "https://api.telegram.org]",
+    ),
+    click.option(
+        "--telegram-notification",
+        type=click.Choice(["yes", "no"]),
+        help="Whether the Telegram bot sends notifications. "
+        "[env: TELEGRAM_NOTIFICATION; default: yes]",
+    ),
 )
 
 VARIABLES = (  # of these options; none is secret
@@ -115,6 +146,11 @@ VARIABLES = (  # of these options; none is secret
     "DB_PATH",
     "HAPI_KEEP_SESSIONS",
     "HAPI_MAX_DATABASE_SIZE",
+    "VAPID_SUBJECT",
+    "HAPI_PUSH_PRIVATE_ADDRESSES",
+    "HAPI_NOTIFY_PROXY",
+    "HAPI_TELEGRAM_API",
+    "TELEGRAM_NOTIFICATION",
 )
 _REPEATABLE = {
     "cors_origins": "--cors-origin",

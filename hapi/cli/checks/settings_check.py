@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
 from hapi.hub.domain.retention_limits import RetentionLimits
+from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import read_base_path, read_list, read_port, read_proxies
 from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
@@ -29,6 +30,14 @@ STRING_KEYS = (
     "publicUrl",
     "tlsCert",
     "tlsKey",
+)
+NOTIFY_KEYS = (
+    "vapidSubject",
+    "pushPrivateAddresses",
+    "notifyProxy",
+    "telegramBotToken",
+    "telegramApi",
+    "telegramNotification",
 )
 MILLISECOND_VARIABLES = (
     "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS",
@@ -60,6 +69,8 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     for key in ("keepSessions", "maxDatabaseSize"):
         found += _raised(lambda key=key: RetentionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
+    for key in NOTIFY_KEYS:
+        found += _raised(lambda key=key: NotifyOptions.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     return found + _session_limits(settings)
 
 

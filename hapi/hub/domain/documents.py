@@ -10,12 +10,14 @@ from twisted.logger import Logger
 
 from hapi.hub.domain.damage import shown_agent_state
 from hapi.hub.domain.entities import HubMachine, HubSession
-from hapi.hub.domain.errors import AccessDenied, ConcurrentChange
+from hapi.hub.domain.errors import AccessDenied, ConcurrentChange, Conflict
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.views import machine_view
 from hapi.hub.store.interface import IdTaken
 from hapi.hub.store.rows import MachineRow, VersionMismatch, Written
 from hapi.protocol import events as protocol_events
+from hapi.protocol import rpc_methods
 from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, public_metadata
 from hapi.protocol.json import bounded
 
@@ -39,6 +41,36 @@ class Documents:
     on_state: list[Callable[[HubSession], None]] = field(factory=list)
 
     log = Logger()
+
+    # --- permission requests ----------------------------------------------------------------------
+
+    async def answer_request(
+        self, session: HubSession, answer: dict[str, Any], request: Any
+    ) -> None:
+        """Pass the answer to a permission request on to the session; `answer` is what its
+        `permission` method takes.
+
+        Only the first answer counts: the request no longer exists for a second one that arrives
+        while the first is on its way. Raises RpcError, and Conflict if the session refuses the
+        answer.
+        """
+        request_id = answer["id"]
+        session.answered = {
+            name: found
+            for name, found in session.answered.items()
+            if session.requests.get(name) == found
+        }
+        session.answered[request_id] = request
+        try:
+            told = await self.registry.rpc.call(
+                session.id, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
+            )
+            problem = error_text(told)
+            if problem is not None:
+                raise Conflict(problem)
+        except Exception:
+            session.answered.pop(request_id, None)
+            raise
 
     # --- written by session processes -------------------------------------------------------------
 

@@ -105,6 +105,13 @@ class EventBus:
         name = f"{self.epoch}:{event.number}:{self.tag(event.namespace)}"
         return f"data: {event.text}\nid: {name}\n\n".encode("utf-8", "replace")
 
+    def is_watched(self, namespace: str) -> bool:
+        """Whether somebody sees a page of the namespace."""
+        return any(
+            listener.visible and listener.subscription.namespace == namespace
+            for listener in self._listeners.values()
+        )
+
     def publish_notification(self, namespace: str, data: dict[str, Any]) -> None:
         """Send a notification to all visible pages of the namespace, whatever they subscribe to. It
         is not kept.

@@ -4,6 +4,7 @@ that detects silence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -50,6 +51,8 @@ class Presence:
     registry: HubRegistry
     messages: Messages
     turn_seconds: Histogram = field(factory=lambda: Histogram(LONG_TIMES))  # of turns that ended
+    # called with a session whose process has ended, or fell silent in the middle of a turn
+    on_ended: list[Callable[[HubSession], None]] = field(factory=list)
 
     log = Logger()
 
@@ -122,9 +125,12 @@ class Presence:
         reason, time = event.get("reason"), admissible(event.get("time"), self.registry.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
+            was_active = session.active
             await self.registry.serialized(
                 session, lambda: self.end(session, shown, keeps_prompts=by_machine)
             )
+            if was_active:
+                self.registry.notify(self.on_ended, session)
 
     async def end(
         self, session: HubSession, reason: str | None, keeps_prompts: bool = False
@@ -211,7 +217,10 @@ class Presence:
         """Mark the session inactive if it has been silent for too long at clock second `now`."""
         registry = self.registry
         is_silent = session.active and now - session.last_seen > SESSION_TIMEOUT
+        was_thinking = session.thinking
         if is_silent and session.deactivate(registry.now()):
             registry.live.forget(session.id)
             registry.publish_patch(session, active=False, thinking=False, activeTurnStartedAt=None)
             await self._keep_active_at(session)
+            if was_thinking:
+                registry.notify(self.on_ended, session)

@@ -20,7 +20,7 @@ from hapi.hub.store.audit_log import LOGIN, AuditLog
 MAX_BODY_READ = 1 << 16  # bytes; a larger body leaves no facts
 _SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"
 SUBJECTS = {"session_id": "session", "machine_id": "machine", "request_id": "request"}
-SUBJECTS |= {"token_id": "token", "rule_id": "rule"}
+SUBJECTS |= {"token_id": "token", "rule_id": "rule", "device_id": "device"}
 
 
 @frozen
@@ -42,6 +42,9 @@ AUDITED: Mapping[str, Audited] = {
     "PUT /api/hub-settings": Audited(
         "settings", ("sessionSummaryContract", "sessionSummaryInChat")
     ),
+    "POST /api/push/subscribe": Audited("notifications-on", ("label",), ("id",)),
+    "DELETE /api/push/subscribe": Audited("notifications-off"),
+    "DELETE /api/notifications/devices/<device_id>": Audited("notifications-off"),
     f"PATCH {_MACHINE}": Audited("machine-rename", ("displayName",)),
     f"POST {_MACHINE}/restart-runner": Audited("runner-restart"),
     f"POST {_MACHINE}/spawn": Audited("spawn", _START, ("type", "sessionId", "message")),

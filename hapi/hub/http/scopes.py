@@ -35,6 +35,15 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "POST /api/tokens": ADMIN,
     "DELETE /api/tokens/<token_id>": ADMIN,
     "GET /api/audit": ADMIN,
+    # Notifications. A device with the scope to read may be notified; an answer carries its token.
+    "GET /api/push/vapid-public-key": READ,
+    "POST /api/push/subscribe": READ,
+    "DELETE /api/push/subscribe": READ,
+    "GET /api/notifications/devices": READ,
+    "PATCH /api/notifications/devices/<device_id>": READ,
+    "DELETE /api/notifications/devices/<device_id>": READ,
+    "POST /api/notifications/devices/<device_id>/test": READ,
+    "POST /api/notifications/answer": ANYBODY,
     # Machines.
     "GET /api/agents": READ,
     "GET /api/machines": READ,

@@ -10,15 +10,23 @@ from typing import Any
 import msgspec
 from attrs import fields
 
-from hapi.hub.store.rows import Document, MachineRow, MessageRow, SessionRow, TokenRow
+from hapi.hub.store.rows import (
+    Document,
+    MachineRow,
+    MessageRow,
+    RecipientRow,
+    SessionRow,
+    TokenRow,
+)
 from hapi.protocol.json import bounded
 
 JSON_COLUMNS = frozenset(
-    {"metadata", "agent_state", "model", "todos", "team_state", "runner_state"}
+    {"metadata", "agent_state", "model", "todos", "team_state", "runner_state", "keys", "settings"}
 )
 FLAGS = frozenset({"pinned", "global_pinned", "has_content"})
 SESSION = tuple(attribute.name for attribute in fields(SessionRow))
 TOKEN = tuple(attribute.name for attribute in fields(TokenRow))
+RECIPIENT = tuple(attribute.name for attribute in fields(RecipientRow))
 MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
 
 
@@ -72,6 +80,10 @@ def session_from(row: sqlite3.Row) -> SessionRow:
 
 def machine_from(row: sqlite3.Row) -> MachineRow:
     return MachineRow(**{name: unpacked(name, row[name]) for name in MACHINE})
+
+
+def recipient_from(row: sqlite3.Row) -> RecipientRow:
+    return RecipientRow(**{name: unpacked(name, row[name]) for name in RECIPIENT})
 
 
 def message_from(row: sqlite3.Row | Mapping[str, Any]) -> MessageRow:

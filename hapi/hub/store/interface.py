@@ -20,6 +20,7 @@ from hapi.hub.store.rows import (
     IndexProgress,
     MachineRow,
     MessageRow,
+    RecipientRow,
     SearchPage,
     SearchTerm,
     SessionRow,
@@ -109,6 +110,8 @@ class ITransaction(Interface):
     def create_token(row: TokenRow) -> TokenRow: ...
     def change_token(token_id: str, changes: dict[str, Any]) -> TokenRow: ...
     def delete_token(token_id: str) -> bool: ...
+    def write_recipient(row: RecipientRow) -> RecipientRow: ...
+    def delete_recipient(recipient_id: str) -> bool: ...
     def add_message(row: MessageRow, touch: int | None) -> Added: ...
     def local_messages(session_id: str, local_ids: Sequence[str]) -> list[MessageRow]: ...
     def consume(session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed: ...
@@ -243,6 +246,15 @@ class IStore(Interface):
 
     def delete_token(token_id: str) -> Awaitable[bool]:
         """Delete an access token. False if it did not exist."""
+
+    def recipients() -> Awaitable[list[RecipientRow]]:
+        """All recipients of notifications of all namespaces, in the order of their creation."""
+
+    def write_recipient(row: RecipientRow) -> Awaitable[RecipientRow]:
+        """Store a recipient of notifications, in the place of one with the same id or address."""
+
+    def delete_recipient(recipient_id: str) -> Awaitable[bool]:
+        """Delete a recipient of notifications. False if it did not exist."""
 
     def add_message(row: MessageRow, touch: int | None) -> Awaitable[Added]:
         """Append a message; the store chooses `row.seq`, and times that are not earlier than those

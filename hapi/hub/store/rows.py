@@ -70,6 +70,24 @@ class TokenRow:
     last_used_at: int | None = None
 
 
+WEB_PUSH, TELEGRAM = "push", "telegram"
+
+
+@frozen
+class RecipientRow:
+    """Where one person's notifications go: a browser's push subscription, or a Telegram user."""
+
+    id: str
+    namespace: str
+    kind: str  # WEB_PUSH or TELEGRAM
+    address: str  # unique within its kind: the subscription's endpoint, or the user's id
+    keys: Document = field(repr=False)  # of a subscription: {"p256dh", "auth"}; else None
+    label: str  # what people call the device
+    token_id: str  # of the device's access token; "": it was made with that of the hub
+    settings: Document
+    created_at: int
+
+
 QUEUED, INDETERMINATE = "queued", "indeterminate"
 
 

@@ -118,6 +118,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX share_links_by_session ON share_links (session_id)",
     ),
+    (
+        """
+        CREATE TABLE notification_recipients (
+            id TEXT PRIMARY KEY, namespace TEXT NOT NULL, kind TEXT NOT NULL,
+            address TEXT NOT NULL, keys TEXT, label TEXT NOT NULL, token_id TEXT NOT NULL,
+            settings TEXT, created_at INTEGER NOT NULL
+        ) STRICT
+        """,
+        (
+            "CREATE UNIQUE INDEX notification_recipients_by_address"
+            " ON notification_recipients (kind, address)"
+        ),
+    ),
 )
 
 VERSION = len(MIGRATIONS)

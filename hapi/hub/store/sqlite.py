@@ -12,7 +12,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from hapi.hub.store.columns import MACHINE, SESSION, TOKEN, machine_from, packed, session_from
+from hapi.hub.store.columns import (
+    MACHINE,
+    RECIPIENT,
+    SESSION,
+    TOKEN,
+    machine_from,
+    packed,
+    recipient_from,
+    session_from,
+)
 from hapi.hub.store.database import MEMORY, Database
 from hapi.hub.store.disk_thread import CallerThread, DiskThread, Worker
 from hapi.hub.store.interface import (
@@ -35,6 +44,7 @@ from hapi.hub.store.rows import (
     Document,
     MachineRow,
     MessageRow,
+    RecipientRow,
     SessionRow,
     TokenRow,
     TurnEvent,
@@ -234,6 +244,23 @@ class SqliteTransaction(MessageChanges):
         deleted = self.connection.execute("DELETE FROM access_tokens WHERE id = ?", (token_id,))
         return deleted.rowcount > 0
 
+    # --- recipients of notifications --------------------------------------------------------------
+
+    def write_recipient(self, row: RecipientRow) -> RecipientRow:
+        marks = ", ".join("?" * len(RECIPIENT))
+        self.connection.execute(
+            "INSERT OR REPLACE INTO notification_recipients"
+            f" ({', '.join(RECIPIENT)}) VALUES ({marks})",
+            [packed(name, getattr(row, name)) for name in RECIPIENT],
+        )
+        return row
+
+    def delete_recipient(self, recipient_id: str) -> bool:
+        deleted = self.connection.execute(
+            "DELETE FROM notification_recipients WHERE id = ?", (recipient_id,)
+        )
+        return deleted.rowcount > 0
+
 
 @implementer(IStore)
 class SqliteStore(MessageTable, SearchTable, TokenUseTable, ShareLinkTable, Maintenance):
@@ -375,6 +402,18 @@ class SqliteStore(MessageTable, SearchTable, TokenUseTable, ShareLinkTable, Main
 
     async def delete_token(self, token_id: str) -> bool:
         return await self.turn(token_id, lambda turn: turn.delete_token(token_id))
+
+    # --- recipients of notifications --------------------------------------------------------------
+
+    async def recipients(self) -> list[RecipientRow]:
+        query = "SELECT * FROM notification_recipients ORDER BY created_at, id"
+        return [recipient_from(row) for row in self.database.read(query)]
+
+    async def write_recipient(self, row: RecipientRow) -> RecipientRow:
+        return await self.turn(row.id, lambda turn: turn.write_recipient(row))
+
+    async def delete_recipient(self, recipient_id: str) -> bool:
+        return await self.turn(recipient_id, lambda turn: turn.delete_recipient(recipient_id))
 
     # --- messages ---------------------------------------------------------------------------------
 

@@ -43,7 +43,8 @@ class PermissionRoutes(Routes):
         if body.mode is not None and not has_mode(session.metadata, body.mode):
             raise InvalidRequest("Invalid permission mode for session flavor")
         answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
-        return await self._answer(context, session, answer, request)
+        await self.documents.answer_request(session, answer, request)
+        return OK
 
     @app.route("/api/sessions/<session_id>/permissions/<request_id>/deny", methods=["POST"])
     @api
@@ -56,30 +57,7 @@ class PermissionRoutes(Routes):
         request = _open_request(session, request_id)
         body = context.body(Deny)
         answer = {"id": request_id, "approved": False, **msgspec.to_builtins(body)}
-        return await self._answer(context, session, answer, request)
-
-    async def _answer(
-        self, context: RequestContext, session: HubSession, answer: dict[str, Any], request: Any
-    ) -> dict[str, bool]:
-        """Only the first answer counts: the request no longer exists for a second one that arrives
-        while the first is on its way. Raises Conflict if the session refuses the answer."""
-        request_id = answer["id"]
-        session.answered = {
-            name: found
-            for name, found in session.answered.items()
-            if session.requests.get(name) == found
-        }
-        session.answered[request_id] = request
-        try:
-            told = await context.registry.rpc.call(
-                session.id, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
-            )
-            problem = error_text(told)
-            if problem is not None:
-                raise Conflict(problem)
-        except Exception:
-            session.answered.pop(request_id, None)
-            raise
+        await self.documents.answer_request(session, answer, request)
         return OK
 
     # --- rules ------------------------------------------------------------------------------------

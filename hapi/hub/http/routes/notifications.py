@@ -1,0 +1,163 @@
+"""REST: push subscriptions, what each device wants to be notified of, and answers that come from a
+notification.
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+from attrs import define
+from klein import Klein
+
+from hapi.hub.domain.auth import Principal, actor_of
+from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    RpcError,
+    Unavailable,
+    field_issues,
+)
+from hapi.hub.http.openapi.operation import operation
+from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
+from hapi.hub.notify.notifier import Notifier
+from hapi.hub.notify.settings import SettingsChange, zone_named
+from hapi.protocol.hub import AnswerByToken, Subscribe, Unsubscribe
+from hapi.protocol.rest import replies
+from hapi.settings import ConfigurationError
+
+UNKNOWN_ZONE = "The time zone of the quiet hours is unknown"
+
+
+def _token_id(principal: Principal) -> str:
+    return "" if principal.device is None else principal.device.id
+
+
+@define(eq=False)
+class NotificationRoutes(Routes):
+    notifier: Notifier
+    documents: Documents
+
+    app: ClassVar[Klein] = Klein()
+
+    # --- subscriptions ----------------------------------------------------------------------------
+
+    @app.route("/api/push/vapid-public-key", methods=["GET"])
+    @api
+    @operation(replies.VapidPublicKey, errors=(Unavailable,))
+    async def read_public_key(self, context: RequestContext) -> dict[str, Any]:
+        """Show the key with which a browser makes a push subscription."""
+        try:
+            return {"publicKey": self.notifier.public_key}
+        except ConfigurationError as error:
+            raise Unavailable(str(error)) from error
+
+    @app.route("/api/push/subscribe", methods=["POST"])
+    @api
+    @operation(replies.Subscribed, body=Subscribe, errors=(Conflict,))
+    async def subscribe(self, context: RequestContext) -> dict[str, Any]:
+        """Notify a browser through its push subscription.
+
+        The endpoint must be an https URL at a public address. A subscription that is known keeps
+        its settings.
+        """
+        body, principal = context.body(Subscribe), context.principal
+        keys = msgspec.to_builtins(body.keys)
+        label, token_id = body.label or "", _token_id(principal)
+        made = await self.notifier.subscribe(
+            principal.namespace, body.endpoint, keys, label.strip(), token_id, None
+        )
+        return {**OK, "id": made.id}
+
+    @app.route("/api/push/subscribe", methods=["DELETE"])
+    @api
+    @operation(replies.Done, body=Unsubscribe)
+    async def unsubscribe(self, context: RequestContext) -> dict[str, Any]:
+        """Send nothing more to a push subscription."""
+        await self.notifier.unsubscribe(context.namespace, context.body(Unsubscribe).endpoint)
+        return OK
+
+    # --- devices ----------------------------------------------------------------------------------
+
+    @app.route("/api/notifications/devices", methods=["GET"])
+    @api
+    @operation(replies.NotifiedDevices)
+    async def list_devices(self, context: RequestContext) -> dict[str, Any]:
+        """List the devices of the namespace that get notifications."""
+        found = self.notifier.recipients.of(context.namespace)
+        return {"devices": [recipient.view() for recipient in found]}
+
+    @app.route("/api/notifications/devices/<device_id>", methods=["PATCH"])
+    @api
+    @operation(replies.NotifiedDevice, body=SettingsChange)
+    async def change_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
+        """Change what a device is notified of."""
+        recipients, change = self.notifier.recipients, context.body(SettingsChange)
+        quiet = change.quiet_hours
+        if quiet is not None and quiet is not msgspec.UNSET and not zone_named(quiet.time_zone):
+            raise InvalidRequest(INVALID_BODY, issues=field_issues("quietHours", UNKNOWN_ZONE))
+        recipient = recipients.find(device_id, context.namespace)
+        await recipients.change(recipient, change)
+        return recipient.view()
+
+    @app.route("/api/notifications/devices/<device_id>", methods=["DELETE"])
+    @api
+    @operation(replies.Done)
+    async def remove_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
+        """Send nothing more to a device."""
+        recipients = self.notifier.recipients
+        await recipients.remove(recipients.find(device_id, context.namespace))
+        return OK
+
+    @app.route("/api/notifications/devices/<device_id>/test", methods=["POST"])
+    @api
+    @operation(replies.Done)
+    async def test_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
+        """Send a notification to a device that only says that it has arrived."""
+        self.notifier.test(self.notifier.recipients.find(device_id, context.namespace))
+        return OK
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    @app.route("/api/notifications/answer", methods=["POST"])
+    @public
+    @operation(replies.Done, body=AnswerByToken, errors=(NotFound, Conflict, RpcError))
+    async def answer(self, context: RequestContext) -> dict[str, Any]:
+        """Answer the permission request of a notification.
+
+        The token is the one in the encrypted notification. It answers this one request, and is
+        worth nothing once that has been answered.
+        """
+        body = context.body(AnswerByToken)
+        found = self.notifier.read_answer(body.token)
+        status = 500
+        try:
+            if not found.session.active:
+                raise Conflict("Session is inactive", "session_inactive")
+            if found.session.answered.get(found.request_id) == found.request:
+                raise NotFound("This request has been answered already", "answered")
+            answer = {"id": found.request_id, "approved": body.decision == "allow"}
+            await self.documents.answer_request(found.session, answer, found.request)
+            status = 200
+        except NotFound:
+            status = 404
+            raise
+        except Conflict:
+            status = 409
+            raise
+        finally:
+            device = self.notifier.recipients.device(found.recipient)
+            self.dispatcher.audit.record(
+                "permission-approve" if body.decision == "allow" else "permission-deny",
+                status,
+                actor_of(Principal(found.recipient.namespace, device=device)),
+                self.dispatcher.authenticator.address(context.request),
+                {"session": found.session.id, "request": found.request_id},
+                {"notification": found.recipient.row.label or found.recipient.id},
+                getattr(context.request, "request_id", None) or "",
+            )
+        return OK

@@ -1,0 +1,170 @@
+"""The push services that the hub sends to: which endpoints are accepted, and how they are reached.
+
+An endpoint comes from a client, so that the hub must not be led into its own network: only https,
+and only public addresses. The address is checked when the name has been resolved for the very
+connection that is made, so that a name that changes leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IHostResolution,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IResolutionReceiver,
+)
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from hapi.hub.notify.proxy import ProxyAddress, TunnelEndpoint
+
+CONNECT_TIMEOUT = 10.0  # seconds
+MAX_ENDPOINT_LENGTH = 2048  # characters
+
+
+class EndpointRefused(ValueError):
+    """The hub sends nothing to this address; the text says why."""
+
+
+@frozen
+class PushService:
+    """Where a subscription's messages go."""
+
+    url: str
+    origin: str
+
+
+def read_endpoint(url: str, allows_private: bool = False) -> PushService:
+    """The push service of an endpoint. Raises EndpointRefused."""
+    if len(url) > MAX_ENDPOINT_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        raise EndpointRefused("The endpoint is not a URL of a push service")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise EndpointRefused("The endpoint is not a URL of a push service") from error
+    if parts.scheme != "https" or not host:
+        raise EndpointRefused("The endpoint of a push service must be an https URL")
+    if parts.username is not None or parts.password is not None:
+        raise EndpointRefused("The endpoint of a push service must not contain a user name")
+    address = _literal(host)
+    if not allows_private and (
+        host == "localhost"
+        or host.endswith((".localhost", ".local", ".internal"))
+        or ("." not in host and address is None)
+        or (address is not None and not is_public(str(address)))
+    ):
+        raise EndpointRefused("The endpoint of a push service must be at a public address")
+    name = f"[{host}]" if ":" in host else host
+    return PushService(url, f"https://{name}" + ("" if port in (None, 443) else f":{port}"))
+
+
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public Internet."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
+        if inner is not None and not inner.is_global:
+            return False
+        if found in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 (RFC 6052)
+            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+    return found.is_global and not found.is_multicast
+
+
+@implementer(IResolutionReceiver)
+@define(eq=False)
+class _PublicAddresses:
+    """Passes on only the public ones of the addresses of a name."""
+
+    _receiver: Any
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        self._receiver.resolutionBegan(resolutionInProgress)
+
+    def addressResolved(self, address: Any) -> None:
+        if is_public(address.host):
+            self._receiver.addressResolved(address)
+
+    def resolutionComplete(self) -> None:
+        self._receiver.resolutionComplete()
+
+
+@implementer(IHostnameResolver)
+@define(eq=False)
+class PublicResolver:
+    """A resolver that knows only public addresses."""
+
+    _resolver: Any
+
+    def resolveHostName(
+        self, resolutionReceiver: Any, hostName: str, *arguments: Any, **named: Any
+    ) -> Any:
+        receiver = _PublicAddresses(resolutionReceiver)
+        return self._resolver.resolveHostName(receiver, hostName, *arguments, **named)
+
+
+@implementer(IReactorPluggableNameResolver, IReactorTCP, IReactorTime)
+@define(eq=False)
+class _PublicReactor:
+    """The parts of `reactor` that a HostnameEndpoint uses, with its own resolver."""
+
+    _reactor: Any
+    nameResolver: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.nameResolver = PublicResolver(self._reactor.nameResolver)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+@implementer(IAgentEndpointFactory)
+@define(eq=False)
+class ServiceEndpoints:
+    """TLS connections to push services and to Telegram, through `proxy` if there is one.
+
+    `allows_private`: also to addresses that are not public.
+    """
+
+    _reactor: Any
+    _allows_private: bool = False
+    _proxy: ProxyAddress | None = None
+
+    def endpointForURI(self, uri: Any) -> Any:
+        plain: Any
+        if self._proxy is not None:  # it resolves the name itself
+            plain = TunnelEndpoint(self._reactor, self._proxy, uri.host.decode("ascii"), uri.port)
+        else:
+            reactor = self._reactor if self._allows_private else _PublicReactor(self._reactor)
+            plain = HostnameEndpoint(reactor, uri.host, uri.port, timeout=CONNECT_TIMEOUT)
+        if uri.scheme != b"https":
+            return plain
+        from hapi.net.client.tls import TlsEndpoint
+
+        return TlsEndpoint(plain, uri.host.decode("ascii"))
+
+
+def make_http(reactor: Any, endpoints: ServiceEndpoints) -> Any:
+    """A treq client whose connections are kept for a while. treq is loaded here."""
+    from treq.client import HTTPClient
+    from twisted.web.client import Agent, HTTPConnectionPool
+
+    pool = HTTPConnectionPool(reactor, persistent=True)
+    pool.cachedConnectionTimeout = 60  # seconds
+    pool.retryAutomatically = True
+    return HTTPClient(Agent.usingEndpointFactory(reactor, endpoints, pool))
