@@ -26,6 +26,14 @@ export class MemoryStorage {
   removeItem(key) {
     this.items.delete(key);
   }
+
+  get length() {
+    return this.items.size;
+  }
+
+  key(index) {
+    return [...this.items.keys()][index] ?? null;
+  }
 }
 
 /** A promise with its two ends in the hands of the test. */

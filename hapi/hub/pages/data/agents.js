@@ -57,6 +57,11 @@ export class AgentCatalog {
     return this._agent(name).models;
   }
 
+  /** The wire names of what can be changed besides mode and model. @param {string | null | undefined} name */
+  settings(name) {
+    return this._agent(name).settings;
+  }
+
   /** @param {string} mode */
   modeLabel(mode) {
     return ownValue(this._modes, mode)?.label ?? mode;

@@ -9,7 +9,6 @@ import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
  */
 
 const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
-const UPLOAD_TIMEOUT = 600_000; // ms; 32 MB take a while over a mobile network
 
 const segment = encodeURIComponent;
 /** @param {string} id */
@@ -110,17 +109,32 @@ export class Api {
     return this.request("POST", `${sessionPath(id)}/messages`, { text, localId, ...files });
   }
 
-  /**
-   * @param {string} id
-   * @param {string} filename
-   * @param {string} mimeType
-   * @param {string} content base64
-   * @returns {Promise<{ success: boolean, path: string, error?: string }>}
-   */
-  async uploadFile(id, filename, mimeType, content) {
-    const body = { filename, content, mimeType };
-    const signal = AbortSignal.timeout(UPLOAD_TIMEOUT);
-    return (await this.fetch("POST", `${sessionPath(id)}/upload`, { body, signal })).json();
+  /** The path of the routes of a session. @param {string} id */
+  sessionAddress(id) {
+    return sessionPath(id);
+  }
+
+  /** The agent's slash commands. @param {string} id @returns {Promise<Json>} */
+  commands(id) {
+    return this.request("GET", `${sessionPath(id)}/slash-commands`);
+  }
+
+  /** @param {string} id @returns {Promise<Json>} */
+  skills(id) {
+    return this.request("GET", `${sessionPath(id)}/skills`);
+  }
+
+  /** Files of the session's directory whose paths contain `query`. @param {string} id @param {string} query @param {number} limit @returns {Promise<Json>} */
+  findFiles(id, query, limit) {
+    return this.request(
+      "GET",
+      `${sessionPath(id)}/files?${new URLSearchParams({ query, limit: String(limit) })}`,
+    );
+  }
+
+  /** A list that the agent gives, by the last part of its path. @param {string} id @param {string} path @returns {Promise<Json>} */
+  sessionList(id, path) {
+    return this.request("GET", `${sessionPath(id)}/${path}`);
   }
 
   /** @param {string} id @param {string} path */
@@ -239,7 +253,7 @@ export class Api {
     /** @type {string | null} */
     let refused = null;
     for (;;) {
-      const jwt = await this._jwt(refused);
+      const jwt = await this.jwt(refused);
       const init = {
         method,
         signal,
@@ -262,8 +276,8 @@ export class Api {
     }
   }
 
-  /** @param {string | null} refused */
-  async _jwt(refused) {
+  /** A JWT that the hub accepts. @param {string | null} refused one that it does not accept any more */
+  async jwt(refused) {
     try {
       return await this._identity.jwt(refused);
     } catch (error) {

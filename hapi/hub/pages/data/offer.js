@@ -88,15 +88,3 @@ export function commandsOf(session) {
   if (!Array.isArray(commands)) return [];
   return choicesOf(commands.map((command) => ({ ...command, id: command?.name })));
 }
-
-/** The commands that a text may become. @param {string} text @param {OfferedChoice[]} commands */
-export function matchingCommands(text, commands) {
-  const typed = /^\/(\S*)$/.exec(text)?.[1]?.toLowerCase();
-  if (typed === undefined) return [];
-  const starting = commands.filter(({ id }) => id.toLowerCase().startsWith(typed));
-  const others = commands.filter(
-    ({ id }) =>
-      typed && !starting.some((known) => known.id === id) && id.toLowerCase().includes(typed),
-  );
-  return [...starting, ...others];
-}

@@ -1,9 +1,12 @@
 // The files that go with the next message. They are uploaded to the session's machine as soon as they are chosen or pasted.
 
-import { fill, h, iconButton } from "../../lib/dom.js";
-import { errorMessage } from "../../lib/errors.js";
+import { fill, h, iconButton, linkButton } from "../../lib/dom.js";
+import { ApiError, errorMessage, isTemporary, Unreachable } from "../../lib/errors.js";
+import { fileSize } from "../../lib/format.js";
+import { fileName, mediaType, uploadFile } from "../../data/upload.js";
 
 /** @import { Api } from "../../data/api.js" */
+/** @import { Drafts } from "../../data/drafts.js" */
 /** @import { Attachment } from "../../data/types.js" */
 
 const THUMBNAIL_SIZE = 68; // px
@@ -13,9 +16,12 @@ const MAX_SIZE = 32 * 1024 * 1024; // bytes; the limit of a session
 /**
  * @typedef {object} Entry
  * @property {string} name
+ * @property {File | null} file null for one that was uploaded before the page was loaded
  * @property {HTMLElement | null} preview of a picture
- * @property {File | null} picture
+ * @property {HTMLProgressElement} progress
+ * @property {AbortController} ended ends the upload
  * @property {Attachment | null} uploaded null while it is on its way
+ * @property {string | null} problem why it is not uploaded, if another attempt may help
  */
 
 /** What has been attached and not sent yet, by session: it outlives a look at another session. @type {Map<string, Entry[]>} */
@@ -30,35 +36,44 @@ export function sentPicture({ id }) {
 }
 
 /** @param {Entry} entry */
-function keepPicture({ picture, uploaded }) {
-  if (!picture || !uploaded) return;
-  sentPictures.set(uploaded.id, picture);
+function keepPicture({ file, uploaded }) {
+  if (!file || !isPicture(file) || !uploaded) return;
+  sentPictures.set(uploaded.id, file);
   for (const oldest of sentPictures.keys()) {
     if (sentPictures.size <= MAX_SENT_PICTURES) break;
     sentPictures.delete(oldest);
   }
 }
 
+/** @param {File} file */
+function isPicture({ type }) {
+  return /^image\/(png|jpeg|gif|webp)$/.test(type);
+}
+
 export class AttachedFiles {
   /**
-   * @param {Pick<Api, "uploadFile" | "deleteUpload">} api
+   * @param {Pick<Api, "jwt" | "sessionAddress" | "deleteUpload">} api
    * @param {string} sessionId
-   * @param {{ onChange: () => void, notify: (text: string, options?: { tone?: "plain" | "bad" }) => void }} callbacks
+   * @param {object} surroundings
+   * @param {Drafts} surroundings.drafts
+   * @param {() => void} surroundings.onChange
+   * @param {(text: string, options?: { tone?: "plain" | "bad" }) => void} surroundings.notify
    */
-  constructor(api, sessionId, { onChange, notify }) {
+  constructor(api, sessionId, { drafts, onChange, notify }) {
     this._api = api;
     this._id = sessionId;
+    this._drafts = drafts;
     this._onChange = onChange;
     this._notify = notify;
     this.node = h("ul", { class: "attachments", "aria-label": "Attached files" });
-    this._draw();
+    this.followDraft();
   }
 
   get _entries() {
     return unsent.get(this._id) ?? [];
   }
 
-  /** Whether files are still on their way. */
+  /** Whether files are still on their way, or were not uploaded. */
   get isUploading() {
     return this._entries.some((entry) => !entry.uploaded);
   }
@@ -67,15 +82,25 @@ export class AttachedFiles {
     return this._entries.length === 0;
   }
 
+  /** Take over what the draft has: it is that of an earlier visit, or another tab has changed it. */
+  followDraft() {
+    const kept = this._drafts.files(this._id);
+    const staying = this._entries.filter(
+      ({ uploaded }) => !uploaded || kept.some(({ id }) => id === uploaded.id),
+    );
+    const added = kept.filter(({ id }) => !staying.some(({ uploaded }) => uploaded?.id === id));
+    this._put([...staying, ...added.map(entryOf)]);
+  }
+
   /** @param {Iterable<File>} files */
   add(files) {
     for (const file of files) {
       if (file.size > MAX_SIZE)
         this._notify(
-          `${file.name} is too large: a file may have ${MAX_SIZE / (1024 * 1024)} MB at most.`,
+          `${fileName(file)} is too large: a file may have ${MAX_SIZE / (1024 * 1024)} MB at most. This one has ${fileSize(file.size)}.`,
           { tone: "bad" },
         );
-      else this._upload(file);
+      else this._upload(newEntry(file), file);
     }
   }
 
@@ -89,47 +114,51 @@ export class AttachedFiles {
 
   /** Attach the files of a message that was taken back again. @param {Attachment[]} attachments */
   restore(attachments) {
-    const entries = attachments.map((uploaded) => {
-      const picture = sentPicture(uploaded);
-      const preview = picture && thumbnail(picture);
-      return { name: uploaded.filename, preview, picture, uploaded };
-    });
-    if (entries.length) this._set([...entries, ...this._entries]);
+    if (attachments.length) this._set([...attachments.map(entryOf), ...this._entries]);
   }
 
-  /** @param {File} file */
-  async _upload(file) {
-    const isPicture = /^image\/(png|jpeg|gif|webp)$/.test(file.type);
-    /** @type {Entry} */
-    const entry = {
-      name: file.name || "file",
-      preview: isPicture ? thumbnail(file) : null,
-      picture: isPicture ? file : null,
-      uploaded: null,
-    };
-    this._set([...this._entries, entry]);
-    const { name } = entry;
-    const mimeType = file.type || "application/octet-stream";
+  /** @param {Entry} entry @param {File} file */
+  async _upload(entry, file) {
+    entry.problem = null;
+    entry.ended = new AbortController();
+    if (!this._entries.includes(entry)) this._set([...this._entries, entry]);
+    else this._set([...this._entries]);
     try {
-      const answer = await this._api.uploadFile(this._id, name, mimeType, await base64Of(file));
-      if (!answer.success) throw new Error(answer.error || "The session did not take it.");
+      const path = await uploadFile(this._api, this._id, file, {
+        onProgress: (fraction) => {
+          entry.progress.value = fraction;
+        },
+        signal: entry.ended.signal,
+      });
       entry.uploaded = {
         id: crypto.getRandomValues(new Uint32Array(2)).join("-"),
-        filename: name,
-        mimeType,
+        filename: entry.name,
+        mimeType: mediaType(file),
         size: file.size,
-        path: answer.path,
+        path,
       };
       if (!this._entries.includes(entry)) this._delete(entry); // removed meanwhile
       this._set([...this._entries]);
     } catch (error) {
-      this._remove(entry);
-      this._notify(`${name} was not attached. ${errorMessage(error)}`, { tone: "bad" });
+      if (entry.ended.signal.aborted) return;
+      this._uploadFailed(entry, error);
     }
+  }
+
+  /** @param {Entry} entry @param {unknown} error */
+  _uploadFailed(entry, error) {
+    const mayPass =
+      error instanceof Unreachable || (error instanceof ApiError && isTemporary(error));
+    if (mayPass) {
+      entry.problem = errorMessage(error);
+      this._set([...this._entries]);
+    } else this._set(this._entries.filter((other) => other !== entry));
+    this._notify(`${entry.name} was not attached. ${errorMessage(error)}`, { tone: "bad" });
   }
 
   /** @param {Entry} entry */
   _remove(entry) {
+    entry.ended.abort();
     this._set(this._entries.filter((other) => other !== entry));
     this._delete(entry);
   }
@@ -141,6 +170,15 @@ export class AttachedFiles {
 
   /** @param {Entry[]} entries */
   _set(entries) {
+    this._put(entries);
+    this._drafts.setFiles(
+      this._id,
+      entries.flatMap(({ uploaded }) => uploaded ?? []),
+    );
+  }
+
+  /** @param {Entry[]} entries */
+  _put(entries) {
     if (entries.length) unsent.set(this._id, entries);
     else unsent.delete(this._id);
     this._draw();
@@ -151,42 +189,53 @@ export class AttachedFiles {
     this.node.hidden = this.isEmpty;
     fill(
       this.node,
-      this._entries.map((entry) => {
-        const { name, preview, uploaded } = entry;
-        return h(
-          "li",
-          { class: uploaded ? "" : "uploading" },
-          preview,
-          h("span", { class: "name" }, name),
-          !uploaded && h("span", { class: "muted" }, "Uploading…"),
-          iconButton("close", `Remove ${name}`, {
-            on: { click: () => this._remove(entry) },
-          }),
-        );
-      }),
+      this._entries.map((entry) => this._entryNode(entry)),
+    );
+  }
+
+  /** @param {Entry} entry */
+  _entryNode(entry) {
+    const { name, file, preview, progress, problem, uploaded } = entry;
+    const state = problem ? "failed" : uploaded ? "" : "uploading";
+    return h(
+      "li",
+      { class: state },
+      preview,
+      h("span", { class: "name" }, name),
+      problem && h("span", { class: "why" }, "Not uploaded"),
+      problem && file && linkButton("Try again", () => this._upload(entry, file)),
+      !uploaded && !problem && [h("span", { class: "muted" }, "Uploading…"), progress],
+      iconButton("close", `Remove ${name}`, { on: { click: () => this._remove(entry) } }),
     );
   }
 }
 
-/**
- * The button with which a person chooses files; they can be pasted into `box` as well.
- * @param {AttachedFiles} files
- * @param {HTMLTextAreaElement} box
- */
-export function attachButton(files, box) {
-  const chooser = h("input", { type: "file", multiple: true });
-  const attach = iconButton("clip", "Attach files", { on: { click: () => chooser.click() } });
-  chooser.addEventListener("change", () => {
-    files.add(chooser.files ?? []);
-    chooser.value = "";
-  });
-  box.addEventListener("paste", (event) => {
-    const pasted = event.clipboardData?.files;
-    if (!pasted?.length || attach.disabled) return;
-    event.preventDefault();
-    files.add(pasted);
-  });
-  return attach;
+/** @param {File} file @returns {Entry} */
+function newEntry(file) {
+  const name = fileName(file);
+  return {
+    name,
+    file,
+    preview: isPicture(file) ? thumbnail(file) : null,
+    progress: h("progress", { max: "1", value: 0, "aria-label": `Upload of ${name}` }),
+    ended: new AbortController(),
+    uploaded: null,
+    problem: null,
+  };
+}
+
+/** The entry of a file that has been uploaded. @param {Attachment} uploaded @returns {Entry} */
+function entryOf(uploaded) {
+  const file = sentPicture(uploaded);
+  return {
+    name: uploaded.filename,
+    file,
+    preview: file && thumbnail(file),
+    progress: h("progress"),
+    ended: new AbortController(),
+    uploaded,
+    problem: null,
+  };
 }
 
 /** A small picture of a file, on a canvas: the page loads no addresses but the hub's. @param {File} file */
@@ -200,14 +249,4 @@ function thumbnail(file) {
     })
     .catch(() => canvas.remove()); // no picture after all; its name is shown
   return canvas;
-}
-
-/** @param {File} file @returns {Promise<string>} */
-function base64Of(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result).replace(/^[^,]*,/, ""));
-    reader.onerror = () => reject(new Error("The file cannot be read."));
-    reader.readAsDataURL(file);
-  });
 }

@@ -3,19 +3,22 @@
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
 import { sessionPartAddress } from "../../data/addresses.js";
-import { commandsOf, modeName } from "../../data/offer.js";
+import { modeName } from "../../data/offer.js";
 import { AttachedFiles, sentPicture } from "./attachments.js";
-import { composer } from "./composer.js";
+import { CompletionSources } from "../../data/completion-sources.js";
+import { Composer } from "./composer.js";
 import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
 import { messageList } from "./message-list.js";
 import { sessionNotice } from "./notice.js";
 import { picture, saveButton } from "./picture.js";
 import { planStrip } from "./plan.js";
+import { settingChips } from "./setting-chips.js";
 import { workingLine } from "./working-line.js";
 import { announce, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
+import { stylesheet } from "../../lib/stylesheet.js";
 import { isStarting, titleOf } from "../../data/sessions.js";
 
 /**
@@ -46,6 +49,8 @@ export function view(context) {
   return new ChatView({ ...context, openSettings });
 }
 
+await stylesheet(new URL("../../style/composer.css", import.meta.url).href);
+
 /** @implements {View} */
 export class ChatView {
   /** @param {ChatOptions} options */
@@ -57,23 +62,29 @@ export class ChatView {
       outbox,
       id,
       go,
-      onMoved: (next) => drafts.set(next, this._composer.text()),
+      onMoved: (next) => drafts.move(id, next),
       showStatus,
       notify: toast,
     });
     this._options = options;
     this._actions = actions;
     this._files = new AttachedFiles(api, id, {
+      drafts,
       onChange: () => this._composer?.filesChanged(),
       notify: toast,
     });
-    this._composer = composer({
+    this._chips = settingChips({ api, store, id });
+    const sources = new CompletionSources(api, store, id);
+    this._composer = new Composer({
       files: this._files,
+      settings: this._chips.node,
       text: drafts.get(id),
       onDraft: (text) => drafts.set(id, text),
       onSend: (text) => this._send(text),
       onStop: () => actions.abort(),
-      commands: () => commandsOf(actions.session),
+      find: (token, show) => sources.find(token, show),
+      notify: toast,
+      storage: localStorage,
     });
     this._context = this._blockContext();
     this._header = chatHeader({
@@ -100,6 +111,11 @@ export class ChatView {
       store.access.refusal("spawn"),
     );
     this._unwatchLive = store.watchLive(() => this._drawLive());
+    this._unwatchDrafts = drafts.watch((changed) => {
+      if (changed !== id) return;
+      this._composer.follow(drafts.get(id));
+      this._files.followDraft();
+    });
     this._announced = announcementOf(undefined, store.catalog);
     this.node = h(
       "main",
@@ -114,7 +130,9 @@ export class ChatView {
         this._notice.node,
         this._composer.node,
       ),
+      this._composer.overlay,
     );
+    this._composer.watch(this.node);
   }
 
   /** @returns {BlockContext} */
@@ -177,6 +195,7 @@ export class ChatView {
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
     attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
+    attempt("The settings cannot be drawn", () => this._chips.draw(session));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
     const refusal = access.refusal("chat") ?? (resumes ? access.refusal("spawn") : null);
     this._composer.update({ enabled, thinking, resumes, active, refusal });
@@ -222,7 +241,8 @@ export class ChatView {
   leave() {
     this._actions.close();
     this._unwatchLive();
-    this._options.drafts.set(this._options.id, this._composer.text());
+    this._unwatchDrafts();
+    this._composer.stopWatching();
     this._scroll.disconnect();
     this._working.stop();
   }

@@ -1,13 +1,17 @@
-// The place to write: it grows with the text and sends on Enter (with a keyboard) or with the button.
+// The place to write: a box that grows with the text, what goes with the message, and what it can be made of.
 
 import { endsComposition, h, hasFinePointer, iconButton } from "../../lib/dom.js";
-import { attachButton } from "./attachments.js";
-import { commandMenu } from "./command-menu.js";
+import { enterChoice, enterSends } from "../../data/preferences.js";
+import { CompletionMenu } from "./completion-menu.js";
+import { fileIntake } from "./file-intake.js";
 
-/** @import { OfferedChoice } from "../../data/types.js" */
-/** @import { AttachedFiles } from "./attachments.js" */
+/**
+ * @import { Completion, Token } from "../../data/completions.js"
+ * @import { AttachedFiles } from "./attachments.js"
+ */
 
 const MAX_HEIGHT = 220; // px
+const CARET_KEYS = ["ArrowLeft", "ArrowRight", "Home", "End"];
 
 /**
  * @typedef {object} ComposerOptions
@@ -16,100 +20,194 @@ const MAX_HEIGHT = 220; // px
  * @property {(text: string) => void} onSend
  * @property {() => Promise<unknown>} onStop
  * @property {AttachedFiles} files
- * @property {() => OfferedChoice[]} [commands] the agent's slash commands
+ * @property {Node} [settings] what the agent works with
+ * @property {(token: Token, show: (items: Completion[], note?: string) => void) => void} [find] completions
+ * @property {() => void} [onMore] the person wants to see what else there is
+ * @property {(text: string, options?: { tone?: "plain" | "bad" }) => void} notify
+ * @property {Storage} storage of the device
  */
 
-/** @param {ComposerOptions} options */
-export function composer({ text, onDraft, onSend, onStop, files, commands = () => [] }) {
-  const box = h("textarea", {
-    rows: "1",
-    "aria-label": "Message",
-    placeholder: "Message",
-    enterkeyhint: "enter",
-    value: text,
-  });
-  const submit = iconButton("send", "Send", { type: "submit", class: "send" });
-  const stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
-  const menu = commandMenu({ commands, choose: setText });
-  const attach = attachButton(files, box);
-  const node = h("form", { class: "composer" }, menu.node, files.node, attach, box, stop, submit);
+/**
+ * @typedef {object} ComposerState
+ * @property {boolean} enabled
+ * @property {boolean} thinking
+ * @property {boolean} resumes a message resumes the session
+ * @property {boolean} active files can be uploaded to the session
+ * @property {string | null} refusal why this person cannot write
+ */
 
-  function isSendable() {
-    return (box.value.trim() || !files.isEmpty) && !files.isUploading && !box.disabled;
+export class Composer {
+  /** @param {ComposerOptions} options */
+  constructor({ text, onDraft, onSend, onStop, files, settings, find, onMore, notify, storage }) {
+    this._onDraft = onDraft;
+    this._onSend = onSend;
+    this._files = files;
+    this._storage = storage;
+    /** @type {string | null} why no file can be attached */
+    this._fileRefusal = null;
+    this._box = h("textarea", {
+      rows: "1",
+      "aria-label": "Message",
+      placeholder: "Message",
+      enterkeyhint: "enter",
+      value: text,
+    });
+    this._submit = iconButton("send", "Send", { type: "submit", class: "send" });
+    this._stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
+    this._stop.addEventListener("click", async () => {
+      this._stop.disabled = true;
+      await onStop();
+      this._stop.disabled = false;
+    });
+    this._menu = new CompletionMenu({
+      box: this._box,
+      find: find ?? (() => {}),
+      write: (completed) => this._setText(completed),
+    });
+    this._intake = fileIntake({ files, refusal: () => this._fileRefusal, notify });
+    this._more = iconButton("plus", "More for this message", {
+      "aria-haspopup": "dialog",
+      hidden: !onMore,
+      on: { click: () => onMore?.() },
+    });
+    const spring = h("span", { class: "spring" });
+    const tools = [this._more, this._intake.attach, settings, spring, this._stop, this._submit];
+    this.node = h(
+      "form",
+      { class: "composer" },
+      this._menu.node,
+      files.node,
+      this._box,
+      h("div", { class: "composer-bar" }, tools),
+    );
+    this._listen();
   }
 
-  function send() {
-    const written = box.value.trim() ? box.value : "";
-    if (!isSendable()) return;
-    setText("");
-    onSend(written);
+  _listen() {
+    this.node.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this._send();
+    });
+    this._box.addEventListener("input", () => this._setText(this._box.value));
+    this._box.addEventListener("keyup", ({ key }) => {
+      if (CARET_KEYS.includes(key)) this._menu.update();
+    });
+    this._box.addEventListener("keydown", (event) => this._onKey(event));
+    requestAnimationFrame(() => this._resize());
   }
 
-  /** @param {string} value */
-  function setText(value) {
-    box.value = value;
-    onDraft(value);
-    menu.update(value);
-    resize();
+  /** What is shown over the conversation while files are dragged onto it. */
+  get overlay() {
+    return this._intake.overlay;
   }
 
-  function resize() {
-    box.style.height = "auto";
-    box.style.height = `${Math.min(box.scrollHeight, MAX_HEIGHT)}px`;
-    submit.disabled = !isSendable();
+  get text() {
+    return this._box.value;
   }
 
-  stop.addEventListener("click", async () => {
-    stop.disabled = true;
-    await onStop();
-    stop.disabled = false;
-  });
-  node.addEventListener("submit", (event) => {
-    event.preventDefault();
-    send();
-  });
-  box.addEventListener("input", () => setText(box.value));
-  box.addEventListener("keydown", (event) => {
+  get isSendable() {
+    const hasContent = this._box.value.trim() !== "" || !this._files.isEmpty;
+    return hasContent && !this._files.isUploading && !this._box.disabled;
+  }
+
+  focus() {
+    this._box.focus();
+  }
+
+  takePhoto() {
+    this._intake.takePhoto();
+  }
+
+  /** The text, which is no longer in the box. */
+  take() {
+    const written = this._box.value.trim() ? this._box.value : "";
+    this._setText("");
+    return written;
+  }
+
+  /** Show a text that another tab has written. @param {string} text */
+  follow(text) {
+    if (this._box.value === text) return;
+    this._box.value = text;
+    this._resize();
+  }
+
+  /** Put a text at the caret, on a line of its own if there is other text. @param {string} added */
+  insert(added) {
+    const { value, selectionStart, selectionEnd } = this._box;
+    const before = value.slice(0, selectionStart);
+    const gap = before && !/\s$/.test(before) ? "\n" : "";
+    const caret = before.length + gap.length + added.length;
+    this._setText(before + gap + added + value.slice(selectionEnd));
+    this._box.focus();
+    this._box.setSelectionRange(caret, caret);
+  }
+
+  /** Put a text that was not sent before what is being written. @param {string | null} unsent */
+  restore(unsent) {
+    if (unsent === null) return;
+    this._setText(this._box.value.trim() ? `${unsent}\n${this._box.value}` : unsent);
+    this._box.focus();
+  }
+
+  /** Files have been added, uploaded or removed. */
+  filesChanged() {
+    this._resize();
+  }
+
+  /** Take files that are dropped onto `zone` or pasted. @param {HTMLElement} zone */
+  watch(zone) {
+    this._intake.watch(zone);
+  }
+
+  stopWatching() {
+    this._intake.stop();
+  }
+
+  /** @param {ComposerState} state */
+  update({ enabled: isOpen, thinking, resumes, active, refusal }) {
+    const enabled = isOpen && refusal === null;
+    const unreachable = active ? null : "Files can be attached while the session runs.";
+    this._fileRefusal = refusal ?? unreachable;
+    this._intake.attach.disabled = this._fileRefusal !== null;
+    this._more.disabled = !enabled;
+    if (this._box.disabled === enabled) {
+      this._box.disabled = !enabled;
+      this._resize();
+    }
+    this._box.placeholder = isOpen && refusal !== null ? refusal : placeholderOf(isOpen, resumes);
+    this._stop.hidden = !thinking || refusal !== null;
+  }
+
+  _send() {
+    if (this.isSendable) this._onSend(this.take());
+  }
+
+  /** @param {string} text */
+  _setText(text) {
+    if (this._box.value !== text) this._box.value = text;
+    this._resize();
+    this._onDraft(text);
+    this._menu.update();
+  }
+
+  _resize() {
+    this._box.style.height = "auto";
+    this._box.style.height = `${Math.min(this._box.scrollHeight, MAX_HEIGHT)}px`;
+    this._submit.disabled = !this.isSendable;
+  }
+
+  /** @param {KeyboardEvent} event */
+  _onKey(event) {
     if (endsComposition(event)) return;
-    if (menu.handles(event)) {
+    if (this._menu.handles(event)) {
       event.preventDefault();
-      return;
-    }
-    if (event.key !== "Enter") return;
-    if (event.ctrlKey || event.metaKey || (hasFinePointer() && !event.shiftKey)) {
+    } else if (event.key === "Enter") {
+      if (!enterSends(event, enterChoice(this._storage), hasFinePointer())) return;
       event.preventDefault();
-      send();
+      this._send();
     }
-  });
-  requestAnimationFrame(resize);
-
-  return {
-    node,
-    text: () => box.value,
-    focus: () => box.focus(),
-    /** Put a text that was not sent before what is being written. @param {string | null} unsent */
-    restore(unsent) {
-      if (unsent === null) return;
-      setText(box.value.trim() ? `${unsent}\n${box.value}` : unsent);
-      box.focus();
-    },
-    /** Files have been added, uploaded or removed. */
-    filesChanged: resize,
-    /**
-     * @param {{ enabled: boolean, thinking: boolean, resumes: boolean, active: boolean, refusal: string | null }} state
-     * `resumes`: a message resumes the session; `active`: files can be uploaded to it; `refusal`: why this person cannot write
-     */
-    update({ enabled: isOpen, thinking, resumes, active, refusal }) {
-      const enabled = isOpen && refusal === null;
-      attach.disabled = !active || refusal !== null;
-      if (box.disabled === enabled) {
-        box.disabled = !enabled;
-        resize();
-      }
-      box.placeholder = isOpen && refusal !== null ? refusal : placeholderOf(isOpen, resumes);
-      stop.hidden = !thinking || refusal !== null;
-    },
-  };
+  }
 }
 
 /** @param {boolean} enabled @param {boolean} resumes */

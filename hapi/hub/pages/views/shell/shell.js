@@ -44,7 +44,7 @@ export class Shell {
     this._outbox = new Outbox(this._api, localStorage);
     this._store = new Store(this._api, this._outbox, new SeenSessions(localStorage));
     this._store.access = identity.access;
-    this._drafts = new Drafts(sessionStorage);
+    this._drafts = new Drafts(localStorage);
     this._stream = new EventStream(this._api, {
       onEvent: (event) => this._store.receive(event),
       onStatus: (status) => {
@@ -90,6 +90,7 @@ export class Shell {
     document.addEventListener("visibilitychange", () => this._onVisibility(), { signal });
     addEventListener("online", () => this._stream.retryNow(), { signal });
     addEventListener("popstate", () => this._route(), { signal });
+    addEventListener("storage", (event) => this._drafts.onStorage(event), { signal });
     this._api.onRefused = () => this._logOut("Your access token is no longer valid. Log in again.");
     this._store.onLiveMissed = () => this._readLive();
     this._store.onToast = (message) => this._showToast(message);
@@ -269,6 +270,7 @@ export class Shell {
     this._identity.forget();
     if (notice === undefined) {
       this._outbox.clear();
+      this._drafts.clear();
       history.replaceState(null, "", withBase("/"));
     }
     this._onLoggedOut(notice);

@@ -1,0 +1,87 @@
+// Where completions come from: the session's offer, the hub's routes and the list of sessions.
+
+import {
+  commandCompletions,
+  fileCompletions,
+  matching,
+  sessionCompletions,
+} from "./completions.js";
+import { commandsOf } from "./offer.js";
+
+/**
+ * @import { Api } from "./api.js"
+ * @import { Store } from "./store.js"
+ * @import { Completion, Token } from "./completions.js"
+ * @import { Json } from "./types.js"
+ */
+
+const COMMANDS_TTL = 60_000; // ms
+const SEARCH_DELAY = 150; // ms without a further key
+const MAX_FILES = 20;
+const MAX_SESSIONS = 6;
+
+export class CompletionSources {
+  /**
+   * @param {Pick<Api, "commands" | "skills" | "findFiles">} api
+   * @param {Pick<Store, "sessions">} store
+   * @param {string} sessionId
+   */
+  constructor(api, store, sessionId) {
+    this._api = api;
+    this._store = store;
+    this._id = sessionId;
+    /** @type {Promise<[commands: Json, skills: Json]> | null} */
+    this._listed = null;
+    this._listedAt = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this._timer = undefined;
+  }
+
+  /** @param {Token} token @param {(items: Completion[], note?: string) => void} show */
+  find(token, show) {
+    clearTimeout(this._timer);
+    if (token.mark === "/") this._findCommands(token.query, show);
+    else this._findMentions(token.query, show);
+  }
+
+  /** @param {string} query @param {(items: Completion[], note?: string) => void} show */
+  async _findCommands(query, show) {
+    const session = this._store.sessions.get(this._id);
+    /** @param {Json} commands @param {Json} skills */
+    const found = (commands, skills) =>
+      matching(
+        commandCompletions(commandsOf(session), commands, skills, session?.metadata?.flavor),
+        query,
+      );
+    show(found(null, null));
+    const [commands, skills] = await this._lists();
+    const items = found(commands, skills);
+    show(items, items.length === 0 && !query ? "The agent has told no commands yet." : "");
+  }
+
+  _lists() {
+    const isStale = Date.now() - this._listedAt > COMMANDS_TTL;
+    if (!this._listed || isStale) {
+      this._listedAt = Date.now();
+      this._listed = Promise.all([
+        this._api.commands(this._id).catch(() => null),
+        this._api.skills(this._id).catch(() => null),
+      ]);
+    }
+    return this._listed;
+  }
+
+  /** @param {string} query @param {(items: Completion[], note?: string) => void} show */
+  _findMentions(query, show) {
+    const sessions = sessionCompletions(this._store.sessions.values(), query, this._id);
+    const first = sessions.slice(0, MAX_SESSIONS);
+    show(first);
+    if (!this._store.sessions.get(this._id)?.active) return;
+    this._timer = setTimeout(async () => {
+      const answer = await this._api.findFiles(this._id, query, MAX_FILES).catch(() => null);
+      const files = fileCompletions(answer);
+      const isRefused = answer?.success === false;
+      show([...files, ...first], isRefused ? "The session cannot search its files." : "");
+    }, SEARCH_DELAY);
+  }
+}

@@ -1,0 +1,125 @@
+// What the agent works with, in the composer: its permission mode, model and effort, each a button that changes it.
+
+import { fill, h, icon } from "../../lib/dom.js";
+import { toast } from "../../lib/dialog.js";
+import {
+  currentName,
+  listPaths,
+  NO_LISTS,
+  routeLists,
+  sessionSettings,
+} from "../../data/session-settings.js";
+
+/**
+ * @import { Api } from "../../data/api.js"
+ * @import { Store } from "../../data/store.js"
+ * @import { Session } from "../../data/types.js"
+ * @import { RouteLists, SessionSetting } from "../../data/session-settings.js"
+ */
+
+const SHOWN = ["mode", "model", "effort"]; // as chips of their own where there is room
+const IN_SUMMARY = ["model", "effort", "mode"]; // what tells most comes first: the rest may be cut off
+
+/** @param {{ api: Api, store: Store, id: string }} options */
+export function settingChips({ api, store, id }) {
+  const row = h("div", { class: "chips" });
+  const sheet = h("button", {
+    type: "button",
+    class: "chip settings-chip",
+    on: { click: () => openSheet() },
+  });
+  const node = h("div", { class: "setting-chips", hidden: true }, row, sheet);
+  /** @type {RouteLists} */
+  let lists = NO_LISTS;
+  let shown = "";
+  let listedFor = "";
+
+  /** @returns {SessionSetting[]} */
+  function settings() {
+    const session = store.sessions.get(id);
+    return session ? sessionSettings(session, store.catalog, lists) : [];
+  }
+
+  /** Ask the session's own routes for what its offer does not have. @param {Session} session */
+  async function readLists(session) {
+    const paths = listPaths(session);
+    const wanted = JSON.stringify([paths, session.active]);
+    if (wanted === listedFor) return;
+    listedFor = wanted;
+    if (!session.active || (!paths.models && !paths.efforts)) return;
+    const [models, efforts] = await Promise.all(
+      [paths.models, paths.efforts].map((path) =>
+        path ? api.sessionList(id, path).catch(() => null) : null,
+      ),
+    );
+    lists = routeLists(models, efforts);
+    store.changed();
+  }
+
+  /** @param {SessionSetting} setting */
+  function chip(setting) {
+    const name = currentName(setting);
+    return h(
+      "button",
+      {
+        type: "button",
+        class: `chip ${isUnrestricted(setting) ? "caution" : ""}`.trim(),
+        "aria-label": `${setting.label}: ${name}`,
+        "aria-haspopup": "dialog",
+        disabled: isRefused(setting),
+        on: { click: () => open(setting.id) },
+      },
+      h("span", null, name),
+    );
+  }
+
+  /** @param {SessionSetting} setting */
+  function isRefused({ scope }) {
+    return !store.access.allows(scope);
+  }
+
+  /** @param {string} settingId */
+  async function open(settingId) {
+    const { choiceDialog } = await import("./setting-dialogs.js");
+    const found = settings().find((each) => each.id === settingId);
+    if (found) choiceDialog(found, (value) => set(found, value));
+  }
+
+  async function openSheet() {
+    const { settingsSheet } = await import("./setting-dialogs.js");
+    settingsSheet(settings(), { isRefused, open });
+  }
+
+  /** @param {SessionSetting} setting @param {string} value */
+  async function set(setting, value) {
+    await api.setSetting(id, setting.path, setting.body(value));
+    toast(`${setting.label} changed`);
+  }
+
+  return {
+    node,
+    /** @param {Session | undefined} session */
+    draw(session) {
+      if (!session) return;
+      readLists(session);
+      const all = session.active ? settings() : [];
+      const version = JSON.stringify([all, all.map(isRefused)]);
+      if (version === shown) return;
+      shown = version;
+      node.hidden = all.length === 0;
+      fill(row, all.filter((each) => SHOWN.includes(each.id)).map(chip));
+      const text = IN_SUMMARY.flatMap((name) => all.filter((each) => each.id === name))
+        .map(currentName)
+        .join(" · ");
+      sheet.setAttribute("aria-label", `Agent's settings: ${text}`);
+      sheet.setAttribute("aria-haspopup", "dialog");
+      sheet.classList.toggle("caution", all.some(isUnrestricted));
+      fill(sheet, icon("sliders"), h("span", null, text));
+    },
+  };
+}
+
+/** @param {SessionSetting} setting */
+function isUnrestricted({ choices, current }) {
+  return choices.find(({ id }) => id === current)?.unrestricted === true;
+}
