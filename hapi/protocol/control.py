@@ -52,6 +52,30 @@ class StopSession(Struct, frozen=True, rename="camel"):
     session_id: SessionId
 
 
+class ReplaceRunner(Struct, frozen=True, rename="camel"):
+    """POST /replace: the program that is to take over, and how it is started.
+
+    Words of the operating system are their bytes read as Latin-1, since they need not be UTF-8.
+    """
+
+    pid: int  # of the runner that is meant
+    argv: Annotated[list[str], Meta(min_length=1)]
+    directory: Annotated[str, Meta(min_length=1)]
+    environment: dict[str, str]
+    words: list[str]  # what the new runner's status has as `argv`
+
+
+class ReplacementRefused(Exception):
+    """The hand-off cannot begin; the message says why.
+
+    `replacement` is the pid of the replacement that another hand-off has started.
+    """
+
+    def __init__(self, reason: str, replacement: int | None = None) -> None:
+        super().__init__(reason)
+        self.replacement = replacement
+
+
 class ListedSession(Struct, frozen=True, rename="camel", omit_defaults=True):
     """One entry of /list. The first three keys are npm's, the others are our own."""
 

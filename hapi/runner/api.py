@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
-from hapi.protocol.control import ListedSession, SessionStarted
+from hapi.protocol.control import ListedSession, ReplaceRunner, SessionStarted
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.attempts.activity import summarize_activity
 from hapi.runner.attempts.child import Child
@@ -40,6 +40,8 @@ class RunnerApi:
     _reason_not_to_restart: Callable[[], Awaitable[str | None]]
     # Keeps the reason of a failed trial start, the path of its output, and who made it.
     _keep_trial_failure: Callable[[str, str | None, str], object]
+    # Hands over to another program for the named actor; the pid of that. Raises ReplacementRefused.
+    _replace: Callable[[ReplaceRunner, str], int]
     _socket_owners: SocketOwners = field(factory=SocketOwners)
     _leased: bool = False  # draining ends with the lease
     _renewals: int = 0  # of the lease
@@ -104,6 +106,13 @@ class RunnerApi:
         if reason is None:
             self.stop_soon(actor, restart=True)
         return reason
+
+    def replace(self, asked: ReplaceRunner, actor: str) -> int:
+        """Begin to hand over to the program that `actor` asks for; its pid.
+
+        Raises ReplacementRefused.
+        """
+        return self._replace(asked, actor)
 
     def trial_start_failed(self, actor: str, reason: str, output: str | None) -> None:
         """Keep why a trial start that `actor` made has failed."""

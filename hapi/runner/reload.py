@@ -1,6 +1,6 @@
 """Reload on SIGHUP: read `settings.json` again, and retry the hub.
 
-Another hub, token or headers make a new link.
+Another hub, token or headers make a new link. A runner that cannot register reads them by itself.
 """
 
 from __future__ import annotations
@@ -49,6 +49,21 @@ class SettingsReloader:
     _busy: bool = False
     _again: bool = False
     log = Logger()
+
+    def reload_if_moved(self) -> None:
+        """Reload if the settings name another hub, token or headers than at the last reading.
+
+        So a runner finds a hub that has written its address only after the runner was started.
+        """
+        options = self._runner.options
+        try:
+            before = hub_access(options.environ, options.settings)
+            now = hub_access(options.environ, read_settings(options.home))
+        except (InvalidSettings, ConfigurationError) as error:
+            self.log.debug("The settings stay as they were: {reason}", reason=str(error))
+            return
+        if now != before:
+            self.reload()
 
     def reload(self) -> None:
         if self._busy:

@@ -121,6 +121,7 @@ class RunnerService(Service):
             self.handoff.is_peer,
             self._is_registered,
             on_linked=self._is_linked,
+            on_not_registered=self._is_not_registered,
         )
         on_spawned = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(
@@ -178,6 +179,7 @@ class RunnerService(Service):
             self._asked_to_leave,
             self.handoff.reason_not_to_restart,
             self.handoff.keep_trial_failure,
+            self.handoff.replace,
         )
         self._reloader = SettingsReloader(self)
         self.scope_check = scope_check
@@ -411,6 +413,9 @@ class RunnerService(Service):
         self.hub.first_registered.fire(None)
         self.after(LOAD_BUILD_DELAY, self.handoff.load_running_build)
         self.after(1.0, self.endpoints.resource)  # the first caller need not wait for its modules
+
+    def _is_not_registered(self) -> None:
+        self.after(0.0, self._reloader.reload_if_moved)
 
     def _start_failed(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:

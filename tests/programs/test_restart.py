@@ -103,6 +103,129 @@ def test_a_working_build_replaces_the_runner_and_no_trial_is_left(quiet_machine)
     assert list(machine.home.logs.glob("*-trial.out")) == []
 
 
+# At the end of the runner's service: what befalls a runner at a step in the real home, but in no
+# trial start.
+IN_THE_REAL_HOME = """
+import os, signal, sys
+_step = RunnerService._step
+def _befall(self, at):
+    _step(self, at)
+    if at == {at!r} and "/.trial-" not in os.environ["HAPI_HOME"]:
+        print("RuntimeError: only in the real home", file=sys.stderr, flush=True)
+        {act}
+RunnerService._step = _befall
+_registered = RunnerService._is_registered
+def _befall_registered(self):
+    _befall(self, "registered")
+    _registered(self)
+RunnerService._is_registered = _befall_registered
+"""
+DIES = "os._exit(9)"
+LOADS = """
+import os
+if "/.trial-" not in os.environ["HAPI_HOME"]:
+    raise RuntimeError("only in the real home")
+"""
+
+
+def change_service(machine, more):
+    path = machine.site / "hapi/runner/service.py"
+    path.write_text(f"{(ROOT / 'hapi/runner/service.py').read_text()}\n{more}")
+
+
+@pytest.mark.parametrize("at", ["load", "locking", "state written", "registered"])
+@pytest.mark.parametrize("words", [["restart"], ["start"]], ids=["restart", "start"])
+def test_a_build_that_dies_only_in_the_real_home_leaves_the_old_runner_online__H01_H02(
+    quiet_machine, words, at
+):
+    machine = quiet_machine
+    program = machine.run()
+    session = machine.session()
+    change_service(machine, LOADS if at == "load" else IN_THE_REAL_HOME.format(at=at, act=DIES))
+    done = machine.command("runner", *words)
+    assert done.returncode == 1, done
+    kept = f"the runner (pid {program.pid}) was left running, because the installed version does "
+    assert kept in done.stderr
+    assert "RuntimeError: only in the real home" in done.stderr
+    output = Path(done.stderr.rpartition("see ")[2].strip())
+    assert "only in the real home" in output.read_text()
+    status = machine.look()
+    assert (status["pid"], status["admission"]["accepting"]) == (program.pid, True)
+    assert status["handoff"]["lastFailure"]["output"] == str(output)
+    until(lambda: machine.look()["hub"]["phase"] == "connected", what="the machine to be online")
+    assert set(machine.listed()) == {session}
+    machine.assert_owned_by(program.pid)
+    change_service(machine, "")
+    mended = machine.command("runner", "restart")
+    assert mended.returncode == 0, mended
+    assert not alive(program.pid)
+    machine.assert_owned_by(machine.look()["pid"])
+    assert set(machine.listed()) == {session}
+
+
+def test_other_flags_take_over_from_the_runner_that_has_none(quiet_machine):
+    machine = quiet_machine
+    program = machine.run()
+    work = str(machine.stage.directory("work"))
+    done = machine.command("runner", "start", "--workspace-root", work)
+    assert done.returncode == 0, done
+    assert f"Replacing the running runner (pid {program.pid}, " in done.stdout
+    assert not alive(program.pid)
+    status = machine.look()
+    assert (status["workspaceRoots"], status["registered"]) == ([work], True)
+    journal = machine.command("runner", "events", "--json").stdout.splitlines()
+    assert any(json.loads(line)["event"] == "handoff-done" for line in journal)
+
+
+@pytest.mark.parametrize("at", ["locking", "state written", "registered"])
+@pytest.mark.parametrize("whom", ["old", "command"])
+def test_whoever_is_killed_while_a_restart_hands_over_one_runner_serves__H13(
+    quiet_machine, whom, at
+):
+    machine = quiet_machine
+    program = machine.run()
+    act = f"open({str(machine.stage.path / 'here')!r}, 'w').close(); os.kill(os.getpid(), 19)"
+    change_service(machine, IN_THE_REAL_HOME.format(at=at, act=act))
+    argv = [sys.executable, "-m", "hapi", "runner", "restart", "--no-wait"]
+    restart = machine.stage.start("restart", argv, machine.environment)
+    until((machine.stage.path / "here").exists, what="the replacement at that step")
+    (new,) = (child.pid for child in psutil.Process(program.pid).children() if is_runner(child))
+    if whom == "old":
+        program.end(signal.SIGKILL)
+    else:
+        restart.end(signal.SIGINT)
+        assert f"interrupted: process {new} goes on to replace the runner" in restart.output
+    until(lambda: psutil.Process(new).status() == psutil.STATUS_STOPPED, what="its stop")
+    psutil.Process(new).resume()
+    until(lambda: machine.look().get("pid") == new, what="the new runner to serve")
+    until(lambda: machine.look()["handoff"]["underWay"] is False, what="the hand-off to end")
+    if whom == "old":
+        assert restart.exit_code(60) == 0, restart.output
+    until(lambda: not alive(program.pid), what="the old runner to exit")
+    machine.assert_owned_by(new)
+
+
+def is_runner(process):
+    return "start-sync" in process.cmdline()
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_a_replacement_that_is_ended_while_a_restart_hands_over_is_told_of__H13(quiet_machine, how):
+    machine = quiet_machine
+    program = machine.run()
+    number = int(signal.Signals[how])
+    act = f"os.kill(os.getpid(), {number})"
+    change_service(machine, IN_THE_REAL_HOME.format(at="state written", act=act))
+    done = machine.command("runner", "restart")
+    assert done.returncode == 1, done
+    if how == "SIGKILL":
+        assert "was ended by SIGKILL: RuntimeError: only in the real home" in done.stderr
+        assert machine.look()["pid"] == program.pid
+    else:  # somebody meant the runner
+        assert "have both exited; `hapi runner events` shows why" in done.stderr
+        machine.assert_left()
+
+
 def failure_of(machine):
     return until(
         lambda: machine.look().get("handoff", {}).get("lastFailure"), what="the upgrade to fail"

@@ -298,6 +298,34 @@ def test_a_reload_with_another_token_makes_a_new_link__N06_P03(run, home):
     )
 
 
+@pytest.mark.parametrize("token", ["secret-token", "another-token"])
+def test_a_runner_that_cannot_register_finds_the_hub_that_the_settings_name_meanwhile__P03(
+    home, token
+):
+    settings = {"cliApiToken": "secret-token"}
+    run = Run(home, options={"settings": settings}).up()
+    first = run.machine
+    home.settings.write_text(json.dumps(settings))
+    first.on_not_registered()
+    run.reactor.advance(1)
+    assert run.machine is first
+    home.settings.write_text("{")
+    first.on_not_registered()
+    run.reactor.advance(1)
+    assert run.machine is first
+    home.settings.write_text(json.dumps({"cliApiToken": token, "apiUrl": "http://127.0.0.1:2"}))
+    first.on_not_registered()
+    for _ in range(20):
+        run.reactor.advance(0.1)
+    assert first.said == ["start", "os-signal", "closed"]
+    assert run.machine.said == ["start"]
+    assert run.machine.options.access == HubAccess("http://127.0.0.1:2", token)
+    run.machine.on_not_registered()
+    run.reactor.advance(1)
+    assert run.machine.said == ["start"]
+    run.stop()
+
+
 def test_a_reload_of_broken_settings_changes_nothing__S16_P03(run, home):
     run.up()
     home.settings.write_text("{")

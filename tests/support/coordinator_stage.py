@@ -129,7 +129,7 @@ class Scene:
     def send(self, word, **more):
         self.replacements[-1].channel.lineReceived(json.dumps({"word": word, **more}).encode())
 
-    def will_answer(self):
+    def will_answer(self, **other):
         status = dict(self.service.status())
         hub = {**status["hub"], "phase": "connected"}
         build = {"version": NEW.version, "digest": NEW.digest}
@@ -141,6 +141,7 @@ class Scene:
                 "build": build,
                 "hub": hub,
                 "registered": True,
+                **other,
             }
         )
 

@@ -24,6 +24,7 @@ EXPECTED = ExpectedStatus(
     machine_id="m",
     identity="i",
     port=4711,
+    online_as="i",
 )
 
 

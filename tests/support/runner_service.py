@@ -42,6 +42,7 @@ class Machine:
     hub_clock: HubClock = field(factory=HubClock)
     duplicates: DuplicateRunners = field(init=False)
     on_registered: object = None
+    on_not_registered: object = None
 
     def __attrs_post_init__(self):
         self.duplicates = DuplicateRunners(self.facts, "machine-1", "/home", lambda: None)

@@ -119,21 +119,13 @@ def refuse_replacement(status: Mapping[str, Any]) -> None:
     )
 
 
-async def stop_replaced_runner(
-    reactor: Any, home: Home, status: Mapping[str, Any], quiet: bool, dropped: str = ""
-) -> None:
-    """Stop the runner that is about to be replaced; `dropped` are its flags that the next lacks.
-
-    Raises CommandError for a runner that `hapi up` or a supervisor controls.
-    """
-    pid = status.get("pid")
-    refuse_replacement(status)
+def announce_replacement(status: Mapping[str, Any], quiet: bool, dropped: str = "") -> None:
+    """Print which runner is about to be replaced; `dropped` are its flags that the next lacks."""
     if not quiet:
         version = escape_control(status.get("version"))
-        echo(f"Replacing the running runner (pid {pid}, version {version})")
+        echo(f"Replacing the running runner (pid {status.get('pid')}, version {version})")
     if dropped:
         warn(f"note: the previous runner had {dropped}, this one does not ({PERMANENT_SETTINGS})")
-    await stop_runner(reactor, home)
 
 
 async def stop_runner(reactor: Any, home: Home) -> int | None:

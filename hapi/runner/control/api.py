@@ -23,6 +23,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from hapi.net.server.http import StatusTable, encode_json, json_reply, status_of
 from hapi.protocol.control import (
     MalformedRequest,
+    ReplacementRefused,
+    ReplaceRunner,
     SessionStarted,
     StopSession,
     error_body,
@@ -65,6 +67,7 @@ class ControlledRunner(Protocol):
     async def stop_session(self, name: str, actor: str) -> str: ...
     def stop_soon(self, actor: str) -> None: ...
     async def restart(self, actor: str) -> str | None: ...
+    def replace(self, asked: ReplaceRunner, actor: str) -> int: ...
     def trial_start_failed(self, actor: str, reason: str, output: str | None) -> None: ...
     def interrupted(self) -> Any: ...
     async def revive(self, session_id: str, actor: str) -> SpawnResult: ...
@@ -217,6 +220,20 @@ class ControlApi:
             return _reply(request, http.CONFLICT, error_body(http.CONFLICT, reason))
         request.setHeader(b"connection", b"close")
         return _reply(request, 200, {"status": "stopping"})
+
+    @app.route("/replace", methods=["POST"])
+    def replace(self, request: IRequest) -> bytes:
+        """Begin a hand-off to the program of the request; `/status` tells its outcome.
+
+        409 if it cannot begin, with the `replacement` of another hand-off if that is the reason.
+        """
+        caller = self._caller(request)
+        try:
+            pid = self._runner.replace(_read(request, ReplaceRunner), caller)
+        except ReplacementRefused as error:
+            refused = error_body(http.CONFLICT, str(error))
+            return _reply(request, 409, {**refused, "replacement": error.replacement})
+        return _reply(request, 202, {"status": "replacing", "replacement": pid})
 
     @app.route("/trial-start-failed", methods=["POST"])
     def trial_start_failed(self, request: IRequest) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import define, field
+from msgspec import to_builtins
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
@@ -27,6 +28,8 @@ from hapi.runner.storage.state_file import RunnerState, StateFile
 
 if TYPE_CHECKING:
     from treq.client import HTTPClient
+
+    from hapi.protocol.control import ReplaceRunner
 
 TIMEOUT = 10.0  # seconds, unless HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) is set
 RESTART_TIMEOUT = 40.0  # seconds; a trial start has 20
@@ -146,6 +149,14 @@ class ControlClient:
         """
         await self._call("/restart", {}, RESTART_TIMEOUT)
 
+    async def replace(self, asked: ReplaceRunner) -> int:
+        """Begin a hand-off to another program; its pid. `status` tells the outcome.
+
+        ControlFailed has the status 404 for a runner that knows no such request, and 409 when the
+        hand-off cannot begin, with the pid of another one's `replacement` in its body.
+        """
+        return int((await self._call("/replace", to_builtins(asked)))["replacement"])
+
     async def trial_start_failed(self, reason: str, output: Path | None) -> None:
         """Have the runner keep why a trial start that a command made has failed.
 
@@ -207,7 +218,7 @@ class ControlClient:
             raise ControlFailed(
                 f"the runner answered {path} with HTTP {status} and no JSON object", status
             )
-        if status != 200:
+        if status not in (200, 202):
             reason = str(found.get("message") or found.get("error") or f"HTTP {status}")
             raise ControlFailed(reason, status, found)
         return found

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, field
 from twisted.logger import Logger
@@ -22,75 +22,30 @@ from hapi.build import Build, Installation
 from hapi.deferreds import run_in_background
 from hapi.process import IProcesses
 from hapi.redaction import Secrets
-from hapi.runner.config.options import RunnerOptions
 from hapi.runner.handoff.descriptors import (
     HandoverDescriptors,
     InheritedDescriptors,
     StartCommand,
 )
 from hapi.runner.handoff.incoming import IncomingHandoff
+from hapi.runner.handoff.interfaces import HandoffRunner
 from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
-from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.state_file import identity_digest
 from hapi.runner.supervision.supervisor import Supervision, notify
 
 if TYPE_CHECKING:
-    from hapi.runner.attempts.registry import ChildRegistry
-    from hapi.runner.control.listeners import Listeners
+    from hapi.protocol.control import ReplaceRunner
     from hapi.runner.handoff.outcome import Outcome
-    from hapi.runner.handoff.outgoing import IQuiescable, OutgoingHandoff
+    from hapi.runner.handoff.outgoing import OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
     from hapi.runner.handoff.trial import ITrial, TrialFailed, TrialRuns
+    from hapi.runner.handoff.verification import ExpectedStatus
     from hapi.runner.lock.home_lock import RunnerLock
-    from hapi.runner.spawn.drain import Drain
-    from hapi.runner.uplink.uplink import Uplink
 
 # The running build is read so many seconds after the start, unless a caller asks for it before.
 LOAD_BUILD_DELAY = 3.0
 EXIT_RESTART = 75  # exit code: the supervisor is to start this runner again
 EMBEDDED = Supervision("none", "the program that it is part of")
-
-
-class ControlEndpoints(Protocol):
-    """The runner's control endpoints, as its hand-off uses them."""
-
-    token: str
-    listeners: Listeners | None
-
-    @property
-    def port(self) -> int | None: ...
-
-
-class RunnerSessions(Protocol):
-    """The runner's sessions, as its hand-off uses them."""
-
-    @property
-    def children(self) -> ChildRegistry: ...
-    @property
-    def drain(self) -> Drain: ...
-
-
-class HandoffRunner(Protocol):
-    """The runner, as its hand-off uses it."""
-
-    hub: Uplink
-    lock: RunnerLock | None
-
-    @property
-    def endpoints(self) -> ControlEndpoints: ...
-    @property
-    def sessions(self) -> RunnerSessions: ...
-    @property
-    def options(self) -> RunnerOptions: ...
-    @property
-    def after(self) -> Callable[[float, Callable[[], object]], object]: ...
-    @property
-    def record_event(self) -> RecordEvent: ...
-    @property
-    def quiescables(self) -> Sequence[IQuiescable]:
-        """The parts that pause for a hand-off, in the order in which they quiesce."""
-
-    def retire(self, source: Any, exit_code: int) -> None: ...
 
 
 @define(eq=False)
@@ -145,8 +100,11 @@ class HandoffCoordinator:
 
         That is so while another runner serves this home.
         """
-        is_on_probation = self._incoming is not None and not self._incoming.confirmed
-        return is_on_probation or self.handed_over_to is not None
+        return self._is_on_probation or self.handed_over_to is not None
+
+    @property
+    def _is_on_probation(self) -> bool:
+        return self._incoming is not None and not self._incoming.confirmed
 
     async def take_over(self, lock: RunnerLock) -> None:
         """In a replacement: report ready, wait for the outgoing runner, take the lock over."""
@@ -309,7 +267,12 @@ class HandoffCoordinator:
         self._runner.record_event(event, reason=reason, output=where, **facts)
         self.throttle.failed()
         self.failures += 1
-        self.last_failure = {"reason": reason, "at": int(self._now() * 1000), "output": where}
+        self.last_failure = {
+            "reason": reason,
+            "at": int(self._now() * 1000),
+            "output": where,
+            "replacement": facts.get("replacement"),
+        }
         self.log.error(
             "The installed build does not start, so this runner keeps serving: {reason}",
             reason=reason,
@@ -317,7 +280,6 @@ class HandoffCoordinator:
         )
 
     def _hand_over_to(self, build: Build) -> None:
-        from hapi.runner.handoff.outgoing import OutgoingHandoff
         from hapi.runner.handoff.verification import ExpectedStatus
 
         runner = self._runner
@@ -329,33 +291,77 @@ class HandoffCoordinator:
         runner.record_event(
             "handoff-began", pid=os.getpid(), version=build.version, digest=build.digest
         )
+        self._hand_over(
+            self._start,
+            lambda pid: ExpectedStatus.of(runner.options, build, pid, runner.endpoints.port or 0),
+            self.throttle.success_ages,
+            moves_output=True,
+        )
+
+    def replace(self, asked: ReplaceRunner, actor: str) -> int:
+        """Hand over to the program that `actor` asks for; the pid of the replacement.
+
+        The outcome is that of any hand-off, and so is what `status` tells of it. Raises
+        ReplacementRefused if the hand-off cannot begin.
+        """
+        from hapi.protocol.control import ReplacementRefused
+        from hapi.runner.handoff.requested import expected_status, start_command
+
+        under_way = None if self._outgoing is None else self._outgoing.replacement
+        if under_way is not None:
+            raise ReplacementRefused("a hand-off is going on already", under_way.pid)
+        if asked.pid != os.getpid() or self._leaving:
+            raise ReplacementRefused("another command has stopped or replaced the runner")
+        if not self.supervision.is_replaceable:
+            raise ReplacementRefused(f"only {self.supervision.by} may restart this runner")
+        start, runner = start_command(asked), self._runner
+        runner.record_event("handoff-began", pid=os.getpid(), actor=actor)
+        self.log.info("Handing over on request of {actor}", actor=actor)
+        outgoing = self._hand_over(
+            start, lambda pid: expected_status(runner, asked, pid), list, moves_output=False
+        )
+        if outgoing.replacement is None:
+            raise ReplacementRefused(str((self.last_failure or {}).get("reason")))
+        return outgoing.replacement.pid
+
+    def _hand_over(
+        self,
+        start: StartCommand | None,
+        expect: Callable[[int], ExpectedStatus],
+        ages: Callable[[], list[float]],
+        *,
+        moves_output: bool,
+    ) -> OutgoingHandoff:
+        """Begin a hand-off to `start`, to be told the `ages` of earlier ones.
+
+        `moves_output`: in the end what the replacement prints goes where ours goes.
+        """
+        from hapi.runner.handoff.outgoing import OutgoingHandoff
+
+        runner = self._runner
         lock = runner.lock
-        self._outgoing = OutgoingHandoff(
+        outgoing = self._outgoing = OutgoingHandoff(
             self._clock,
-            start=self._start_replacement,
-            expect=lambda pid: ExpectedStatus.of(
-                runner.options, build, pid, runner.endpoints.port or 0
-            ),
+            start=lambda: self._start_replacement(start, moves_output),
+            expect=expect,
             query_status=self._query_status or self._query_control_port,
-            handover_data=lambda: {
-                "token": runner.endpoints.token,
-                "ages": self.throttle.success_ages(),
-            },
+            handover_data=lambda: {"token": runner.endpoints.token, "ages": ages()},
             participants=runner.quiescables,
             reclaim_lock=lambda pid: lock.reclaim(pid) if lock is not None else None,
         )
-        outcome = self._outgoing.run()
-        if self._outgoing is not None and self._outgoing.replacement is not None:
-            self._peers.add(self._outgoing.replacement.pid)
-        outcome.addCallback(self._finished)
+        outcome = outgoing.run()
+        if outgoing.replacement is not None:
+            self._peers.add(outgoing.replacement.pid)
+        outcome.addCallback(self._finished, moves_output)
         outcome.addErrback(lambda reason: self.log.failure("The hand-off did not finish", reason))
+        return outgoing
 
-    def _start_replacement(self) -> IReplacement:
+    def _start_replacement(self, start: StartCommand | None, moves_output: bool) -> IReplacement:
         from hapi.runner.handoff.program import ProgramNotStarted
         from hapi.runner.handoff.replacement import start_replacement
 
         lock, listeners = self._runner.lock, self._runner.endpoints.listeners
-        if lock is None or listeners is None or self._start is None:
+        if lock is None or listeners is None or start is None:
             raise ProgramNotStarted("the control port is closed")
         descriptors = HandoverDescriptors(lock.descriptor, *listeners.descriptors())
         if self._make_replacement is not None:
@@ -363,7 +369,13 @@ class HandoffCoordinator:
         options, hidden = self._runner.options, Secrets()
         hidden.add(options.access.token)
         return start_replacement(
-            self._clock, self._processes, self._start, descriptors, options.home, hidden
+            self._clock,
+            self._processes,
+            start,
+            descriptors,
+            options.home,
+            hidden,
+            moves_output=moves_output,
         )
 
     async def _query_control_port(self) -> Mapping[str, Any]:
@@ -372,7 +384,7 @@ class HandoffCoordinator:
         options = self._runner.options
         return await ControlClient(self._clock, options.home, options.environ).status()
 
-    def _finished(self, outcome: Outcome) -> None:
+    def _finished(self, outcome: Outcome, moves_output: bool) -> None:
         from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
         from hapi.runner.handoff.program import remove_if_empty
         from hapi.runner.handoff.streams import forward_output
@@ -389,7 +401,7 @@ class HandoffCoordinator:
         match outcome:
             case HandedOver(pid):
                 record("handoff-done", **pids)
-                if output is not None:
+                if output is not None and moves_output:
                     forward_output(output)
                 self.log.info("Process {pid} has taken over", pid=pid)
                 if self.supervision.mode == "notify" and not notify(
@@ -410,7 +422,7 @@ class HandoffCoordinator:
                     output = None
                 self._record_failure("handoff-failed", reason, output, **pids)
             case Stopped(reason):
-                if output is not None:
+                if output is not None and moves_output:
                     forward_output(output)
                 record("handoff-stopped", reason=reason, **pids)
                 self.log.info(
@@ -431,10 +443,11 @@ class HandoffCoordinator:
         Later the files may be those of the next build.
         """
         self._watch.running()
-        if self.supervision.mode in ("self", "notify"):
+        if self.supervision.mode == "notify" or self.supervision.is_replaceable:
             import hapi.runner.control.client
             import hapi.runner.handoff.outgoing
             import hapi.runner.handoff.replacement
+            import hapi.runner.handoff.requested
             import hapi.runner.handoff.verification
 
             del hapi
@@ -459,7 +472,7 @@ class HandoffCoordinator:
             "handoff": {
                 "mode": "disabled" if options.handoff_disabled else self.supervision.mode,
                 "restartedBy": self.supervision.by,
-                "underWay": self.in_progress or self.is_trying,
+                "underWay": self.in_progress or self.is_trying or self._is_on_probation,
                 "waitsFor": None if current else self._why_not(options.handoff_disabled),
                 "lastFailure": self.last_failure,
                 "failures": self.failures,

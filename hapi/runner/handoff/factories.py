@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hapi.process.local import local_processes
-from hapi.runner.handoff.coordinator import HandoffCoordinator, HandoffRunner
+from hapi.runner.handoff.coordinator import HandoffCoordinator
 from hapi.runner.handoff.descriptors import InheritedDescriptors, StartCommand
+from hapi.runner.handoff.interfaces import HandoffRunner
 from hapi.runner.supervision.supervisor import Supervision, in_foreground, supervision
 
 MakeCoordinator = Callable[[HandoffRunner], HandoffCoordinator]
@@ -29,7 +30,11 @@ def embedded_coordinator(
     """
     found = supervision(environ) if environ is not None else Supervision()
     is_supervised = found.mode in ("notify", "restart")
-    supervised = Supervision("restart", found.by) if is_supervised else Supervision("none", owner)
+    supervised = (
+        Supervision("restart", found.by, is_replaceable=False)
+        if is_supervised
+        else Supervision("none", owner, is_replaceable=False)
+    )
     return lambda runner: HandoffCoordinator(
         reactor, local_processes(reactor), runner, supervised, start
     )

@@ -79,18 +79,21 @@ def start_replacement(
     descriptors: HandoverDescriptors,
     home: Home | None = None,
     hidden: Secrets | None = None,
+    *,
+    moves_output: bool = True,
 ) -> Replacement:
     """Start the replacement. Raises ProgramNotStarted.
 
-    Its output goes to a file in the logs of `home` until the hand-off is done, else to ours.
-    `hidden` is removed from what is told of that file.
+    Its output goes to a file in the logs of `home`, and once the hand-off is done to ours if it
+    `moves_output`; without `home`, always to ours. `hidden` is removed from what is told of that
+    file.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     handed_over = (descriptors.lock, descriptors.tcp, descriptors.unix, theirs.fileno())
     passed = [number for number in handed_over if number != NONE]
     variables = handoff_environment(os.getpid(), *handed_over)
     streams, output, path = _redirect(home)
-    if streams is not None:
+    if streams is not None and moves_output:
         passed += [streams.output, streams.error]
         variables |= streams.environment()
     try:

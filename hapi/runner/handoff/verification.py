@@ -18,22 +18,29 @@ from hapi.runner.storage.state_file import identity_digest
 
 @frozen
 class ExpectedStatus:
-    """What the replacement must answer; the fields are the values of `/status`."""
+    """What the replacement must answer; the fields are the values of `/status`, None is any value.
+
+    With the identity `online_as` it must be connected to the hub; with another one, which a command
+    asked for, it must have tried to connect.
+    """
 
     pid: int
-    version: str
-    digest: str
     argv: tuple[str, ...]
-    workspace_roots: tuple[str, ...]
-    session_command: tuple[str, ...]
-    hub: str
-    machine_id: str
-    identity: str  # of hub, token and headers: hapi.runner.storage.state_file.identity_digest
     port: int
+    online_as: str | None
+    version: str | None = None
+    digest: str | None = None
+    workspace_roots: tuple[str, ...] | None = None
+    session_command: tuple[str, ...] | None = None
+    hub: str | None = None
+    machine_id: str | None = None
+    # of hub, token and headers: hapi.runner.storage.state_file.identity_digest
+    identity: str | None = None
 
     @classmethod
     def of(cls, options: RunnerOptions, build: Build, pid: int, port: int) -> ExpectedStatus:
         """The status of process `pid` when it runs `build` with this runner's `options`."""
+        identity = identity_digest(options.access, options.machine_id)
         return cls(
             pid=pid,
             version=build.version,
@@ -43,8 +50,9 @@ class ExpectedStatus:
             session_command=tuple(options.session_command),
             hub=options.access.url,
             machine_id=options.machine_id,
-            identity=identity_digest(options.access, options.machine_id),
+            identity=identity,
             port=port,
+            online_as=identity,
         )
 
 
@@ -72,6 +80,7 @@ def verify_replacement(
 ) -> Verified | NotReady | Mismatch:
     """Compare an answer to `/status` with what is expected of the replacement."""
     hub = status.get("hub")
+    hub = hub if isinstance(hub, Mapping) else {}
     build = status.get("build")
     checks = {
         "process id": (expected.pid, status.get("pid")),
@@ -80,19 +89,21 @@ def verify_replacement(
         "arguments": (expected.argv, _as_tuple(status.get("argv"))),
         "workspace roots": (expected.workspace_roots, _as_tuple(status.get("workspaceRoots"))),
         "session command": (expected.session_command, _as_tuple(status.get("sessionCommand"))),
-        "hub": (expected.hub, hub.get("url") if isinstance(hub, Mapping) else None),
+        "hub": (expected.hub, hub.get("url")),
         "machine id": (expected.machine_id, status.get("machineId")),
         "identity at the hub": (expected.identity, status.get("identity")),
         "control port": (expected.port, status.get("httpPort")),
     }
-    wrong = [name for name, (wanted, found) in checks.items() if wanted != found]
+    wrong = [name for name, (wanted, found) in checks.items() if wanted not in (None, found)]
     if wrong:
         return Mismatch(f"the replacement came up with another {' and '.join(wrong)}")
+    if status.get("registered") is True and hub.get("phase") == "connected":
+        return Verified()
+    if expected.online_as is None or expected.online_as != status.get("identity"):
+        return Verified() if hub.get("reason") else NotReady("it has not tried to reach the hub")
     if status.get("registered") is not True:
         return NotReady("it is not registered at the hub")
-    if not isinstance(hub, Mapping) or hub.get("phase") != "connected":
-        return NotReady("it is not connected to the hub")
-    return Verified()
+    return NotReady("it is not connected to the hub")
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...] | None:

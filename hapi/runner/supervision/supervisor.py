@@ -35,6 +35,8 @@ class Supervision:
 
     mode: Mode = "self"
     by: str | None = None
+    # Whether a command may replace this runner by one in the background, beside whatever `by` is.
+    is_replaceable: bool = True
 
 
 def name_of(pid: int) -> str:
@@ -80,25 +82,28 @@ def supervision(
         return Supervision(
             "notify" if environ.get("NOTIFY_SOCKET") else "restart",
             _name_of_supervisor(environ),
+            is_replaceable=False,
         )
     if pid == 1:
-        return Supervision("none", "its container, whose first process it is")
+        by = "its container, whose first process it is"
+        return Supervision("none", by, is_replaceable=False)
     if detached:
         return Supervision()
     if environ.get("NOTIFY_SOCKET"):
-        return Supervision("notify", "systemd (Type=notify)")
+        return Supervision("notify", "systemd (Type=notify)", is_replaceable=False)
     if environ.get("INVOCATION_ID"):
         main = environ.get(
             "SYSTEMD_EXEC_PID"
         )  # since 248; inherited by all that the unit's process starts
         if main is None or main in (str(pid), str(parent)):
-            return Supervision("restart", "systemd")
+            return Supervision("restart", "systemd", is_replaceable=False)
     if environ.get("SUPERVISOR_ENABLED"):
-        return Supervision("restart", "supervisord")
+        return Supervision("restart", "supervisord", is_replaceable=False)
     if platform == "darwin" and parent == 1 and environ.get("XPC_SERVICE_NAME", "0") != "0":
-        return Supervision("restart", "launchd")
+        return Supervision("restart", "launchd", is_replaceable=False)
     if parent == 1 and name(1) in INITS:
-        return Supervision("none", f"its container, whose first process {name(1)} ends with it")
+        by = f"its container, whose first process {name(1)} ends with it"
+        return Supervision("none", by, is_replaceable=False)
     if terminal:
         return Supervision("none", "the terminal in whose foreground it runs")
     return Supervision()

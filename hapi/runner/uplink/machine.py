@@ -102,6 +102,7 @@ class Machine:
         self.refused = False
         self.refused_status: int | None = None  # the HTTP status of the last refusal
         self.on_registered: Callable[[], object] = lambda: None
+        self.on_not_registered: Callable[[], object] = lambda: None  # after each failed try
         self.stopped = False
 
     # --- for the runner
@@ -206,6 +207,7 @@ class Machine:
                 self._record_error(error)
                 if isinstance(error, HubRefused):
                     self._refusals.save(attempt)
+                self.on_not_registered()
                 await self._wait(retry_delay(error, attempt, self._random))
         self._registering = None
         if attempt > 1:

@@ -31,7 +31,8 @@ MakeMachine = Callable[[Any, RunnerOptions, RunnerFacts, RpcTable], Machine]
 class Uplink:
     """`_register_methods` adds the methods of this machine to a table.
 
-    `on_registered` is called after each registration, `on_linked` when the link is up.
+    `on_registered` is called after each registration, `on_not_registered` after each one that
+    failed, `on_linked` when the link is up.
     """
 
     log = Logger()
@@ -47,6 +48,7 @@ class Uplink:
     first_registered: OneShotObserver[None] = field(factory=OneShotObserver)
     left: bool = False  # this runner shuts down and does not register again
     on_linked: Callable[[], object] = field(default=lambda: None)
+    on_not_registered: Callable[[], object] = field(default=lambda: None)
 
     @property
     def registered(self) -> bool:
@@ -60,6 +62,7 @@ class Uplink:
         self._counters.follow(self.machine.link)
         self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
+        self.machine.on_not_registered = self.on_not_registered
         self.machine.duplicates.record_event, self.machine.duplicates.is_ours = (
             self._record_event,
             self._is_ours,

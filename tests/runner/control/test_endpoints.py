@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
 from hapi.net.server.site import LimitedRequest
+from hapi.protocol.control import ReplacementRefused, ReplaceRunner
 from hapi.protocol.spawn import Spawned
 from hapi.runner.control import peer_credentials as peers
 from hapi.runner.control.api import Shortcut
@@ -76,6 +77,13 @@ class Whole(Answers):
         self.calls.append(("restart", actor))
         return self.not_restarted
 
+    def replace(self, asked, actor):
+        self._may()
+        self.calls.append(("replace", asked, actor))
+        if self.not_restarted is not None:
+            raise ReplacementRefused(self.not_restarted, 4711)
+        return 4712
+
     def trial_start_failed(self, *told):
         self.calls.append(("trial_start_failed", *told))
 
@@ -103,6 +111,20 @@ def ask(runner, path, body=b"{}", method="POST"):
 
 
 # --- routes
+
+
+def test_a_command_has_the_runner_replaced_unless_that_cannot_begin(runner):
+    asked = {"pid": 7, "argv": ["p"], "directory": "/", "environment": {"A": "b"}, "words": ["w"]}
+    body = json.dumps(asked).encode()
+    assert ask(runner, "/replace", body) == (202, {"status": "replacing", "replacement": 4712})
+    assert runner.calls == [("replace", ReplaceRunner(**asked), "test")]
+    runner.not_restarted = "a hand-off is going on already"
+    status, said = ask(runner, "/replace", body)
+    assert (status, said["message"], said["replacement"]) == (409, runner.not_restarted, 4711)
+    for wrong in ({}, {**asked, "argv": []}, {**asked, "environment": {"A": 1}}):
+        assert ask(runner, "/replace", json.dumps(wrong).encode())[0] == 400
+    runner.forbids = True
+    assert ask(runner, "/replace", body)[0] == 403
 
 
 def test_what_a_reboot_interrupted_is_told_and_revived(runner):

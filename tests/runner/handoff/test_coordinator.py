@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
+from hapi.protocol.control import MalformedRequest, ReplacementRefused, ReplaceRunner
 from hapi.protocol.spawn import SpawnRefused
+from hapi.runner.handoff.requested import start_command
 from hapi.runner.sessions import BEING_REPLACED
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Scene
@@ -378,6 +380,71 @@ def test_a_trial_start_that_a_command_made_is_told_like_one_of_its_own__H01(scen
     assert scene.handoff()["failures"] == 1
     event = events(scene)[-1]
     assert (event["event"], event["actor"]) == ("trial-start-failed", "cli")
+
+
+def asked(**other):
+    """A command's request for a runner with a workspace root and an environment of its own."""
+    words = ["runner", "start-sync", "--workspace-root", "/w"]
+    given = {"argv": ["python", *words], "environment": {"A": "\xe9", "B": "\xc3\xa9"}}
+    return ReplaceRunner(**{"pid": os.getpid(), "directory": "/", "words": words, **given, **other})
+
+
+def test_a_runner_that_a_command_asks_for_gets_the_home_whatever_its_flags(scene):
+    assert scene.service.api.replace(asked(), "cli") == OTHER
+    scene.will_answer(argv=asked().words, workspaceRoots=["/w"], version="9")
+    scene.send("ready")
+    scene.advance(0.1)
+    assert scene.replacements[0].channel.said == [
+        {"word": "go", "token": scene.service.token, "ages": []},
+        {"word": "yours"},
+    ]
+    scene.send("mine")
+    scene.advance(2)
+    assert scene.run.retired == [0]
+    assert scene.files() == [True, True, True]
+    began = next(event for event in events(scene) if event["event"] == "handoff-began")
+    assert began["actor"] == "cli"
+
+
+def test_a_command_that_asks_for_a_runner_that_dies_leaves_the_old_one__H02(scene):
+    replacement = scene.service.api.replace(asked(), "cli")
+    scene.send("ready")
+    scene.replacements[0].dies()
+    scene.advance(1)
+    assert scene.run.retired == []
+    assert scene.handoff()["lastFailure"]["replacement"] == replacement
+    assert not scene.handoff()["underWay"]
+    scene.service.api.replace(asked(), "cli")
+    assert len(scene.replacements) == 2
+    scene.replacements[1].dies()
+
+
+def test_a_command_starts_no_second_hand_off_and_ends_no_other_runner(scene):
+    for wrong, reason in (
+        ({"pid": 1}, "another command has stopped or replaced the runner"),
+        ({"argv": ["\u20ac"]}, "argv, directory and environment must be Latin-1"),
+    ):
+        with pytest.raises((ReplacementRefused, MalformedRequest), match=reason):
+            scene.service.api.replace(asked(**wrong), "cli")
+    scene.service.api.replace(asked(), "cli")
+    with pytest.raises(ReplacementRefused, match="a hand-off is going on already") as refused:
+        scene.service.api.replace(asked(), "cli")
+    assert refused.value.replacement == OTHER
+    assert len(scene.replacements) == 1
+    scene.replacements[0].dies()
+
+
+def test_a_command_replaces_no_runner_that_others_end(home):
+    scene = Scene(home, Supervision("none", "its container", is_replaceable=False))
+    with pytest.raises(ReplacementRefused, match="only its container may restart this runner"):
+        scene.service.api.replace(asked(), "cli")
+    assert scene.replacements == []
+    scene.run.stop()
+
+
+def test_words_of_the_operating_system_reach_the_replacement_as_they_are():
+    start = start_command(asked())
+    assert start.environment == {"A": os.fsdecode(b"\xe9"), "B": "\xe9"}
 
 
 def test_a_runner_in_another_program_never_replaces_itself_and_says_so(home):

@@ -135,7 +135,7 @@ def coordinator_of(home, clock=None, **more):
 def test_a_runner_whose_port_is_closed_starts_nobody__H01(home):
     old = coordinator_of(home, start=StartCommand(("runner",), "/", {}))
     with pytest.raises(ProgramNotStarted, match="the control port is closed"):
-        old._start_replacement()
+        old._start_replacement(StartCommand(("runner",), "/", {}), moves_output=True)
 
 
 @pytest_twisted.ensureDeferred

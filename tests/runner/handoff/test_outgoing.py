@@ -5,6 +5,7 @@ is the right one (G6).
 from typing import Any
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import Deferred, race
 
 from hapi.runner.handoff.channel import ChannelClosed, HandoffChannel
@@ -12,6 +13,7 @@ from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
 from hapi.runner.handoff.outgoing import HANDOFF_TIMEOUT
 from hapi.runner.handoff.program import ProgramNotStarted
 from hapi.runner.handoff.verification import (
+    ExpectedStatus,
     Mismatch,
     NotReady,
     Verified,
@@ -275,6 +277,33 @@ def test_after_the_hand_over_nothing_is_taken_back__H13():
 )
 def test_judging_an_answer__H04(seen, verdict):
     assert verify_replacement(EXPECTED, {**GOOD, **seen}) == verdict
+
+
+ASKED = ExpectedStatus(pid=7, argv=("runner", "start-sync"), port=4711, online_as="i")
+ANSWER = {**GOOD, "argv": ["runner", "start-sync"], "version": "3", "workspaceRoots": ["/x"]}
+TRYING = {"url": "http://hub", "phase": "retrying", "reason": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("expected", "seen", "verdict"),
+    [
+        (ASKED, {}, Verified()),
+        (ASKED, {"hub": TRYING}, NotReady("it is not connected to the hub")),
+        (ASKED, {"registered": False}, NotReady("it is not registered at the hub")),
+        (ASKED, {"identity": "other", "registered": False, "hub": TRYING}, Verified()),
+        (evolve(ASKED, online_as=None), {"registered": False, "hub": TRYING}, Verified()),
+        (
+            evolve(ASKED, online_as=None),
+            {"registered": False, "hub": {**TRYING, "reason": None}},
+            NotReady("it has not tried to reach the hub"),
+        ),
+        (ASKED, {"argv": []}, Mismatch("the replacement came up with another arguments")),
+    ],
+)
+def test_a_replacement_that_a_command_asked_for_is_online_wherever_its_predecessor_was__H04(
+    expected, seen, verdict
+):
+    assert verify_replacement(expected, {**ANSWER, **seen}) == verdict
 
 
 def test_words_wait_for_whoever_listens_and_the_last_one_is_followed_by_the_end():

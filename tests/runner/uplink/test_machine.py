@@ -191,9 +191,12 @@ def test_a_refused_token_is_no_tight_loop_and_no_end__N06(built):
         "reason": reason,
         "refusedWith": 401,
     }
+    failed = []
+    machine.on_not_registered = lambda: failed.append(machine.status()["reason"])
     for _ in range(3600):
         clock.advance(1.0)
     assert len(hub.bodies) <= 20
+    assert failed == [reason] * (len(hub.bodies) - 1)
     hub.refusals = []
     machine.retry_now()
     assert machine.registered

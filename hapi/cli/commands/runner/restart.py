@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import os
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from hapi.build import Installation
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import (
+    ERROR,
     HELD,
     INTERRUPTED,
     NOT_RUNNING,
@@ -27,11 +29,13 @@ from hapi.cli.runner.background import (
     start_in_background,
     wait_until_ready,
 )
+from hapi.cli.runner.replacement import OUTCOME_TIMEOUT, hand_over
 from hapi.cli.runner.running import (
     CONTROL_URL,
+    announce_replacement,
     query_runner,
     refuse_foreign_runner,
-    stop_replaced_runner,
+    stop_runner,
 )
 from hapi.cli.runner.trial_start import require_trial_start
 from hapi.home import Home
@@ -65,9 +69,10 @@ SUPERVISOR_TIMEOUT = 40.0  # seconds until a supervisor must have started the ru
 def command(wait: bool, timeout: float, as_json: bool) -> None:
     """Restart the runner with the flags it has.
 
-    Its sessions keep running and are adopted by the new runner. If the installed version does not
-    start, turns are still running when the time is up, or the command is interrupted, nothing is
-    restarted. A runner under a supervisor is started again by that.
+    Its sessions keep running and are adopted by the new runner. The running runner exits once the
+    new one serves in its place, and keeps running if that fails. Nothing is restarted either if
+    turns are still running when the time is up. A runner under a supervisor is started again by
+    that.
     """
     home = Home.find().check()
     block_tls_imports(CONTROL_URL)
@@ -80,7 +85,8 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
         except CancelledError as error:
             raise CommandError("interrupted: the runner was not restarted", INTERRUPTED) from error
 
-    status = run_once(go, timeout + READY_TIMEOUT + 90, cleans_up=True).status
+    seconds = timeout + OUTCOME_TIMEOUT + READY_TIMEOUT + 90
+    status = run_once(go, seconds, cleans_up=True).status
     if as_json:
         print_json(status)
     else:
@@ -90,8 +96,8 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
 async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool) -> Readiness:
     """Restart the runner, after its turns have ended if `timeout` (seconds) is given.
 
-    Interrupted before the runner is stopped, this changes nothing; after that, it goes on until the
-    new runner has been started.
+    Interrupted before the hand-off begins, this changes nothing; after that, the hand-off goes on
+    by itself. A runner that cannot hand over is stopped, and its successor then always started.
     """
     from hapi.runner.control.client import ControlFailed, RunnerNotRunning
 
@@ -141,10 +147,10 @@ async def _replace(
     progress: Progress,
     quiet: bool,
 ) -> Readiness:
-    """Stop the runner `running` once nothing speaks against it, and start the next one."""
+    """Replace the runner `running` by the next one, once nothing speaks against it."""
     from twisted.internet.defer import CancelledError
 
-    from hapi.runner.control.client import ControlClient
+    from hapi.runner.control.client import ControlClient, ControlFailed, RunnerNotRunning
 
     argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
     progress.waits_for = "a trial start of the installed version"
@@ -162,9 +168,20 @@ async def _replace(
             if was_accepting:
                 await client.resume()
             raise
-    with uninterrupted():
+    announce_replacement(running.status, quiet)
+    progress.waits_for = "the old runner to hand over to the new one"
+    try:
+        found = await hand_over(reactor, home, running.status, argv)
+    except CommandError as error:
+        if was_accepting and timeout is not None and error.exit_code == ERROR:
+            with suppress(RunnerNotRunning, ControlFailed):  # the error says that none is left
+                await client.resume()
+        raise
+    if found is not None:
+        return found
+    with uninterrupted():  # a runner that cannot hand over
         progress.waits_for = "the old runner to exit"
-        await stop_replaced_runner(reactor, home, running.status, quiet)
+        await stop_runner(reactor, home)
         started = start_in_background(home, argv)
 
     async def query() -> Readiness:

@@ -22,13 +22,15 @@ from hapi.cli.runner.background import (
     start_in_background,
     wait_until_ready,
 )
+from hapi.cli.runner.replacement import OUTCOME_TIMEOUT, hand_over
 from hapi.cli.runner.running import (
     PERMANENT_SETTINGS,
     STOP_TIMEOUT,
+    announce_replacement,
     matches_options,
     query_runner,
     refuse_replacement,
-    stop_replaced_runner,
+    stop_runner,
 )
 from hapi.cli.runner.trial_start import require_trial_start
 from hapi.cli.runner.wait_for_start import wait_for_other_start
@@ -36,6 +38,7 @@ from hapi.home import Home
 from hapi.redaction import Secrets
 from hapi.startup import block_tls_imports
 
+TRIAL_TIMEOUT = 30.0  # seconds for a trial start and all that is not waiting
 HUB_CHECK_TIMEOUT = 2.0  # seconds to ask the hub directly when the runner knows no reason in time
 
 
@@ -76,9 +79,9 @@ def command(
 ) -> None:
     """Start the runner in the background and wait until it is ready.
 
-    A running runner of this version with the same flags is left alone; any other is stopped and
-    replaced, and its sessions keep running. When the time is up, or the hub refuses the access
-    token, the command fails; the runner keeps running and retries.
+    A running runner of this version with the same flags is left alone; any other is replaced once
+    the new one serves in its place, and its sessions keep running. When the time is up, or the hub
+    refuses the access token, the command fails; the runner keeps running and retries.
     """
     flags = runner_flags(roots, session_command, more, context.obj)
     start_runner(flags, wanted, timeout, as_json)
@@ -99,7 +102,8 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
     async def start(reactor: Any) -> tuple[Readiness, bool]:
         return await _start(reactor, options, wanted, timeout, secrets, as_json)
 
-    found, is_new = run_once(start, 2 * timeout + STOP_TIMEOUT + 10, cleans_up=True)
+    seconds = 2 * timeout + STOP_TIMEOUT + OUTCOME_TIMEOUT + TRIAL_TIMEOUT
+    found, is_new = run_once(start, seconds, cleans_up=True)
     pid = found.status.get("pid")
     if as_json:
         print_json({"started": is_new, **found.status})
@@ -124,11 +128,7 @@ async def _start(
         if running.answers:
             refuse_replacement(running.status)
             await require_trial_start(reactor, home, options.argv, running.status.get("pid"))
-        with uninterrupted():  # not between the end of one and the next
-            await _make_room(reactor, options, running, quiet)
-            started = start_in_background(home, list(options.argv))
-    else:
-        started = BackgroundProcess(ForeignProcess(int(running.status["pid"])))
+        _announce_start(options, running, quiet)
 
     async def query() -> Readiness:
         return await query_runner(reactor, home)
@@ -146,7 +146,10 @@ async def _start(
             reactor, started, wanted, timeout, query_started, secrets, ask_hub
         )
 
+    started = BackgroundProcess(ForeignProcess(int(running.status.get("pid") or 0)))
     try:
+        if is_new:
+            started = await _start_in_place_of(reactor, options, running)
         return await ready(), is_new
     except CommandError as error:
         if not is_new or error.exit_code != HELD:
@@ -163,13 +166,26 @@ async def _start(
         return await ready(), False
 
 
-async def _make_room(reactor: Any, options: Any, running: Readiness, quiet: bool) -> None:
-    """Stop a runner with other options; warn of flags that the new runner drops."""
+async def _start_in_place_of(reactor: Any, options: Any, running: Readiness) -> BackgroundProcess:
+    """Start the runner in place of the one that runs, if one does."""
+    home = options.home
+    if running.answers:
+        found = await hand_over(reactor, home, running.status, options.argv)
+        if found is not None:
+            return BackgroundProcess(ForeignProcess(int(found.status["pid"])))
+    with uninterrupted():  # not between the end of one and the next
+        if running.answers:
+            await stop_runner(reactor, home)
+        return start_in_background(home, list(options.argv))
+
+
+def _announce_start(options: Any, running: Readiness, quiet: bool) -> None:
+    """Tell which runner is replaced; warn of flags that the new runner drops."""
     from hapi.runner.storage.state_file import StateFile
 
     if running.answers:
         dropped = dropped_flags(running.status.get("argv") or (), options)
-        await stop_replaced_runner(reactor, options.home, running.status, quiet, dropped)
+        announce_replacement(running.status, quiet, dropped)
         return
     # A state file without a runner: a runner that shuts down cleanly removes its file.
     state = StateFile(options.home).read()
