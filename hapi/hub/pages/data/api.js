@@ -4,7 +4,7 @@ import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /**
- * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, Session } from "./types.js"
+ * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, SearchPage, Session, UsageSummary } from "./types.js"
  * @import { Identity } from "./identity.js"
  */
 
@@ -178,6 +178,33 @@ export class Api {
       `${sessionPath(id)}/generated-images/${segment(imageId)}`,
     );
     return response.blob();
+  }
+
+  /**
+   * @param {string} query
+   * @param {{ cursor?: number | null, sessionId?: string, signal?: AbortSignal }} [options]
+   * @returns {Promise<SearchPage>}
+   */
+  async search(query, { cursor, sessionId, signal } = {}) {
+    const given = new URLSearchParams({ q: query });
+    if (typeof cursor === "number") given.set("cursor", String(cursor));
+    if (sessionId !== undefined) given.set("sessionId", sessionId);
+    return (await this.fetch("GET", `/api/search?${given}`, { signal })).json();
+  }
+
+  /** @param {string} range `7d`, `30d` or `all` @param {string} timeZone @returns {Promise<UsageSummary>} */
+  usage(range, timeZone) {
+    return this.request("GET", `/api/usage/summary?${new URLSearchParams({ range, timeZone })}`);
+  }
+
+  /** The files of the hub's database. @returns {Promise<{ path: string, totalBytes: number }>} */
+  storage() {
+    return this.request("GET", "/api/storage/sqlite");
+  }
+
+  /** A whole conversation. @param {string} id @returns {Promise<Json>} */
+  exportSession(id) {
+    return this.request("GET", `${sessionPath(id)}/export?force=true`);
   }
 
   /** @returns {Promise<Machine[]>} */

@@ -438,6 +438,54 @@ export interface AgentCatalogAnswer {
 }
 
 /** One screen of the main pane. */
+/** A part of a message that was found; `marks` are the places of the words, in UTF-16 code units. */
+export interface Snippet {
+  text: string;
+  marks: [number, number][];
+  hasMoreBefore: boolean;
+  hasMoreAfter: boolean;
+}
+
+export interface SearchResult {
+  sessionId: string;
+  sessionTitle: string;
+  messageId: string;
+  seq: number;
+  time: number;
+  kind: string;
+  snippet: Snippet;
+}
+
+export interface SearchPage {
+  results: SearchResult[];
+  nextCursor: number | null;
+  isPartial: boolean;
+  /** null: all messages are indexed */
+  indexing: { done: number; total: number } | null;
+}
+
+export interface Usage {
+  inputTokens: number;
+  outputTokens: number;
+  cacheReadTokens: number;
+  cacheCreationTokens: number;
+  totalTokens: number;
+  uncachedTokens: number;
+  requests: number;
+}
+
+/** The use of one day, agent or model. */
+export type UsageOf = Usage & { key: string };
+
+export interface UsageSummary {
+  range: { from: number; to: number };
+  totals: Usage & { sessions: number };
+  daily: UsageOf[];
+  byAgent: UsageOf[];
+  byModel: UsageOf[];
+  updatedAt: number;
+}
+
 export interface View {
   node: HTMLElement;
   /** Shows the present state of the store. */

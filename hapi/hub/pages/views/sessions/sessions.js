@@ -47,6 +47,7 @@ export function sessionsView({ store, go, newSession, openMenu }) {
         "HAPI",
       ),
       h("span", { class: "spring" }),
+      iconButton("search", "Search all conversations", { on: { click: () => go("/search") } }),
       iconButton("more", "Menu", { on: { click: openMenu } }),
       button([icon("plus"), "New session"], {
         class: "primary",

@@ -3,6 +3,8 @@
 import { button, h } from "../../lib/dom.js";
 import { openDialog } from "../../lib/dialog.js";
 
+/** @import { Go } from "../../data/types.js" */
+
 const THEME_KEY = "hapi.theme";
 const THEMES = { auto: "System default", light: "Light", dark: "Dark" };
 
@@ -13,8 +15,8 @@ export function applyTheme(storage) {
   else delete document.documentElement.dataset.theme;
 }
 
-/** @param {{ storage: Storage, logOut: () => void }} options */
-export function menuDialog({ storage, logOut }) {
+/** @param {{ storage: Storage, go: Go, logOut: () => void }} options */
+export function menuDialog({ storage, go, logOut }) {
   openDialog("Settings", (close) => {
     const current = storage.getItem(THEME_KEY) ?? "auto";
     const theme = h(
@@ -33,6 +35,14 @@ export function menuDialog({ storage, logOut }) {
       h(
         "div",
         { class: "buttons" },
+        button("Usage of tokens", {
+          on: {
+            click: () => {
+              close();
+              go("/usage");
+            },
+          },
+        }),
         button("Log out", {
           on: {
             click: () => {

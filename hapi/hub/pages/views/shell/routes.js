@@ -8,4 +8,6 @@ export const VIEWS = {
   "sessions/*": () => import("../chat/chat.js"),
   "sessions/*/changes": () => import("../work/changes.js"),
   "machines/*": () => import("../machine/machine.js"),
+  search: () => import("../search/search.js"),
+  usage: () => import("../usage/usage.js"),
 };

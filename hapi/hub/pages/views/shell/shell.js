@@ -72,7 +72,8 @@ export class Shell {
       store: this._store,
       go: this.go,
       newSession: () => this._newSession(),
-      openMenu: () => menuDialog({ storage: localStorage, logOut: () => this._logOut() }),
+      openMenu: () =>
+        menuDialog({ storage: localStorage, go: this.go, logOut: () => this._logOut() }),
     });
     this._panes = h("div", { class: "shell" });
     this.nodes = [this._banner.node, this._panes];

@@ -1,0 +1,71 @@
+"""The page: search over all conversations, and the usage of tokens."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.peer("chromium")
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+both_sizes = pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
+
+
+@both_sizes
+def test_what_was_said_is_found_in_all_conversations(place, size):
+    for name in ("One", "Two"):
+        session = place.session(name=name)
+        session.record(type="message", message=f"The fibonacci numbers of {name}: 数据库")
+    page = place.visit("/search", **size)
+    field = page.get_by_role("searchbox", name="Search all conversations")
+    field.fill("fibo")
+    results = page.locator("a.result")
+    expect(results).to_have_count(2)
+    expect(results.first.locator("mark")).to_have_text("fibonacci")
+    expect(page.locator(".found-session a")).to_have_text(["Two", "One"])
+    expect(page).to_have_url(re.compile(r"/search\?q=fibo$"))
+    field.fill("数据")
+    expect(results.first.locator("mark")).to_have_text("数据")
+    field.fill("nowhere")
+    expect(page.get_by_text("Nothing found.")).to_be_visible()
+    assert place.complaints == []
+
+
+def test_a_search_has_an_address_of_its_own(place):
+    session = place.session(name="One")
+    session.record(type="message", message="a needle")
+    page = place.visit("/search?q=needle")
+    expect(page.locator("a.result")).to_have_count(1)
+    expect(page).to_have_title("Search: needle · HAPI")
+    page.locator("a.result").click()
+    expect(page).to_have_url(re.compile(rf"/sessions/{session.id}\?message="))
+    page.go_back()
+    expect(page.locator("a.result")).to_have_count(1)
+
+
+def test_results_are_reached_by_the_keyboard(place):
+    place.session(name="One").record(type="message", message="a needle")
+    page = place.visit("/search?q=needle")
+    expect(page.locator("a.result")).to_have_count(1)
+    page.get_by_role("searchbox", name="Search all conversations").press("ArrowDown")
+    expect(page.locator("a.result")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("searchbox", name="Search all conversations")).to_be_focused()
+
+
+@both_sizes
+def test_usage_is_shown_by_day_agent_and_model(place, size):
+    session = place.session(name="One", flavor="opencode")
+    for tokens in (1_000, 2_000):
+        total = {"inputTokens": tokens, "outputTokens": 500}
+        session.record(type="token_count", model="big-model", info={"total": total})
+    page = place.visit("/usage", **size)
+    expect(page.locator(".figure", has_text="requests")).to_contain_text("2")
+    expect(page.get_by_role("row", name=re.compile("OpenCode"))).to_contain_text("4K")
+    expect(page.get_by_role("row", name=re.compile("big-model"))).to_contain_text("4K")
+    expect(page.get_by_text("The hub’s database takes")).to_be_visible()
+    page.get_by_role("button", name="30 days").click()
+    expect(page.get_by_role("button", name="30 days")).to_have_attribute("aria-pressed", "true")
+    expect(page).to_have_url(re.compile(r"/usage\?range=30d$"))
+    assert place.complaints == []
