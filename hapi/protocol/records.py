@@ -147,8 +147,14 @@ def generated_image(
     }
 
 
-def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None) -> Data:
-    """`context`: tokens in the model's context and its size."""
+def token_count(
+    usage: Usage,
+    model: str | None,
+    context: tuple[int, int] | None,
+    cost: tuple[float, str] | None = None,
+) -> Data:
+    """`context`: tokens in the model's context and its size. `cost`: amount and currency of what
+    is counted; npm's session does not tell it."""
     total = {
         "inputTokens": usage.input,
         "outputTokens": usage.output,
@@ -162,7 +168,8 @@ def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None
         info |= {"contextTokens": context[0], "modelContextWindow": context[1]}
     named = {"model": model} if model else {}
     semantics = {"usageSchema": "hapi.usage.v1", "inputTokenSemantics": "includes-cache"}
-    return {"type": "token_count", **named, **semantics, "info": info}
+    paid = {"cost": {"amount": cost[0], "currency": cost[1]}} if cost is not None else {}
+    return {"type": "token_count", **named, **semantics, **paid, "info": info}
 
 
 # --- from updates to records --------------------------------------------------------------------

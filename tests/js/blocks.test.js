@@ -182,10 +182,10 @@ test("Claude's records are texts, thoughts and tool calls with results", () => {
     [],
     null,
   );
-  assert.deepEqual(kinds(blocks), ["thought", "text", "tool", "event"]);
+  assert.deepEqual(kinds(blocks), ["thought", "text", "tool", "turn"]);
   assert.equal(blocks[2].title, "List files");
   assert.equal(blocks[2].output, "a");
-  assert.equal(blocks[3].text, "Turn took 2 s");
+  assert.equal(blocks[3].duration, 2500);
 });
 
 test("events are lines, bad ones marked, and those without a meaning for people show nothing", () => {

@@ -3,7 +3,6 @@ import { test } from "node:test";
 import { load } from "./support.js";
 
 const { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } = await load("data/diffs.js");
-const { describeUsage } = await load("data/usage.js");
 
 const DIFF = [
   "diff --git a/a.sql b/a.sql",
@@ -61,31 +60,4 @@ test("changes in a record that are malformed are left out", () => {
   ]);
   assert.deepEqual(changesIn("x"), []);
   assert.equal(withoutFileHead("--- a\n+++ a\n@@ -1 +1 @@\n-a\n+b"), "@@ -1 +1 @@\n-a\n+b");
-});
-
-test("usage is a share of the context and the rest in words", () => {
-  assert.deepEqual(
-    describeUsage({
-      contextTokens: 2000,
-      contextWindow: 8000,
-      inputTokens: 12000,
-      outputTokens: 30,
-      cost: { amount: 0.25, currency: "USD" },
-      turnMs: 4000,
-    }),
-    {
-      label: "2K of 8K tokens (25%)",
-      details:
-        "Context: 2,000 of 8,000 tokens · Used: 12,000 tokens in, 30 out · Cost: 0.2500 USD · Last turn: 4 s",
-      isNearlyFull: false,
-    },
-  );
-  assert.equal(
-    describeUsage({ inputTokens: 12340, outputTokens: 30 })?.label,
-    "12.3K tokens in, 30 out",
-  );
-  assert.equal(describeUsage({ turnMs: 4000 })?.label, "Last turn: 4 s");
-  assert.equal(describeUsage({ contextTokens: 95, contextWindow: 100 })?.isNearlyFull, true);
-  for (const nothing of [undefined, null, "x", {}, { contextTokens: "1", contextWindow: 2 }])
-    assert.equal(describeUsage(nothing), null);
 });

@@ -213,7 +213,6 @@ test("the head of a session names agent, machine and directory, and a mode that 
     mode: "plan",
     unrestricted: false,
     damaged: null,
-    usage: null,
   });
   assert.equal(
     headerFacts(session({ permissionMode: "default" }), { catalog, machines }).mode,

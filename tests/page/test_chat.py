@@ -157,12 +157,12 @@ def test_claudes_own_records_draw_text_thoughts_tools_and_results(place):
     session.claude(type="user", message={"role": "user", "content": [result]})
     session.claude(type="system", subtype="turn_duration", durationMs=2500)
     session.claude(type="user", isMeta=True, message={"role": "user", "content": "hidden"})
-    expect(page.locator(".block.event")).to_have_text("Turn took 2 s")
+    expect(page.locator(".block.turn")).to_have_text("2 s")
     assert [block.get_attribute("data-kind") for block in page.locator(".block").all()] == [
         "thought",
         "text",
         "tool",
-        "event",
+        "turn",
     ]
     expect(page.locator(".tool")).to_contain_text("a.txt")
     expect(page.locator(".tool")).to_have_attribute("data-status", "completed")
@@ -348,6 +348,9 @@ def test_the_head_of_a_session_shows_how_full_the_context_is(place):
     usage = {"contextTokens": 7400, "contextWindow": 8000, "turns": 1, "turnMs": 4000}
     session = place.session(usage=usage)
     page = place.open(session)
-    tag = page.locator(".main-head .tag", has_text="tokens")
-    expect(tag).to_have_text("7.4K of 8K tokens (93%)")
-    expect(tag).to_have_attribute("title", re.compile("7,400 of 8,000 tokens"))
+    meter = page.get_by_role("button", name="Context: 93% · 7.4K of 8K tokens")
+    expect(meter).to_have_text("93%")
+    meter.click()
+    dialog = page.get_by_role("dialog", name="Usage")
+    expect(dialog).to_contain_text("7,400 of 8,000 tokens")
+    expect(dialog).to_contain_text("600 tokens")

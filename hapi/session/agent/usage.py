@@ -40,12 +40,27 @@ class UsageMeter:
     ) -> list[dict[str, Any]]:
         """Store what the turn used; returns the records about it."""
         context = self._context
+        cost = self._cost_since(context)
         self._store(used, context, seconds)
         if used is None and (context is None or context == self._told):
             return []
         self._told = context
         size = (context.used, context.size) if context is not None else None
-        return [token_count(used or Usage(0, 0), model, size)]
+        return [token_count(used or Usage(0, 0), model, size, cost)]
+
+    def _cost_since(self, context: Context | None) -> tuple[float, str] | None:
+        """What was paid since the usage was stored last; None if the agent tells no cost. An agent
+        that was started again may count from zero."""
+        if context is None or context.cost is None:
+            return None
+        amount, currency = context.cost
+        stored = (self._metadata.value or {}).get(KEY)
+        before = stored.get("cost") if isinstance(stored, Mapping) else None
+        if not isinstance(before, Mapping) or before.get("currency") != currency:
+            return amount, currency
+        known = before.get("amount")
+        is_continued = isinstance(known, int | float) and known <= amount
+        return (amount - known if is_continued else amount), currency
 
     def duration_record(self, seconds: float) -> dict[str, Any] | None:
         """The record that tells the time of a long turn."""

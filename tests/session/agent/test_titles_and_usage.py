@@ -78,6 +78,16 @@ def test_the_fill_of_the_context_is_told_by_agents_that_tell_nothing_else(up):
     assert len(records(up, "token_count")) == 1
 
 
+def test_the_cost_of_each_turn_is_told_though_the_agent_tells_that_of_the_session(up):
+    for number, amount in enumerate((0.25, 0.75, 0.125)):  # at last it was started anew
+        up.link.message("hello", number)
+        cost = {"amount": amount, "currency": "USD"}
+        up.agent.update("usage_update", used=2000 + number, size=8000, cost=cost)
+        up.agent.finish()
+    told = [record["cost"]["amount"] for record in records(up, "token_count")]
+    assert told == [0.25, 0.5, 0.125]
+
+
 def test_tokens_are_added_up_over_the_turns_of_the_session(up):
     counted = {"input_tokens": 100, "output_tokens": 20}  # as Gemini says it
     for number in (1, 2):

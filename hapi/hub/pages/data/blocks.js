@@ -6,8 +6,9 @@ import { isObject } from "./json.js";
 import { readablePrompt } from "./markup.js";
 import { continuesPlan, isDone, isSamePlan, isTodoTool, stepsOf, todosIn } from "./todos.js";
 import { isQueued } from "./transcript.js";
+import { TurnMeter } from "./turns.js";
 
-/** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, UserBlock } from "./types.js" */
+/** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, TurnBlock, UserBlock } from "./types.js" */
 
 /**
  * The blocks of a conversation, in the order in which they are shown.
@@ -75,6 +76,7 @@ class BlockBuilder {
     this._localIds = new Set();
     /** @type {PlanBlock | null} the newest plan */
     this._plan = null;
+    this._turn = new TurnMeter();
   }
 
   blocks() {
@@ -225,6 +227,7 @@ class BlockBuilder {
     if (state === "sent") {
       this._add(block);
       if (this._plan) this._plan.promptsSince += 1;
+      this._turn.begin(block.at);
     } else {
       this._queued.push(block);
     }
@@ -234,11 +237,16 @@ class BlockBuilder {
   _addRecord(message, data) {
     switch (data.type) {
       case "message":
-        if (data.id)
-          this._upsert(message, textBlock(message, `text:${data.id}`, data.side)).text = asText(
-            data.message,
-          );
-        else this._addText(message, asText(data.message), data.side);
+        this._addText(message, data);
+        break;
+      case "token_count":
+        this._turn.addCount(data);
+        break;
+      case "message-usage":
+        this._turn.addMessage(data);
+        break;
+      case "turn-duration":
+        this._addTurn(this._turn.addDuration(message, data.ms));
         break;
       case "reasoning":
         this._addThought(message, data);
@@ -365,6 +373,7 @@ class BlockBuilder {
 
   /** @param {Message} message @param {Json} data an event of a session */
   _addEvent(message, data) {
+    if (data.type === "ready") this._addTurn(this._turn.end(message));
     const text = eventText(data);
     if (text === null) return;
     const mode = data.type === "permission-mode-changed" ? asText(data.mode) : undefined;
@@ -387,9 +396,17 @@ class BlockBuilder {
     });
   }
 
-  /** @param {Message} message @param {string} text @param {boolean} [side] */
-  _addText(message, text, side = false) {
-    this._add({ ...textBlock(message, `text:${message.id}`, side), text });
+  /** @param {Message} message @param {Json} data */
+  _addText(message, data) {
+    const key = `text:${data.id || message.id}`;
+    const block = this._upsert(message, textBlock(message, key, data.side));
+    block.text = asText(data.message);
+    this._turn.addText(block);
+  }
+
+  /** @param {TurnBlock | null} block */
+  _addTurn(block) {
+    if (block) this._add(block);
   }
 }
 

@@ -1,6 +1,5 @@
 // Claude's own records (`output`) translated into the generic records, so that only one kind has to be shown.
 
-import { duration } from "../lib/format.js";
 import { isObject } from "./json.js";
 
 /** @import { Json } from "./types.js" */
@@ -14,10 +13,13 @@ export function claudeRecords(data) {
   if (data.isMeta || data.isCompactSummary) return [];
   const side = Boolean(data.isSidechain); // the work of a sub-agent
   if (data.type === "assistant")
-    return parts(data).flatMap((part) => assistantPart(part, side, data));
+    return [
+      ...parts(data).flatMap((part) => assistantPart(part, side, data)),
+      ...usageOf(data, side),
+    ];
   if (data.type === "user") return parts(data).flatMap((part) => userPart(part, side));
   if (data.type === "system" && data.subtype === "turn_duration") {
-    return [{ type: "note", message: `Turn took ${duration(data.durationMs ?? 0)}` }];
+    return [{ type: "turn-duration", ms: data.durationMs }];
   }
   return [];
 }
@@ -27,6 +29,12 @@ function parts({ message }) {
   const content = message?.content;
   if (Array.isArray(content)) return content.filter(isObject);
   return typeof content === "string" ? [{ type: "text", text: content }] : [];
+}
+
+/** @param {Json} data @param {boolean} side @returns {Json[]} */
+function usageOf({ message }, side) {
+  if (side || !isObject(message?.usage)) return [];
+  return [{ type: "message-usage", id: message.id, model: message.model, usage: message.usage }];
 }
 
 /** @param {Json} part @param {boolean} side @param {Json} data @returns {Json[]} */

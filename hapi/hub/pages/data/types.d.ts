@@ -331,6 +331,22 @@ export interface EventBlock extends BlockBase {
   mode?: string;
 }
 
+/** What a turn took, at its end. */
+export interface TurnBlock extends BlockBase {
+  kind: "turn";
+  /** ms; null if its beginning is not loaded */
+  duration: number | null;
+  /** tokens; 0 if they are not known */
+  input: number;
+  output: number;
+  model?: string;
+  cost?: { amount: number; currency: string };
+  /** tokens in the model's context after the turn, and how many it holds; 0 if that is not known */
+  context?: { tokens: number; window: number };
+  /** the last text of the agent */
+  answer: TextBlock | null;
+}
+
 export interface ImageBlock extends BlockBase {
   kind: "image";
   imageId: string;
@@ -364,6 +380,7 @@ export type Block =
   | ToolBlock
   | PlanBlock
   | EventBlock
+  | TurnBlock
   | ImageBlock
   | RequestBlock
   | OddBlock

@@ -3,31 +3,49 @@
 import { duration } from "../lib/format.js";
 import { isObject } from "./json.js";
 
-/** @import { Json } from "./types.js" */
+/** @import { Block, Json, TurnBlock } from "./types.js" */
+
+const MIN_SHOWN_DURATION = 1000; // ms
 
 /**
- * `metadata.usage` as a short label and the rest of it in a sentence; null if it tells nothing.
+ * What a session has used: `metadata.usage`, or what the last turn of its conversation tells.
  * @param {Json} usage
- * @returns {{ label: string, details: string, isNearlyFull: boolean } | null}
+ * @param {Block[]} [blocks]
+ * @returns {Json} null if nothing is known
+ */
+export function knownUsage(usage, blocks = []) {
+  if (isObject(usage)) return usage;
+  const turn = /** @type {TurnBlock | undefined} */ (
+    blocks.findLast((block) => block.kind === "turn" && (block.context || block.input > 0))
+  );
+  if (!turn) return null;
+  const { context, duration: turnMs } = turn;
+  return { contextTokens: context?.tokens, contextWindow: context?.window, turnMs };
+}
+
+/**
+ * A usage for the head of a session and for a dialog; null if it tells nothing.
+ * @param {Json} usage
+ * @returns {{ label: string, details: [label: string, value: string][], share: number | null } | null}
+ * `share` of the context window that is in use, 0 to 1
  */
 export function describeUsage(usage) {
   if (!isObject(usage)) return null;
-  const { contextTokens, contextWindow, inputTokens, outputTokens, cost, turnMs } = usage;
+  const { contextTokens, contextWindow, inputTokens, outputTokens, cost, turnMs, turns } = usage;
   const share = isCount(contextTokens) && contextWindow > 0 ? contextTokens / contextWindow : null;
-  const details = [
-    share !== null && `Context: ${tokens(contextTokens)} of ${tokens(contextWindow)} tokens`,
-    isCount(inputTokens) &&
-      isCount(outputTokens) &&
-      `Used: ${tokens(inputTokens)} tokens in, ${tokens(outputTokens)} out`,
-    isObject(cost) && isCount(cost.amount) && `Cost: ${price(cost.amount, cost.currency)}`,
-    isCount(turnMs) && turnMs > 0 && `Last turn: ${duration(turnMs)}`,
-  ].filter(Boolean);
+  /** @type {[string, string | false][]} */
+  const rows = [
+    ["Context", share !== null && `${tokens(contextTokens)} of ${tokens(contextWindow)} tokens`],
+    ["Left", share !== null && `${tokens(Math.max(0, contextWindow - contextTokens))} tokens`],
+    ["Tokens in", isCount(inputTokens) && tokens(inputTokens)],
+    ["Tokens out", isCount(outputTokens) && tokens(outputTokens)],
+    ["Cost", isObject(cost) && isCount(cost.amount) && price(cost)],
+    ["Turns", isCount(turns) && tokens(turns)],
+    ["Last turn", isCount(turnMs) && turnMs > 0 && duration(turnMs)],
+  ];
+  const details = /** @type {[string, string][]} */ (rows.filter(([, value]) => value));
   if (details.length === 0) return null;
-  return {
-    label: shortLabel(usage, share) || String(details[0]),
-    details: details.join(" · "),
-    isNearlyFull: share !== null && share >= 0.9,
-  };
+  return { label: shortLabel(usage, share) || details[0].join(": "), details, share };
 }
 
 /**
@@ -37,10 +55,24 @@ export function describeUsage(usage) {
  */
 function shortLabel({ contextTokens, contextWindow, inputTokens, outputTokens }, share) {
   if (share !== null)
-    return `${compact(contextTokens)} of ${compact(contextWindow)} tokens (${Math.round(share * 100)}%)`;
+    return `${Math.round(share * 100)}% · ${compact(contextTokens)} of ${compact(contextWindow)}`;
   if (isCount(inputTokens) && isCount(outputTokens))
-    return `${compact(inputTokens)} tokens in, ${compact(outputTokens)} out`;
+    return `${compact(inputTokens)} in, ${compact(outputTokens)} out`;
   return "";
+}
+
+/**
+ * What a turn took, as short texts.
+ * @param {TurnBlock} turn
+ * @returns {string[]}
+ */
+export function turnFacts({ duration: ms, input, output, model, cost }) {
+  return [
+    ms !== null && ms >= MIN_SHOWN_DURATION && duration(ms),
+    (input > 0 || output > 0) && `${compact(input)} tokens in, ${compact(output)} out`,
+    cost && price(cost),
+    model,
+  ].filter((text) => typeof text === "string");
 }
 
 /** @param {number} count */
@@ -58,8 +90,8 @@ function tokens(count) {
   return count.toLocaleString("en");
 }
 
-/** @param {number} amount @param {Json} currency */
-function price(amount, currency) {
+/** @param {Json} cost `{amount, currency}` */
+function price({ amount, currency }) {
   const code = typeof currency === "string" ? currency : "USD";
   return `${amount.toFixed(amount < 1 ? 4 : 2)} ${code}`;
 }

@@ -4,6 +4,7 @@ import { h, icon, linkButton } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { markdown } from "../../lib/markdown.js";
 import { dateAndTime, dayLabel, isoTime, sentence, timeOfDay } from "../../lib/format.js";
+import { copyButton } from "../../lib/clipboard.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
@@ -11,9 +12,11 @@ import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
 import { toolCard, updateToolOutput } from "./tool.js";
+import { turnNode } from "./turn.js";
 
 /** @import { Block, BlockContext, EventBlock, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
 
+const LONG_TEXT = 400; // characters of a text that can be copied on its own on a phone, too
 const MAX_EXCERPT = 140; // characters
 const FOLDED_PROMPT_LINES = 20;
 const FOLDED_PROMPT_CHARACTERS = 2400;
@@ -33,6 +36,8 @@ export function drawBlock(block, context) {
 
 /** @type {WeakMap<Element, GrowingMarkdown>} what grows in the node of a block */
 const growing = new WeakMap();
+/** @type {WeakMap<Element, string>} what a node has grown to show */
+const texts = new WeakMap();
 
 /**
  * Make the node of a block that grows show what was added, as long as it only grows; its record too, when it has come.
@@ -46,6 +51,7 @@ export function updateBlock(node, block, context) {
   if ((block.kind !== "text" && block.kind !== "thought") || block.side) return false;
   const growth = growing.get(node);
   if (!growth?.grow(block.text)) return false;
+  texts.set(node, block.text);
   if (!block.live) growth.finish();
   markLive(node, Boolean(block.live));
   if (block.kind === "thought") updateThoughtSummary(node, block);
@@ -69,7 +75,14 @@ function markLive(node, isLive) {
 /** @param {TextBlock} block */
 function textNode(block) {
   const { content, growth } = blockText(block);
-  const node = h("article", { class: "block text", "aria-label": "Agent" }, content);
+  /** @type {HTMLElement} */
+  const node = h(
+    "article",
+    { class: "block text", "aria-label": "Agent" },
+    content,
+    copyButton("Copy text", () => texts.get(node) ?? block.text),
+  );
+  if (block.text.length > LONG_TEXT) node.classList.add("long");
   if (growth) growing.set(node, growth);
   markLive(node, Boolean(block.live));
   return node;
@@ -121,6 +134,8 @@ function nodeOf(block, context) {
       return planNode(block);
     case "event":
       return h("p", { class: `block event ${block.tone}` }, eventText(block, context));
+    case "turn":
+      return turnNode(block);
     case "image":
       return h(
         "figure",
@@ -174,9 +189,11 @@ function userNode(block, context) {
     block.attachments?.map((attachment) => context.attachedPicture(attachment)),
     block.files.length > 0 && h("p", { class: "files muted" }, block.files.join(", ")),
     h(
-      "p",
+      "div",
       { class: "under" },
-      label ? [h("span", null, label), userActions(block, context)] : time,
+      label
+        ? [h("span", null, label), userActions(block, context)]
+        : [time, block.text && copyButton("Copy message", () => block.text)],
     ),
   );
 }

@@ -191,8 +191,10 @@ export class ChatView {
     const resumes = Boolean(session) && !active && !isStarting(session);
     const isWorking = thinking && !isAsking;
     // Each part on its own: what one of them cannot show keeps nobody from reading and writing.
-    attempt("The header cannot be drawn", () => this._header.draw(session));
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
+    attempt("The header cannot be drawn", () =>
+      this._header.draw(session, this._messages.blocks()),
+    );
     attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
     attempt("The settings cannot be drawn", () => this._chips.draw(session));

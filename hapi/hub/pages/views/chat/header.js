@@ -3,7 +3,7 @@
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { currentMode, sessionModes } from "../../data/offer.js";
-import { describeUsage } from "../../data/usage.js";
+import { knownUsage } from "../../data/usage.js";
 import {
   damageText,
   isStarting,
@@ -13,9 +13,11 @@ import {
   titleOf,
 } from "../../data/sessions.js";
 
+import { usageMeter } from "./usage-meter.js";
+
 /**
  * @import { Store } from "../../data/store.js"
- * @import { Go, Session } from "../../data/types.js"
+ * @import { Block, Go, Session } from "../../data/types.js"
  */
 
 /** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void }} options */
@@ -29,16 +31,18 @@ export function chatHeader({ store, go, openSettings, openWork }) {
     iconButton("changes", "Changes and files", { on: { click: openWork } }),
     iconButton("sliders", "Session settings", { on: { click: openSettings } }),
   );
+  const meter = usageMeter();
   let shown = "";
 
-  /** @param {Session | undefined} session */
-  function draw(session) {
+  /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation */
+  function draw(session, blocks = []) {
     if (!session) return;
+    meter.draw(knownUsage(session.metadata?.usage, blocks));
     const facts = headerFacts(session, store);
     const version = JSON.stringify(facts);
     if (version === shown) return;
     shown = version;
-    const { title, state, places, mode, unrestricted, damaged, usage } = facts;
+    const { title, state, places, mode, unrestricted, damaged } = facts;
     fill(
       main,
       h(
@@ -58,13 +62,8 @@ export function chatHeader({ store, go, openSettings, openWork }) {
             "resting",
           ),
         mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
-        usage &&
-          h(
-            "span",
-            { class: `tag ${usage.isNearlyFull ? "caution" : ""}`, title: usage.details },
-            usage.label,
-          ),
         damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
+        meter.node,
       ),
     );
   }
@@ -89,6 +88,5 @@ export function headerFacts(session, store) {
     mode: mode && mode !== "default" ? (offered?.name ?? store.catalog.modeLabel(mode)) : null,
     unrestricted: offered?.unrestricted ?? Boolean(mode && store.catalog.isUnrestricted(mode)),
     damaged: damageText(session),
-    usage: describeUsage(meta.usage),
   };
 }

@@ -94,6 +94,8 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     node,
     content,
     draw,
+    /** What the records and the waiting messages show. */
+    blocks: () => recorded,
     /** The steps of the plan that is shown above the place to write, and not in the conversation. */
     plan: () => plan.steps,
   };

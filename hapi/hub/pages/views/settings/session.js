@@ -294,7 +294,12 @@ function factSection(session, store) {
       worktree &&
         [worktree.name, worktree.branch && `(${worktree.branch})`].filter(Boolean).join(" "),
     ],
-    ["Usage", describeUsage(meta.usage)?.details],
+    [
+      "Usage",
+      describeUsage(meta.usage)
+        ?.details.map((row) => row.join(": "))
+        .join(" · "),
+    ],
     ["Started by", meta.startedBy],
     ["Created", session.createdAt && dateAndTime(session.createdAt)],
     ["Agent's session ID", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]],

@@ -1,0 +1,22 @@
+// The line at the end of a turn: what it took, and a way to copy the answer.
+
+import { h } from "../../lib/dom.js";
+import { copyButton } from "../../lib/clipboard.js";
+import { turnFacts } from "../../data/usage.js";
+
+/** @import { TurnBlock } from "../../data/types.js" */
+
+/** @param {TurnBlock} block */
+export function turnNode(block) {
+  const { answer } = block;
+  return h(
+    "div",
+    { class: "block turn", role: "group", "aria-label": "End of the turn" },
+    answer && copyButton("Copy answer", () => answer.text),
+    h(
+      "p",
+      { class: "turn-facts" },
+      turnFacts(block).map((text) => h("span", null, text)),
+    ),
+  );
+}
