@@ -59,8 +59,9 @@ class UsageMeter:
         if not isinstance(before, Mapping) or before.get("currency") != currency:
             return amount, currency
         known = before.get("amount")
-        is_continued = isinstance(known, int | float) and known <= amount
-        return (amount - known if is_continued else amount), currency
+        if not isinstance(known, int | float) or known > amount:
+            return amount, currency
+        return amount - known, currency
 
     def duration_record(self, seconds: float) -> dict[str, Any] | None:
         """The record that tells the time of a long turn."""
