@@ -53,6 +53,46 @@ def test_what_autobahn_is_not_to_take_can_be_loaded_afterwards():
     assert "click" in loads(f"{LINK}\nimport click")
 
 
+def test_the_options_of_a_hub_load_no_part_of_twisted_that_loads_openssl():
+    """They tell whether the hub serves TLS."""
+    assert not {"twisted.internet.tcp", "OpenSSL", "ssl"} & loads("import hapi.hub.options")
+
+
+CORE = "from hapi.startup import import_twisted_core\nimport_twisted_core()\n"
+ASYNCIO = ("asyncio", "concurrent.futures", "html.entities", "http.client", "urllib.request")
+
+
+def test_twisted_is_loaded_without_asyncio_and_the_http_of_python():
+    loaded = loads(f"{CORE}{LINK}")
+    assert "twisted.internet.defer" in loaded
+    assert not set(ASYNCIO) & loaded
+    assert not {"autobahn.wamp.message", "autobahn.wamp", "autobahn.wamp.websocket"} & loaded
+    plain = loads(f"import os\nos.environ[{SWITCH!r}] = 'plain'\n{CORE}{LINK}")
+    assert {*ASYNCIO, "autobahn.wamp.message"} <= plain
+
+
+def test_what_twisted_is_loaded_without_works_when_it_is_used_later():
+    """`_NoFuture` and the like are Twisted's alone: everybody else gets the real modules."""
+    code = f"""{CORE}{LINK}
+import warnings
+warnings.simplefilter("ignore")
+import asyncio, html, http.cookiejar
+from twisted.internet.defer import Deferred, succeed
+from twisted.python import compat
+assert compat.escape("<'") == html.escape("<'") == "&lt;&#x27;"
+assert compat.cookielib is http.cookiejar and list(http.cookiejar.CookieJar()) == []
+async def two():
+    return await succeed(1) + 1
+assert Deferred.fromCoroutine(two()).result == 2
+loop = asyncio.new_event_loop()
+future = Deferred.fromCoroutine(two()).asFuture(loop)
+assert loop.run_until_complete(future) == 2
+import autobahn.wamp, autobahn.twisted.websocket
+assert autobahn.wamp.register
+"""
+    assert "autobahn.wamp.message" in loads(code)
+
+
 def test_the_pure_half_loads_no_twisted():
     modules = "engineio, socketio, channel, token, rpc, versioned"
     loaded = loads(f"from hapi.protocol import {modules}")

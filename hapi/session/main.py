@@ -35,7 +35,7 @@ from hapi.session.startup.early_registration import (
     control_port,
 )
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
-from hapi.startup import block_unused_imports, quick_thread_switches
+from hapi.startup import block_unused_imports, import_twisted_core, quick_thread_switches
 
 WRONG_USAGE, FAILED = 2, 1
 
@@ -83,6 +83,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     with quick_thread_switches():
         registration = EarlyRegistration(plan).begin()
         block_unused_imports(access.url)
+        import_twisted_core()
         from hapi.session.process import SessionProcess
 
     return SessionProcess(

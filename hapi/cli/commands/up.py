@@ -25,7 +25,7 @@ from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
-from hapi.startup import block_tls_imports, resume_garbage_collection
+from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
 
 if TYPE_CHECKING:
     from hapi.log import Logging
@@ -90,12 +90,13 @@ class Up:
 
     def serve(self) -> int:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
+        import_twisted_core()
         from hapi.hub.options import HubOptions
 
         settings = read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
         if options.tls is None:
-            block_tls_imports(f"http://{options.host}")
+            block_unused_imports(f"http://{options.host}")
         from twisted.internet import reactor
 
         from hapi.cli.base.process_host import process_host

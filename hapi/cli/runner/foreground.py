@@ -12,7 +12,7 @@ from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.redaction import escape_control
-from hapi.startup import block_tls_imports, resume_garbage_collection
+from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -24,6 +24,7 @@ def run_words(words: Sequence[str]) -> int | None:
 def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Invalid options are raised before that."""
     install_early_signal_handlers()
+    import_twisted_core()
     from hapi.runner import RunnerOptions
     from hapi.runner.handoff.descriptors import (
         StartCommand,
@@ -37,7 +38,7 @@ def run_runner(flags: RunnerFlags) -> int:
     own = StartCommand.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
-    block_tls_imports(options.access.url)
+    block_unused_imports(options.access.url)
     inherited = verify_inherited(words, options.home)
     if inherited is not None:
         inherited.streams = streams

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from hapi.hub.notify.proxy import ProxyAddress
+from hapi.hub.notify.proxy_address import ProxyAddress
 from hapi.settings import ConfigurationError
 
 TELEGRAM_API = "https://api.telegram.org"

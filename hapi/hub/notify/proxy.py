@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from attrs import define, field, frozen
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionDone
@@ -15,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hapi.settings import ConfigurationError
+from hapi.hub.notify.proxy_address import ProxyAddress
 
 CONNECT_TIMEOUT = 10.0  # seconds for the connection to the proxy
 TUNNEL_TIMEOUT = 20.0  # seconds for the proxy's answer
@@ -24,36 +22,6 @@ MAX_HEAD = 16384  # bytes of that answer
 
 class ProxyRefused(Exception):
     """The proxy has not made the connection; the text says what it answered."""
-
-
-@frozen
-class ProxyAddress:
-    host: str
-    port: int
-    credentials: str = field(default="", repr=False)  # Basic, in base64
-
-    @classmethod
-    def parse(cls, url: str) -> ProxyAddress:
-        """The proxy `http://[user:password@]host:port`. Raises ConfigurationError."""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port, parts = None, None, urlsplit("")
-        if parts.scheme != "http" or not host or parts.path.strip("/") or parts.query:
-            raise ConfigurationError(
-                f"the proxy {_without_password(url)!r} (--notify-proxy, HAPI_NOTIFY_PROXY, "
-                "notifyProxy in settings.json) must be a URL such as http://proxy:3128"
-            )
-        credentials = ""
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            credentials = base64.b64encode(pair.encode()).decode()
-        return cls(host, port or 80, credentials)
-
-
-def _without_password(url: str) -> str:
-    return url.rpartition("@")[2] if "@" in url else url
 
 
 @implementer(IStreamClientEndpoint)

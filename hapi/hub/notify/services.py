@@ -24,7 +24,8 @@ from twisted.internet.interfaces import (
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from hapi.hub.notify.proxy import ProxyAddress, TunnelEndpoint
+from hapi.hub.notify.proxy import TunnelEndpoint
+from hapi.hub.notify.proxy_address import ProxyAddress
 
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_ENDPOINT_LENGTH = 2048  # characters

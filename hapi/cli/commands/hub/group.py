@@ -16,7 +16,7 @@ from hapi.cli.base.output import echo, print_json
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
-from hapi.startup import block_tls_imports, resume_garbage_collection
+from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
 
 
 @click.group(
@@ -66,12 +66,13 @@ def command(context: click.Context, /, relay: bool, qr: bool, as_json: bool, **v
 
 def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     """Serve until asked to leave; the exit code."""
+    import_twisted_core()
     from hapi.hub.options import HubOptions
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
     if options.tls is None:
-        block_tls_imports(f"http://{options.host}")
+        block_unused_imports(f"http://{options.host}")
     from twisted.internet import reactor
 
     from hapi.cli.base.process_host import process_host
