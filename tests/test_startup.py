@@ -53,6 +53,18 @@ def test_what_autobahn_is_not_to_take_can_be_loaded_afterwards():
     assert "click" in loads(f"{LINK}\nimport click")
 
 
+def test_a_hub_without_ssl_logs_people_in():
+    code = """
+from hapi.startup import block_unused_imports
+assert block_unused_imports("http://127.0.0.1:1")
+from hapi.hub.domain.auth import Principal, TokenIssuer
+issuer = TokenIssuer("a-token", b"x" * 32)
+token = issuer.issue_web_token(Principal("default"), 1000.0)
+assert issuer.read_web_token(token, 1001.0) == Principal("default")
+"""
+    assert "jwt" in loads(code)
+
+
 def test_the_options_of_a_hub_load_no_part_of_twisted_that_loads_openssl():
     """They tell whether the hub serves TLS."""
     assert not {"twisted.internet.tcp", "OpenSSL", "ssl"} & loads("import hapi.hub.options")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from math import inf
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from hapi.protocol.token import (
     Scope,
     check_namespace,
 )
-from hapi.startup import hidden_modules
+from hapi.startup import hidden_modules, substituted_modules
 
 WEB_TOKEN_LIFETIME = 4 * 3600  # seconds
 CLOCK_LEEWAY = 60  # seconds that another clock may be ahead
@@ -104,9 +105,12 @@ def equal_in_constant_time(given: str, expected: str) -> bool:
 def load_jwt() -> Any:
     """PyJWT, loaded at the first login: it takes 1.3 MB and would lengthen the start of the hub.
 
-    Without `cryptography`, which HS256 does not need: 8 MB more (RSS).
+    Without `cryptography`, which HS256 does not need: 8 MB more (RSS). And without its client for
+    key sets, which needs ssl and urllib.request.
     """
-    with hidden_modules("cryptography"):
+    client = ModuleType("jwt.jwks_client")
+    client.__dict__["PyJWKClient"] = type("PyJWKClient", (), {})
+    with hidden_modules("cryptography"), substituted_modules(client):
         import jwt
     return jwt
 
