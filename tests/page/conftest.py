@@ -81,7 +81,12 @@ class Place:
     def visit(self, path: str = "/", logged_in: bool = True, **context: object) -> Page:
         """Our page in a browser of its own; `context` as for Playwright, e.g. viewport."""
         made = self.browser.new_context(
-            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context}
+            **{
+                "viewport": {"width": 1280, "height": 800},
+                "locale": "en-US",
+                "service_workers": "block",  # what it serves, Playwright does not route
+                **context,
+            }
         )
         made.set_default_timeout(BROWSER_TIMEOUT)
         self.contexts.append(made)

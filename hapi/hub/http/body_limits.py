@@ -16,7 +16,9 @@ from hapi.protocol import engineio
 SOCKETS_PATH = b"/socket.io/"
 UPLOAD = re.compile(rb"/api/sessions/[^/]+/upload")
 # Paths whose requests need no token, or carry it in the body.
-WITHOUT_TOKEN = re.compile(rb"/health.*|/ready|/metrics|/api/auth|/api/events|/api/openapi\.json")
+WITHOUT_TOKEN = re.compile(
+    rb"/health.*|/ready|/metrics|/api/(auth|bind|events|openapi\.json|notifications/answer)"
+)
 
 
 @frozen(eq=False)

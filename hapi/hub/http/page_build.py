@@ -33,6 +33,10 @@ VIEW_TABLE = "views/shell/routes.js"
 """The page's table of views: which module shows which place. A place is the shape of a path, in
 which a star stands for one segment."""
 
+SERVICE_WORKER = "service-worker.js"
+OFFLINE_PLACE = "sessions/*"
+"""The place whose modules the service worker keeps, for a page that is opened without a network."""
+
 VERSIONED_SUFFIXES = frozenset({".js", ".css"})
 VENDORED = "vendor/"
 VENDOR_LIST = "vendor/list.json"
@@ -47,7 +51,7 @@ CONTENT_TYPES = {
 }
 TEXT_TYPES = frozenset({"application/json", "application/manifest+json", "image/svg+xml"})
 
-TABLE_ENTRY = re.compile(r'^  "([^"]+)": \(\) => import\("(\.[^"]+)"\)', re.MULTILINE)
+TABLE_ENTRY = re.compile(r'^  "?([^":]+)"?: \(\) => import\("(\.[^"]+)"\)', re.MULTILINE)
 STATIC_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
 LOCAL_ADDRESS = re.compile(r'(href|src)="/([^"]+)"')
 LINE_COMMENT = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
@@ -167,6 +171,10 @@ class PageBuild:
             if path not in ("index.html", VENDOR_LIST)
         }
         index = sources.get("index.html", b"").decode()
+        if SERVICE_WORKER in files:
+            needed = [*preloads.get(OFFLINE_PLACE, preloads[""]), *style_sheets(index)]
+            content = service_worker(files[SERVICE_WORKER].content, name, needed)
+            files[SERVICE_WORKER] = PageFile.of(SERVICE_WORKER, content)
         return cls(name, ChainMap(files, vendored or {}), index, preloads)  # type: ignore[arg-type]
 
     def document(self, path: str, depth: int = 0) -> PageFile:
@@ -182,6 +190,17 @@ class PageBuild:
             if depth <= MAX_KEPT_DEPTH:
                 self._documents[place, depth] = made
         return made
+
+
+def style_sheets(index: str) -> list[str]:
+    """The style sheets of `index.html`, relative to the page's root."""
+    return [path for _, path in LOCAL_ADDRESS.findall(index) if path.endswith(".css")]
+
+
+def service_worker(content: bytes, build: str, files: list[str]) -> bytes:
+    """The page's service worker with the name of its build and the files that it keeps."""
+    text = content.decode().replace('const BUILD = "";', f'const BUILD = "{build}";')
+    return text.replace("const FILES = [];", f"const FILES = {json.dumps(files)};").encode()
 
 
 def view_modules(modules: Mapping[str, str]) -> dict[str, str]:

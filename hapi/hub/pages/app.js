@@ -1,6 +1,7 @@
 // The start of the page: a person who is logged in sees their sessions, anyone else the login.
 
 import { fill } from "./lib/dom.js";
+import { watchForInstallation } from "./lib/installing.js";
 import { Identity, takeTokenFromAddress } from "./data/identity.js";
 import { applyTheme } from "./views/settings/menu.js";
 import { loginProblem, loginView } from "./views/shell/login.js";
@@ -58,6 +59,7 @@ function settleAddresses() {
 }
 
 settleAddresses();
+watchForInstallation();
 applyTheme(localStorage);
 addEventListener("hashchange", begin); // a link with a token was pasted into an open page
 begin();

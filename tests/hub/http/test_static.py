@@ -13,6 +13,7 @@ import pytest
 
 from hapi.hub.http.page_build import (
     ENTRY_MODULE,
+    SERVICE_WORKER,
     PageBuild,
     PageBuilds,
     static_imports,
@@ -286,7 +287,8 @@ def test_every_module_is_imported_by_some_other():
         for path, text in modules.items()
         for target in re.findall(r'\b(?:import|new URL)\("(\.[^"]+\.js)"', text)
     ]
-    assert set(static_imports(modules, [ENTRY_MODULE, *dynamic])) == set(modules)
+    entries = [ENTRY_MODULE, SERVICE_WORKER, *dynamic]
+    assert set(static_imports(modules, entries)) == set(modules)
 
 
 def test_imports_are_found_over_lines_and_through_re_exports():

@@ -13,6 +13,7 @@ export const PLACES = /** @type {const} */ ([
   "usage",
   "waiting",
   "settings",
+  "settings/notifications",
   "settings/*",
   "share/*",
 ]);

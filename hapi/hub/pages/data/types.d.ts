@@ -543,6 +543,27 @@ export interface ViewContext {
   openSettings(id: string, resume: () => Promise<void>): void;
 }
 
+export type NoticeKind = "permission-request" | "ready" | "ended" | "stuck";
+
+/** What a device is notified of, and how much of it is shown. */
+export interface NotificationSettings {
+  kinds: NoticeKind[];
+  detail: "minimal" | "title" | "command";
+  /** every day, as `22:00`, in an IANA time zone */
+  quietHours: { start: string; end: string; timeZone: string } | null;
+  /** ids of sessions */
+  mutedSessions: string[];
+  whileVisible: boolean;
+}
+
+export interface NotifiedDevice {
+  id: string;
+  kind: "push" | "telegram";
+  label: string;
+  createdAt: number;
+  settings: NotificationSettings;
+}
+
 /** A module of the table in views/shell/routes.js. */
 export interface ViewModule {
   view(context: ViewContext): View;

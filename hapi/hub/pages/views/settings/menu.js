@@ -43,6 +43,14 @@ export function menuDialog({ storage, go, logOut }) {
             },
           },
         }),
+        button("Notifications", {
+          on: {
+            click: () => {
+              close();
+              go("/settings/notifications");
+            },
+          },
+        }),
         button("Log out", {
           on: {
             click: () => {

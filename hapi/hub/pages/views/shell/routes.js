@@ -10,4 +10,5 @@ export const VIEWS = {
   "machines/*": () => import("../machine/machine.js"),
   search: () => import("../search/search.js"),
   usage: () => import("../usage/usage.js"),
+  "settings/notifications": () => import("../notifications/notifications.js"),
 };

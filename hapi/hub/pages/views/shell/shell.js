@@ -26,6 +26,7 @@ import { VIEWS } from "./routes.js";
 
 const REFRESH_RETRY_DELAY = 2000; // ms
 const REDRAW_INTERVAL = 30_000; // ms; relative times grow older
+const WORKER_DELAY = 1500; // ms; the page is shown first
 const REMOVED_DELAY = 1000; // ms; a session that was removed may just have got another id
 
 // These parts are loaded when they are first needed.
@@ -98,6 +99,15 @@ export class Shell {
     this._store.onRemoved = (id) => this._onRemoved(id);
     this._route();
     this._stream.start();
+    setTimeout(() => this._startWorker(signal), WORKER_DELAY);
+  }
+
+  /** What the page does not need at first: the service worker, and what it opens. @param {AbortSignal} signal */
+  async _startWorker(signal) {
+    if (signal.aborted) return;
+    const module = await import("../notifications/device.js").catch(() => null); // at the next visit, then
+    if (module && !signal.aborted)
+      module.startDevice({ api: this._api, store: this._store, go: this.go, signal });
   }
 
   stop() {
@@ -267,7 +277,11 @@ export class Shell {
   }
 
   /** @param {string} [notice] why the person has to log in again; what was written then stays */
-  _logOut(notice) {
+  async _logOut(notice) {
+    if (notice === undefined)
+      await import("../notifications/device.js")
+        .then((module) => module.forgetDevice(this._api))
+        .catch(() => {}); // the hub drops the device when its push service does
     this._identity.forget();
     if (notice === undefined) {
       this._outbox.clear();

@@ -1,0 +1,67 @@
+// What keeps the notifications of this device current while a page is open.
+
+import { PushDevice } from "../../data/push.js";
+import { pendingCount } from "../../data/sessions.js";
+import { hasServiceWorker, registerWorker } from "../../lib/service-worker.js";
+
+/**
+ * @import { Api } from "../../data/api.js"
+ * @import { Store } from "../../data/store.js"
+ * @import { Go } from "../../data/types.js"
+ */
+
+const FORGET_TIMEOUT = 3000; // ms; logging out does not wait longer
+
+/**
+ * Register the service worker, tell the hub this device's subscription again, open what the worker asks for, and close
+ * notifications of what is on screen.
+ * @param {{ api: Api, store: Store, go: Go, signal: AbortSignal }} options
+ */
+export async function startDevice({ api, store, go, signal }) {
+  const registration = await registerWorker();
+  if (!registration || signal.aborted) return;
+  navigator.serviceWorker.addEventListener(
+    "message",
+    ({ data }) => {
+      if (data?.type === "open" && typeof data.path === "string") go(data.path);
+    },
+    { signal },
+  );
+  let shown = "";
+  const closeSeen = () => {
+    const session = store.openId === null ? undefined : store.sessions.get(store.openId);
+    if (!session || document.visibilityState !== "visible") return;
+    const isWaiting = pendingCount(session) > 0;
+    const version = `${session.id} ${isWaiting} ${session.thinking}`;
+    if (version === shown) return;
+    shown = version;
+    closeNotifications(registration, session.id, isWaiting);
+  };
+  signal.addEventListener("abort", store.watch(closeSeen));
+  const whenVisible = () => {
+    shown = "";
+    closeSeen();
+  };
+  document.addEventListener("visibilitychange", whenVisible, { signal });
+  closeSeen();
+  await new PushDevice(api, localStorage).refresh().catch(() => {}); // at the next visit, then
+}
+
+/** @param {ServiceWorkerRegistration} registration @param {string} id @param {boolean} isWaiting */
+async function closeNotifications(registration, id, isWaiting) {
+  const notifications = await registration.getNotifications();
+  for (const notification of notifications) {
+    const { sessionId, type } = notification.data ?? {};
+    if (sessionId === id && !(isWaiting && type === "permission-request")) notification.close();
+  }
+}
+
+/** End the notifications of this device, as the person logs out. @param {Api} api */
+export async function forgetDevice(api) {
+  const device = new PushDevice(api, localStorage);
+  if (!hasServiceWorker() || device.id === null) return;
+  const late = new Promise((resolve) => {
+    setTimeout(resolve, FORGET_TIMEOUT);
+  });
+  await Promise.race([device.turnOff(), late]);
+}

@@ -1,0 +1,100 @@
+// Notifications: turn them on for this device, and choose what each device is told of.
+
+import { PushDevice } from "../../data/push.js";
+import { fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
+import { orToast } from "../../lib/dialog.js";
+import { stylesheet } from "../../lib/stylesheet.js";
+import { ownDevice } from "./own-device.js";
+import { deviceSettings } from "./settings.js";
+
+/** @import { NotifiedDevice, View, ViewContext } from "../../data/types.js" */
+
+await stylesheet(new URL("../../style/notifications.css", import.meta.url).href);
+
+/** @param {ViewContext} context @returns {View} */
+export function view({ store, api, go }) {
+  const push = new PushDevice(api, localStorage);
+  const own = ownDevice(push, async () => {
+    if (push.id !== null) opened.add(push.id);
+    await read();
+  });
+  const list = h("div", { class: "notify-devices" });
+  const problem = problemLine();
+  /** @type {Set<string>} ids of devices whose settings are shown */
+  const opened = new Set(push.id === null ? [] : [push.id]);
+  const node = h(
+    "main",
+    { class: "main notify" },
+    h(
+      "header",
+      { class: "main-head" },
+      iconButton("back", "Back", { on: { click: () => go("/") } }),
+      h("div", { class: "head-main" }, h("h1", null, "Notifications")),
+    ),
+    h("div", { class: "page" }, own.node, problem, list),
+  );
+
+  async function read() {
+    try {
+      const devices = await push.devices();
+      problem.hidden = true;
+      own.draw();
+      drawDevices(devices);
+    } catch (error) {
+      problem.textContent = error instanceof Error ? error.message : String(error);
+      problem.hidden = false;
+    }
+  }
+
+  /** @param {NotifiedDevice[]} devices */
+  function drawDevices(devices) {
+    const mine = push.id;
+    const sorted = devices.toSorted((a, b) => Number(b.id === mine) - Number(a.id === mine));
+    fill(
+      list,
+      devices.length > 0 && h("h2", null, "Devices"),
+      sorted.map((device) => deviceNode(device, device.id === mine)),
+    );
+  }
+
+  /** @param {NotifiedDevice} device @param {boolean} isOwn */
+  function deviceNode(device, isOwn) {
+    const name = device.label || "A device without a name";
+    const details = h(
+      "details",
+      { class: "notify-device", open: opened.has(device.id) },
+      h(
+        "summary",
+        null,
+        h("span", { class: "title" }, name),
+        isOwn && h("span", { class: "tag" }, "This device"),
+        device.kind === "telegram" && h("span", { class: "tag" }, "Telegram"),
+      ),
+      deviceSettings(device, push, store),
+      linkButton(
+        isOwn ? "Turn off on this device" : "Remove this device",
+        () =>
+          orToast(async () => {
+            await push.remove(device.id);
+            await read();
+          }),
+        { class: "link notify-remove" },
+      ),
+    );
+    details.addEventListener("toggle", () => {
+      if (details.open) opened.add(device.id);
+      else opened.delete(device.id);
+    });
+    return details;
+  }
+
+  return {
+    node,
+    start: () => {
+      addEventListener("hapi-installable", own.draw);
+      return read();
+    },
+    leave: () => removeEventListener("hapi-installable", own.draw),
+    title: () => "Notifications",
+  };
+}
