@@ -3,6 +3,8 @@ import { mock, test } from "node:test";
 import { deferred, load, MemoryStorage, settle } from "./support.js";
 
 const { Outbox, randomId } = await load("data/outbox.js");
+const { movedQueue } = await load("data/queue.js");
+const { localDateTime, suggestedTimes, timeProblem } = await load("data/schedule.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 
 /** An API that keeps what it is sent; `answers` are taken one after the other. */
@@ -199,7 +201,7 @@ test("a message that the hub has confirmed, or cancelled elsewhere, is gone", as
   outbox.confirm(localId);
   outbox.forgetPosted("s", () => false);
   assert.deepEqual(states(outbox), [["held", "held"]]);
-  assert.equal(outbox.discard(outbox.of("s")[0].localId), "held");
+  assert.equal(await outbox.discard(outbox.of("s")[0].localId), "held");
   assert.deepEqual(states(outbox), []);
 });
 
@@ -216,11 +218,175 @@ test("attachments are sent with their message, also after a reload", async () =>
   const first = new Outbox({ sendMessage: () => deferred().promise }, storage);
   first.add("s", "look", { attachments });
   const sent = [];
-  const again = new Outbox({ sendMessage: async (...message) => sent.push(message) }, storage);
+  const again = new Outbox(
+    {
+      sendMessage: async (_, text, __, { attachments: files }) => sent.push([text, files]),
+    },
+    storage,
+  );
   again.retryAll();
   await settle();
-  assert.deepEqual(
-    sent.map(([, text, , files]) => [text, files]),
-    [["look", attachments]],
+  assert.deepEqual(sent, [["look", attachments]]);
+});
+
+/** Locks as browsers have them, shared by the tabs of a device. */
+class MemoryLocks {
+  #held = new Map();
+
+  async request(name, { ifAvailable }, run) {
+    const held = this.#held.get(name);
+    if (held && ifAvailable) return run(null);
+    const turn = (held ?? Promise.resolve()).then(() => run({ name }));
+    const over = turn.then(
+      () => {},
+      () => {},
+    );
+    this.#held.set(name, over);
+    over.then(() => {
+      if (this.#held.get(name) === over) this.#held.delete(name);
+    });
+    return turn;
+  }
+}
+
+/** Two outboxes on one storage that hear of each other's changes, as those of two tabs do. */
+function twoTabs(hub, locks = new MemoryLocks()) {
+  const storage = new MemoryStorage();
+  const tabs = [];
+  const storageOf = (index) => ({
+    get length() {
+      return storage.length;
+    },
+    key: (at) => storage.key(at),
+    getItem: (key) => storage.getItem(key),
+    setItem(key, value) {
+      storage.setItem(key, value);
+      tabs[1 - index]?.onStorage({ key, newValue: value });
+    },
+    removeItem(key) {
+      if (storage.getItem(key) === null) return;
+      storage.removeItem(key);
+      tabs[1 - index]?.onStorage({ key, newValue: null });
+    },
+  });
+  tabs.push(new Outbox(hub, storageOf(0), locks));
+  tabs.push(new Outbox(hub, storageOf(1), locks));
+  return [...tabs, storage];
+}
+
+test("neither of two tabs loses what the other has not sent", async () => {
+  const [one, two, storage] = twoTabs(
+    api(new ApiError(400, "", "no"), new ApiError(400, "", "no")),
   );
+  one.add("s", "from the first");
+  await settle();
+  two.add("t", "from the second");
+  await settle();
+  const reloaded = new Outbox(api(), storage);
+  assert.deepEqual(states(reloaded), [["from the first", "waiting"]]);
+  assert.deepEqual(states(reloaded, "t"), [["from the second", "waiting"]]);
+  assert.deepEqual(states(two), [["from the first", "waiting"]]);
+});
+
+test("a message is sent by one tab, and gone in both when the hub has confirmed it", async () => {
+  const answer = deferred();
+  const hub = api(answer.promise);
+  const [one, two] = twoTabs(hub);
+  const localId = one.add("s", "once");
+  await settle();
+  two.retryAll();
+  assert.equal(await two.discard(localId), null);
+  answer.resolve();
+  await settle();
+  assert.deepEqual(hub.sent, ["once"]);
+  assert.deepEqual(states(two), [["once", "posted"]]);
+  one.confirm(localId);
+  assert.deepEqual([states(one), states(two)], [[], []]);
+});
+
+test("a tab sends what another one has left, unless that was given up", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const hub = api(new Unreachable(), new Unreachable(), undefined, undefined);
+    const [one, two] = twoTabs(hub);
+    one.add("s", "left");
+    await settle();
+    const given = one.add("t", "given up");
+    await settle();
+    assert.equal(await one.discard(given), "given up");
+    assert.deepEqual(states(two, "t"), []);
+    mock.timers.tick(5000); // the first tab may be closed by now; both try
+    await settle();
+    assert.deepEqual(hub.sent.filter((text) => text === "left").length, 2);
+    assert.deepEqual(hub.sent.filter((text) => text === "given up").length, 1);
+    assert.deepEqual([states(one), states(two)], [[["left", "posted"]], [["left", "posted"]]]);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("messages of a build that kept one list are taken over", () => {
+  const former = [{ localId: "1", sessionId: "s", text: "old", createdAt: 1 }, { text: "odd" }];
+  const storage = new MemoryStorage({ "hapi.outbox": JSON.stringify(former) });
+  assert.deepEqual(states(new Outbox(api(), storage)), [["old", "waiting"]]);
+  assert.equal(storage.getItem("hapi.outbox"), null);
+  assert.deepEqual(states(new Outbox(api(), storage)), [["old", "waiting"]]);
+});
+
+/** A hub with messages that wait; `fates` tells what becomes of those that are taken back. */
+function queueingHub(fates = {}) {
+  const calls = [];
+  return {
+    calls,
+    async sendMessage(_, text) {
+      calls.push(`send ${text}`);
+    },
+    async cancelMessage(_, localId) {
+      calls.push(`cancel ${localId}`);
+      return { status: fates[localId] ?? "cancelled" };
+    },
+  };
+}
+
+test("a message that is sent in another's place goes out when that has been taken back", async () => {
+  const hub = queueingHub({ b: "invoked", c: "busy" });
+  const outbox = new Outbox(hub, new MemoryStorage());
+  outbox.sendAgain(
+    "s",
+    ["a", "b", "c"].map((localId) => ({ localId, text: localId, attachments: [] })),
+  );
+  await settle();
+  assert.deepEqual(hub.calls, ["cancel a", "send a", "cancel b", "cancel c"]);
+  assert.deepEqual(states(outbox), [
+    ["a", "posted"],
+    ["c", "failed"],
+  ]);
+});
+
+test("of messages that wait, those behind the one that moved are sent again", () => {
+  const queued = ["a", "b", "c", "d"].map((localId) => ({ localId }));
+  const again = (localId, by) => movedQueue(queued, localId, by).map((each) => each.localId);
+  assert.deepEqual(again("c", -1), ["b", "d"]);
+  assert.deepEqual(again("b", 1), ["b", "d"]);
+  assert.deepEqual(again("c", 1), ["c"]);
+  assert.deepEqual([again("a", -1), again("d", 1), again("x", 1)], [[], [], []]);
+});
+
+test("a message goes out with its time", async () => {
+  const sent = [];
+  const hub = {
+    sendMessage: async (_, text, __, { scheduledAt }) => sent.push([text, scheduledAt]),
+  };
+  new Outbox(hub, new MemoryStorage()).add("s", "later", { scheduledAt: 5000 });
+  await settle();
+  assert.deepEqual(sent, [["later", 5000]]);
+});
+
+test("times to send later are ahead, and those that hubs refuse are told", () => {
+  const now = Date.parse("2026-11-26T22:10:00Z");
+  for (const { at } of suggestedTimes(now)) assert.equal(timeProblem(at, now), null);
+  assert.match(timeProblem(now - 1, now), /passed/);
+  assert.match(timeProblem(now + 8 * 86_400_000, now), /7 days/);
+  assert.match(timeProblem(NaN, now), /Choose/);
+  assert.equal(new Date(localDateTime(now)).getTime(), now);
 });

@@ -6,7 +6,8 @@ installDom();
 const { append, fill, h, keyed, keyedNode } = await load("lib/dom.js");
 const { SessionActions } = await load("views/chat/actions.js");
 const { announcementOf } = await load("views/chat/announcements.js");
-const { deliveryLabel, drawBlock } = await load("views/chat/block.js");
+const { drawBlock } = await load("views/chat/block.js");
+const { deliveryLabel } = await load("views/chat/delivery.js");
 const { headerFacts } = await load("views/chat/header.js");
 const { noticeOf } = await load("views/chat/notice.js");
 const { planTitle } = await load("views/chat/plan.js");
@@ -115,12 +116,19 @@ test("each state of a message has its words and its ways out", () => {
     state,
     ...more,
   });
-  const buttons = (state) =>
-    drawBlock(block(state), context)
-      .outerHTML.match(/class="link">[^<]*/g)
-      ?.map((text) => text.slice(13)) ?? [];
+  const buttons = (state, more) =>
+    drawBlock(block(state, more), context)
+      .outerHTML.match(/class="button small">[^<]*|aria-label="Move [^"]*/g)
+      ?.map((text) => text.replace(/^.*["][>]?/, "")) ?? [];
   assert.deepEqual(buttons("sent"), []);
-  assert.deepEqual(buttons("queued"), ["Cancel"]);
+  assert.deepEqual(buttons("queued"), ["Edit", "Cancel"]);
+  assert.deepEqual(buttons("queued", { canRise: true }), [
+    "Move up",
+    "Move down",
+    "Edit",
+    "Cancel",
+  ]);
+  assert.deepEqual(buttons("scheduled", { scheduledAt: 1 }), ["Send now", "Edit", "Cancel"]);
   assert.deepEqual(buttons("waiting"), ["Discard"]);
   assert.deepEqual(buttons("failed"), ["Try again", "Discard"]);
   assert.deepEqual(buttons("indeterminate"), ["Send again", "Cancel"]);
@@ -258,7 +266,7 @@ test("a message to an active session goes to the outbox and nowhere else", () =>
   const { actions, log } = actionsWith({});
   const attachments = [{ filename: "a.txt", path: "/up/a.txt" }];
   actions.send("hi", attachments);
-  assert.deepEqual(log, [["add", "s", "hi", { held: false, attachments }]]);
+  assert.deepEqual(log, [["add", "s", "hi", { held: false, attachments, scheduledAt: null }]]);
 });
 
 test("a message to an ended session resumes it, and follows it to another id", async () => {
@@ -268,7 +276,7 @@ test("a message to an ended session resumes it, and follows it to another id", a
   actions.send("go on");
   await settle();
   assert.deepEqual(log, [
-    ["add", "s", "go on", { held: true, attachments: [] }],
+    ["add", "s", "go on", { held: true, attachments: [], scheduledAt: null }],
     ["status", "Resuming…"],
     ["moveSession", "s", "t"],
     ["go", "/sessions/t", { replace: true }],

@@ -111,7 +111,7 @@ def test_a_message_that_is_taken_back_gives_its_files_back(place):
     choose(page, file("a.txt", "text/plain", b"a"))
     page.get_by_role("textbox", name="Message").fill("look")
     page.get_by_role("button", name="Send").click()
-    page.locator(".user.queued").get_by_role("button", name="Cancel").click()
+    page.locator(".user.queued").get_by_role("button", name="Edit").click()
     expect(page.get_by_role("list", name="Attached files")).to_contain_text("a.txt")
     expect(page.get_by_role("textbox", name="Message")).to_have_value("look")
 

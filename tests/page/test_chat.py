@@ -191,7 +191,7 @@ def test_a_queued_message_can_be_taken_back_into_the_editor(place):
     session = place.session(consume=False)
     page = place.open(session)
     write(page, "not this")
-    page.locator(".user.queued").get_by_role("button", name="Cancel").click()
+    page.locator(".user.queued").get_by_role("button", name="Edit").click()
     expect(page.locator(".user")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Message")).to_have_value("not this")
 

@@ -252,3 +252,112 @@ def test_the_composer_fits_and_its_buttons_are_large_enough(place, size, tmp_pat
         assert min(at["height"], at["width"]) >= 36, button.get_attribute("aria-label")
         assert at["x"] + at["width"] <= composer["x"] + composer["width"]
     page.screenshot(path=tmp_path / "composer.png")
+
+
+def write(page: Page, text: str) -> None:
+    box(page).fill(text)
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".user.queued").filter(has_text=text)).to_be_visible()
+
+
+def queued(page: Page):
+    return page.locator(".user.queued .bubble")
+
+
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
+def test_messages_that_wait_are_moved_edited_and_cancelled(place, size):
+    session = place.session(consume=False)
+    page = place.open(session, **size)
+    for text in ("first", "second", "third"):
+        write(page, text)
+    third = page.locator(".user.queued").filter(has_text="third")
+    for button in third.get_by_role("button").all():
+        at = button.bounding_box()
+        assert min(at["height"], at["width"]) >= 40
+    third.get_by_role("button", name="Move up").click()
+    expect(queued(page)).to_have_text(["first", "third", "second"])
+    session.until(lambda: len(session.prompts) == 4, "the message that was sent again")
+    page.reload()
+    expect(queued(page)).to_have_text(["first", "third", "second"])
+    first = page.locator(".user.queued").filter(has_text="first")
+    first.get_by_role("button", name="Edit").click()
+    expect(box(page)).to_have_value("first")
+    expect(queued(page)).to_have_text(["third", "second"])
+    third.get_by_role("button", name="Cancel").click()
+    expect(queued(page)).to_have_text(["second"])
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(queued(page)).to_have_text(["second", "third"])
+
+
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
+def test_a_message_is_sent_later(place, size):
+    session = place.session(consume=False)
+    page = place.open(session, **size)
+    box(page).fill("good morning")
+    page.get_by_role("button", name="More for this message").click()
+    page.get_by_role("button", name="Send later").click()
+    page.get_by_role("dialog").get_by_role("button", name="In 1 hour").click()
+    expect(page.get_by_text("Will be sent on")).to_be_visible()
+    page.get_by_role("button", name="Schedule").click()
+    scheduled = page.locator(".user.scheduled")
+    expect(scheduled).to_contain_text("Scheduled for")
+    expect(page.get_by_text("Will be sent on")).to_be_hidden()
+    assert session.prompts == []
+    page.reload()
+    scheduled.get_by_role("button", name="Edit").click()
+    expect(page.get_by_text("Will be sent on")).to_be_visible()
+    expect(box(page)).to_have_value("good morning")
+    page.get_by_role("button", name="Schedule").click()
+    scheduled.get_by_role("button", name="Send now").click()
+    expect(queued(page)).to_have_text(["good morning"])
+    assert session.until(lambda: session.prompts, "the prompt")[0]["content"]["content"]["text"]
+
+
+def test_a_time_that_has_passed_or_is_too_far_away_is_told_in_words(place):
+    page = place.open(place.session())
+    page.get_by_role("button", name="More for this message").click()
+    page.get_by_role("button", name="Send later").click()
+    dialog = page.get_by_role("dialog")
+    for time, words in (("2020-01-01T10:00", "has passed"), ("2199-01-01T10:00", "7 days")):
+        dialog.get_by_label("Date and time").evaluate(
+            "(input, value) => { input.min = ''; input.value = value; }", time
+        )
+        dialog.get_by_role("button", name="Choose").click()
+        expect(dialog.get_by_role("alert")).to_contain_text(words)
+
+
+def test_the_enter_key_does_what_the_person_has_chosen(place):
+    session = place.session()
+    page = place.open(session)
+    page.get_by_role("button", name="More for this message").click()
+    page.get_by_label("The Enter key").select_option("newline")
+    page.keyboard.press("Escape")
+    box(page).fill("one")
+    page.keyboard.press("Enter")
+    expect(box(page)).to_have_value("one\n")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".user.sent")).to_be_visible()
+    assert len(session.prompts) == 1
+
+
+def test_what_one_tab_cannot_send_is_not_lost_by_another_and_not_sent_twice(place):
+    session = place.session()
+    page = place.open(session)
+    second = page.context.new_page()
+    second.goto(f"{place.url}/sessions/{session.id}")
+    expect(box(second)).to_be_enabled()
+    page.context.route("**/messages", lambda route: route.abort())
+    for number, tab in enumerate((page, second)):
+        box(tab).fill(f"from tab {number}")
+        tab.get_by_role("button", name="Send").click()
+        expect(tab.locator(".user.waiting")).to_have_count(number + 1)
+    expect(page.locator(".user.waiting")).to_have_count(2)
+    page.close()
+    second.reload()
+    expect(second.locator(".user.waiting")).to_have_count(2)
+    second.context.unroute("**/messages")
+    expect(second.locator(".user.sent")).to_have_count(2)
+    assert sorted(prompt["content"]["content"]["text"] for prompt in session.prompts) == [
+        "from tab 0",
+        "from tab 1",
+    ]

@@ -102,11 +102,15 @@ export class Api {
    * @param {string} id
    * @param {string} text
    * @param {string} localId
-   * @param {Attachment[]} [attachments]
+   * @param {{ attachments?: Attachment[], scheduledAt?: number | null }} [options]
    */
-  sendMessage(id, text, localId, attachments = []) {
-    const files = attachments.length > 0 ? { attachments } : {};
-    return this.request("POST", `${sessionPath(id)}/messages`, { text, localId, ...files });
+  sendMessage(id, text, localId, { attachments = [], scheduledAt = null } = {}) {
+    return this.request("POST", `${sessionPath(id)}/messages`, {
+      text,
+      localId,
+      ...(attachments.length > 0 && { attachments }),
+      ...(scheduledAt !== null && { scheduledAt }),
+    });
   }
 
   /** The path of the routes of a session. @param {string} id */

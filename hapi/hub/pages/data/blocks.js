@@ -4,6 +4,7 @@ import { ownValue } from "../lib/format.js";
 import { claudeRecords } from "./claude.js";
 import { isObject } from "./json.js";
 import { readablePrompt } from "./markup.js";
+import { markPlaces } from "./queue.js";
 import { continuesPlan, isDone, isSamePlan, isTodoTool, stepsOf, todosIn } from "./todos.js";
 import { isQueued } from "./transcript.js";
 import { TurnMeter } from "./turns.js";
@@ -19,7 +20,10 @@ import { TurnMeter } from "./turns.js";
  */
 export function blocksOf(messages, outgoing, agentState) {
   const builder = new BlockBuilder();
-  for (const message of messages) builder.addMessage(message);
+  const replaced = new Set(outgoing.map((message) => message.replaces));
+  for (const message of messages)
+    if (!message.localId || message.invokedAt || !replaced.has(message.localId))
+      builder.addMessage(message);
   for (const message of outgoing) builder.addOutgoing(message);
   builder.joinRequests(agentState);
   return withOwnKeys(builder.blocks());
@@ -80,6 +84,7 @@ class BlockBuilder {
   }
 
   blocks() {
+    markPlaces(this._queued);
     return [...this._shown, ...this._requests, ...this._queued];
   }
 
@@ -136,6 +141,7 @@ class BlockBuilder {
       attachments: message.attachments,
       state: message.state,
       localId: message.localId,
+      scheduledAt: message.scheduledAt,
       error: message.error,
       code: message.code,
     });
@@ -208,13 +214,15 @@ class BlockBuilder {
     const state = promptState(message);
     /** @type {Json[]} */
     const files = Array.isArray(content.attachments) ? content.attachments : [];
+    const source = asText(typeof content === "string" ? content : content.text);
     /** @type {UserBlock} */
     const block = {
       key: `user:${message.localId ?? message.id}`,
       kind: "user",
       version: `${message.id} ${state}`,
       at: message.invokedAt ?? message.createdAt,
-      text: readablePrompt(asText(typeof content === "string" ? content : content.text)),
+      source,
+      text: readablePrompt(source),
       files: files.map((file) => asText(file?.filename ?? file)),
       attachments: files.filter(
         (file) => typeof file?.path === "string" && typeof file.filename === "string",

@@ -1,25 +1,41 @@
 // Messages on their way to the hub. Each has a localId, so that sending one again never doubles it; they survive a reload.
 
 import { ApiError, errorMessage, isTemporary } from "../lib/errors.js";
+import { OutboxStorage } from "./outbox-storage.js";
 
 /**
  * @import { Api } from "./api.js"
+ * @import { StoredMessage } from "./outbox-storage.js"
  * @import { Attachment, OutgoingMessage } from "./types.js"
  */
 
-const KEY = "hapi.outbox";
+/**
+ * @typedef {object} OutgoingOptions
+ * @property {boolean} [held] until the session is active
+ * @property {Attachment[]} [attachments]
+ * @property {number | null} [scheduledAt] when the agent shall get it, in ms since the epoch
+ * @property {string | null} [replaces] the localId of a message that waits at the hub and is taken back before
+ */
+
 const SESSION_INACTIVE = "session_inactive"; // an error code of the hub
 const CONNECT_PATIENCE = 60_000; // ms that a session may take to connect to a hub that has been restarted
 const RETRY_DELAYS = [1000, 2000, 4000, 8000, 15_000]; // ms
+const TAKEOVER_DELAY = 5000; // ms that the tab in which a message was written has to send it
 
+/**
+ * The messages of all tabs of this device. Whoever sends those of a session holds its lock; where the browser has none,
+ * two tabs may send the same message, which the hub keeps once.
+ */
 export class Outbox {
   /**
-   * @param {Pick<Api, "sendMessage">} api
+   * @param {Pick<Api, "sendMessage" | "cancelMessage">} api
    * @param {Storage} storage
+   * @param {Pick<LockManager, "request"> | null} locks null on pages that came over plain HTTP
    */
-  constructor(api, storage) {
+  constructor(api, storage, locks = null) {
     this._api = api;
-    this._storage = storage;
+    this._storage = new OutboxStorage(storage);
+    this._locks = locks;
     this.onChange = () => {};
     /** Whether a session is known to have ended for good. @type {(sessionId: string) => boolean} */
     this.hasEnded = () => false;
@@ -27,17 +43,8 @@ export class Outbox {
     this._messages = new Map();
     /** @type {Set<string>} sessions with a request under way: messages keep their order */
     this._sending = new Set();
-    for (const stored of storedMessages(storage)) {
-      this._messages.set(stored.localId, {
-        ...stored,
-        attachments: Array.isArray(stored.attachments) ? stored.attachments : [],
-        state: "waiting",
-        error: null,
-        code: null,
-        attempts: 0,
-        inactiveSince: null,
-      });
-    }
+    for (const stored of this._storage.read()) this._adopt(stored, "waiting");
+    this._storage.save(this._messages);
   }
 
   /** Why the hub does not take messages although it answers; null when it takes them. */
@@ -58,21 +65,42 @@ export class Outbox {
   /**
    * @param {string} sessionId
    * @param {string} text
-   * @param {{ held?: boolean, attachments?: Attachment[] }} options `held`: until the session is active
+   * @param {OutgoingOptions} options
    */
-  add(sessionId, text, { held = false, attachments = [] } = {}) {
-    const localId = randomId();
-    this._messages.set(localId, {
-      localId,
-      sessionId,
-      text,
-      attachments,
-      createdAt: Date.now(),
-      ...initialState(held),
-    });
+  add(sessionId, text, { held = false, ...more } = {}) {
+    const message = this._new(sessionId, text, more, held);
     this._changed();
     this._sendAll(sessionId);
-    return localId;
+    return message.localId;
+  }
+
+  /**
+   * Send messages that wait at the hub once more, so that they are the last ones, in this order.
+   * @param {string} sessionId
+   * @param {{ localId: string, text: string, attachments: Attachment[] }[]} queued
+   */
+  sendAgain(sessionId, queued) {
+    for (const { localId, text, attachments } of queued)
+      this._new(sessionId, text, { attachments, replaces: localId }, false);
+    this._changed();
+    this._sendAll(sessionId);
+  }
+
+  /**
+   * @param {string} sessionId
+   * @param {string} text
+   * @param {OutgoingOptions} options
+   * @param {boolean} held
+   */
+  _new(sessionId, text, { attachments = [], scheduledAt = null, replaces = null }, held) {
+    /** @type {OutgoingMessage} */
+    const message = {
+      ...{ localId: randomId(), sessionId, text, attachments, scheduledAt, replaces },
+      createdAt: Date.now(),
+      ...initialState(held),
+    };
+    this._messages.set(message.localId, message);
+    return message;
   }
 
   /** @param {string} localId @param {{ held?: boolean }} options */
@@ -84,12 +112,23 @@ export class Outbox {
     this._sendAll(message.sessionId);
   }
 
-  /** Give up a message that the hub does not have; returns its text. @param {string} localId */
-  discard(localId) {
+  /**
+   * Give up a message that the hub does not have. Returns its text, null if another tab is sending it or has sent it.
+   * @param {string} localId
+   */
+  async discard(localId) {
     const message = this._messages.get(localId);
-    this._messages.delete(localId);
-    this._changed();
-    return message?.text ?? "";
+    if (!message) return null;
+    return this._exclusively(
+      message.sessionId,
+      () => {
+        if (!this._isStillWaiting(message)) return null;
+        this._messages.delete(localId);
+        this._changed();
+        return message.text;
+      },
+      { ifAvailable: true },
+    );
   }
 
   /** The message is among those that the hub returned. @param {string} localId */
@@ -144,18 +183,74 @@ export class Outbox {
     this._changed();
   }
 
+  /** Another tab has changed the storage. @param {{ key: string | null, newValue: string | null }} event */
+  onStorage(event) {
+    const change = this._storage.changeOf(event);
+    if (!change) return;
+    const { localId, stored } = change;
+    const message = this._messages.get(localId);
+    if (message?.state === "sending") return; // what comes of it is known when the hub has answered
+    if (!stored) this._messages.delete(localId);
+    else if (stored.posted && message) Object.assign(message, { state: "posted", error: null });
+    else if (!stored.posted && message) message.sessionId = stored.message.sessionId;
+    else if (!stored.posted) {
+      const adopted = this._adopt(stored, stored.held ? "held" : "waiting");
+      setTimeout(() => this._sendAll(adopted.sessionId), TAKEOVER_DELAY);
+    }
+    this.onChange();
+  }
+
+  /** @param {StoredMessage} stored @param {"waiting" | "held"} state */
+  _adopt(stored, state) {
+    /** @type {OutgoingMessage} */
+    const message = { ...stored.message, ...initialState(state === "held") };
+    this._messages.set(message.localId, message);
+    return message;
+  }
+
   /** @param {string} sessionId */
   async _sendAll(sessionId) {
     if (this._sending.has(sessionId)) return;
+    if (!this.of(sessionId).some(({ state }) => state === "waiting")) return;
     this._sending.add(sessionId);
     try {
-      for (;;) {
-        const message = this.of(sessionId).find((candidate) => candidate.state === "waiting");
-        if (!message || !(await this._send(message))) return;
-      }
+      await this._exclusively(sessionId, () => this._sendWaiting(sessionId));
     } finally {
       this._sending.delete(sessionId);
     }
+  }
+
+  /** @param {string} sessionId */
+  async _sendWaiting(sessionId) {
+    for (;;) {
+      const message = this.of(sessionId).find((candidate) => candidate.state === "waiting");
+      if (!message) return;
+      if (!this._isStillWaiting(message)) this._changed();
+      else if (!(await this._send(message))) return;
+    }
+  }
+
+  /** Whether no other tab has sent the message or given it up; it is marked if one has. @param {OutgoingMessage} message */
+  _isStillWaiting(message) {
+    const state = this._storage.stateOf(message.localId);
+    if (state === "posted") message.state = "posted";
+    else if (state === "gone") this._messages.delete(message.localId);
+    return state === "waiting";
+  }
+
+  /**
+   * Run `run` while no other tab sends messages of the session.
+   * @template Result
+   * @param {string} sessionId
+   * @param {() => Result | Promise<Result>} run
+   * @param {{ ifAvailable?: boolean }} options `ifAvailable`: null instead, if one does
+   * @returns {Promise<Result | null>}
+   */
+  async _exclusively(sessionId, run, { ifAvailable = false } = {}) {
+    if (!this._locks) return run();
+    return this._locks.request(`hapi.outbox.${sessionId}`, { ifAvailable }, async (lock) =>
+      lock === null ? null : run(),
+    );
   }
 
   /** Whether the next message may follow. @param {OutgoingMessage} message */
@@ -163,8 +258,9 @@ export class Outbox {
     message.state = "sending";
     this._changed();
     try {
-      const { sessionId, text, localId, attachments } = message;
-      await this._api.sendMessage(sessionId, text, localId, attachments);
+      if (message.replaces && !(await this._takeBack(message))) return true;
+      const { sessionId, text, localId, attachments, scheduledAt } = message;
+      await this._api.sendMessage(sessionId, text, localId, { attachments, scheduledAt });
       Object.assign(message, { state: "posted", error: null, code: null });
       return true;
     } catch (error) {
@@ -185,6 +281,21 @@ export class Outbox {
     }
   }
 
+  /** Whether the hub no longer has the message that this one is sent instead of. @param {OutgoingMessage} message */
+  async _takeBack(message) {
+    const { sessionId, replaces, localId } = message;
+    const { status } = await this._api.cancelMessage(sessionId, replaces ?? "");
+    if (status === "cancelled") message.replaces = null;
+    else if (status === "invoked")
+      this._messages.delete(localId); // the agent has it already
+    else
+      Object.assign(message, {
+        state: "failed",
+        error: "It is not known yet whether the agent has received this message.",
+      });
+    return status === "cancelled";
+  }
+
   /**
    * Whether a refusal may be over soon: the hub's own failures, its limits, and a session that has not yet connected to a hub
    * that was restarted.
@@ -199,19 +310,7 @@ export class Outbox {
   }
 
   _changed() {
-    const kept = [...this._messages.values()].filter((message) => message.state !== "posted");
-    const stored = kept.map(({ localId, sessionId, text, attachments, createdAt }) => ({
-      localId,
-      sessionId,
-      text,
-      attachments,
-      createdAt,
-    }));
-    try {
-      this._storage.setItem(KEY, JSON.stringify(stored));
-    } catch {
-      // The storage is full or forbidden: messages are still sent, they only don't survive a reload.
-    }
+    this._storage.save(this._messages);
     this.onChange();
   }
 }
@@ -232,19 +331,6 @@ function initialState(held) {
     attempts: 0,
     inactiveSince: null,
   };
-}
-
-/** @param {Storage} storage @returns {Pick<OutgoingMessage, "localId" | "sessionId" | "text" | "attachments" | "createdAt">[]} */
-function storedMessages(storage) {
-  try {
-    /** @type {OutgoingMessage[]} */
-    const stored = JSON.parse(storage.getItem(KEY) ?? "[]");
-    return stored.filter(
-      (message) => message.localId && message.sessionId && typeof message.text === "string",
-    );
-  } catch {
-    return [];
-  }
 }
 
 /** A random UUID, also on pages that came over plain HTTP, where crypto.randomUUID is missing. */

@@ -204,6 +204,10 @@ export interface OutgoingMessage {
   text: string;
   attachments: Attachment[];
   createdAt: number;
+  /** when the agent shall get it, in ms since the epoch; null: as soon as it can */
+  scheduledAt: number | null;
+  /** The localId of the message at the hub that this one is sent instead of. */
+  replaces: string | null;
   state: OutgoingState;
   error: string | null;
   code: string | null;
@@ -277,6 +281,11 @@ export interface UserBlock extends BlockBase {
   localId: string;
   messageId?: string;
   scheduledAt?: number | null;
+  /** What was written, where `text` is a readable form of it. */
+  source?: string;
+  /** Of a message that waits for the agent: whether another one that waits stands before or behind it. */
+  canRise?: boolean;
+  canFall?: boolean;
   error?: string | null;
   code?: string | null;
 }
@@ -412,7 +421,12 @@ export interface BlockContext {
   /** Whether a person opened (true) or closed (false) a fold, by its key. */
   expanded: Map<string, boolean>;
   decisions: Map<string, Decision>;
+  /** Take a message back into the composer. */
+  edit(block: UserBlock): void;
   cancel(block: UserBlock): void;
+  /** Move a message that waits, by one place up (-1) or down (1). */
+  move(block: UserBlock, by: -1 | 1): void;
+  sendNow(block: UserBlock): void;
   retry(block: UserBlock): void;
   discard(block: UserBlock): void;
   retryQueued(block: UserBlock): void;

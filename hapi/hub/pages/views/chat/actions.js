@@ -3,6 +3,7 @@
 import { errorMessage, statusOf } from "../../lib/errors.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { chosenOption, isRejection } from "../../data/permissions.js";
+import { movedQueue } from "../../data/queue.js";
 import { canResume, isStarting } from "../../data/sessions.js";
 
 /**
@@ -88,10 +89,24 @@ export class SessionActions {
     return session.active || isStarting(session) || canResume(session);
   }
 
-  /** @param {string} text @param {Attachment[]} attachments */
-  send(text, attachments = []) {
+  /**
+   * @param {string} text
+   * @param {Attachment[]} attachments
+   * @param {number | null} scheduledAt when the agent shall get it, in ms since the epoch; null: as soon as it can
+   */
+  send(text, attachments = [], scheduledAt = null) {
     const held = !this.session?.active;
-    this._deliver(() => this._outbox.add(this._id, text, { held, attachments }));
+    this._deliver(() => this._outbox.add(this._id, text, { held, attachments, scheduledAt }));
+  }
+
+  /** Send a message now that waits for its time. @param {UserBlock} block */
+  sendNow(block) {
+    this._outbox.sendAgain(this._id, [written(block)]);
+  }
+
+  /** Move a message that waits for the agent among those that do. @param {UserBlock[]} queued @param {UserBlock} block @param {-1 | 1} by */
+  move(queued, block, by) {
+    this._outbox.sendAgain(this._id, movedQueue(queued, block.localId, by).map(written));
   }
 
   /** @param {UserBlock} block */
@@ -163,7 +178,7 @@ export class SessionActions {
       if (status === "cancelled") {
         this._store.transcript(this._id).remove(block.messageId, block.localId);
         this._store.changed();
-        return block.text;
+        return written(block).text;
       }
       const isReceived = status === "invoked";
       this._notify(
@@ -251,4 +266,9 @@ export class SessionActions {
       return null;
     }
   }
+}
+
+/** What a person wrote. @param {UserBlock} block */
+function written({ localId, source, text, attachments }) {
+  return { localId, text: source ?? text, attachments };
 }

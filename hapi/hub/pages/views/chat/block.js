@@ -1,13 +1,14 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
-import { h, icon, linkButton } from "../../lib/dom.js";
+import { h, icon } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { markdown } from "../../lib/markdown.js";
-import { dateAndTime, dayLabel, isoTime, sentence, timeOfDay } from "../../lib/format.js";
+import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
 import { copyButton } from "../../lib/clipboard.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
+import { deliveryActions, deliveryLabel } from "./delivery.js";
 import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
@@ -155,29 +156,6 @@ function eventText({ text, mode }, { modeName }) {
   return mode === undefined || !modeName ? text : `Permission mode changed to ${modeName(mode)}`;
 }
 
-/** @type {Record<UserBlock["state"], string>} */
-const DELIVERY_LABELS = {
-  sent: "",
-  sending: "Sending…",
-  posted: "Sending…",
-  waiting: "Waiting for the connection…",
-  held: "Waiting for the session to start",
-  queued: "Waiting for the agent",
-  scheduled: "Scheduled",
-  indeterminate: "Delivery not confirmed",
-  failed: "Not sent",
-};
-
-/** The line below a message of a person that has not been received yet. @param {UserBlock} block */
-export function deliveryLabel(block) {
-  if (block.state === "scheduled") return `Scheduled for ${dateAndTime(block.scheduledAt ?? 0)}`;
-  if (block.error && (block.state === "waiting" || block.state === "sending"))
-    return block.code === "session_inactive"
-      ? "Waiting for the session to connect to the hub…"
-      : `${sentence(block.error)} The message is kept here and sent again.`;
-  return block.error || DELIVERY_LABELS[block.state];
-}
-
 /** @param {UserBlock} block @param {BlockContext} context */
 function userNode(block, context) {
   const label = deliveryLabel(block);
@@ -192,9 +170,10 @@ function userNode(block, context) {
       "div",
       { class: "under" },
       label
-        ? [h("span", null, label), userActions(block, context)]
+        ? h("span", null, label)
         : [time, block.text && copyButton("Copy message", () => block.text)],
     ),
+    deliveryActions(block, context),
   );
 }
 
@@ -210,26 +189,6 @@ function promptText({ key, text }, context) {
   };
   const isLong = lines.length > FOLDED_PROMPT_LINES + 2 || text.length > FOLDED_PROMPT_CHARACTERS;
   return isLong ? foldable(`${key}/prompt`, text, context, draw) : draw(false);
-}
-
-/** @param {UserBlock} block @param {BlockContext} context */
-function userActions(block, context) {
-  const discard = () => linkButton("Discard", () => context.discard(block));
-  const cancel = () => linkButton("Cancel", () => context.cancel(block));
-  switch (block.state) {
-    case "held":
-    case "waiting":
-      return [discard()];
-    case "failed":
-      return [linkButton("Try again", () => context.retry(block)), discard()];
-    case "queued":
-    case "scheduled":
-      return [cancel()];
-    case "indeterminate":
-      return [linkButton("Send again", () => context.retryQueued(block)), cancel()];
-    default:
-      return [];
-  }
 }
 
 /** @param {ThoughtBlock} block @param {BlockContext} context */

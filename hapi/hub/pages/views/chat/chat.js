@@ -13,6 +13,7 @@ import { messageList } from "./message-list.js";
 import { sessionNotice } from "./notice.js";
 import { picture, saveButton } from "./picture.js";
 import { planStrip } from "./plan.js";
+import { scheduleChip } from "./schedule-chip.js";
 import { settingChips } from "./setting-chips.js";
 import { workingLine } from "./working-line.js";
 import { announce, h, hasFinePointer } from "../../lib/dom.js";
@@ -26,7 +27,7 @@ import { isStarting, titleOf } from "../../data/sessions.js";
  * @import { Drafts } from "../../data/drafts.js"
  * @import { Outbox } from "../../data/outbox.js"
  * @import { Store } from "../../data/store.js"
- * @import { BlockContext, Go, View, ViewContext } from "../../data/types.js"
+ * @import { BlockContext, Go, UserBlock, View, ViewContext } from "../../data/types.js"
  * @import { Announcement } from "./announcements.js"
  */
 
@@ -74,10 +75,13 @@ export class ChatView {
       notify: toast,
     });
     this._chips = settingChips({ api, store, id });
+    this._schedule = scheduleChip({ onChange: () => this._composer?.scheduleChanged() });
     const sources = new CompletionSources(api, store, id);
     this._composer = new Composer({
       files: this._files,
       settings: this._chips.node,
+      schedule: this._schedule,
+      onMore: () => this._openMore(),
       text: drafts.get(id),
       onDraft: (text) => drafts.set(id, text),
       onSend: (text) => this._send(text),
@@ -137,7 +141,7 @@ export class ChatView {
 
   /** @returns {BlockContext} */
   _blockContext() {
-    const { api, id, outbox } = this._options;
+    const { api, id } = this._options;
     const actions = this._actions;
     const write = this._composer;
     return {
@@ -146,17 +150,23 @@ export class ChatView {
       modeName: (mode) => modeName(mode, actions.session, this._options.store.catalog),
       expanded: new Map(),
       decisions: actions.decisions,
-      cancel: async (block) => {
+      edit: async (block) => {
         const text = await actions.cancel(block);
         if (text === null) return;
         this._files.restore(block.attachments);
+        this._schedule.set(block.state === "scheduled" ? (block.scheduledAt ?? null) : null);
         write.restore(text);
       },
-      retry: (block) => actions.retry(block),
-      discard: (block) => {
-        this._files.restore(block.attachments);
-        write.restore(outbox.discard(block.localId));
+      cancel: async (block) => {
+        const text = await actions.cancel(block);
+        if (text === null) return;
+        const again = () => actions.send(text, block.attachments, block.scheduledAt);
+        toast("The message was cancelled.", { action: ["Undo", again] });
       },
+      move: (block, by) => actions.move(this._messages.queued(), block, by),
+      sendNow: (block) => actions.sendNow(block),
+      retry: (block) => actions.retry(block),
+      discard: (block) => this._discard(block),
       retryQueued: (block) => actions.retryQueued(block),
       decide: async (...decision) => {
         await actions.decide(...decision);
@@ -172,6 +182,15 @@ export class ChatView {
       image: (block) => picture(() => api.generatedImage(id, block.imageId), block),
       save: (block) => saveButton(() => api.generatedImage(id, block.imageId), block),
     };
+  }
+
+  /** @param {UserBlock} block */
+  async _discard(block) {
+    const text = await this._options.outbox.discard(block.localId);
+    if (text === null) return; // another tab is sending it
+    this._files.restore(block.attachments);
+    this._schedule.set(block.scheduledAt ?? null);
+    this._composer.restore(text);
   }
 
   start() {
@@ -221,7 +240,13 @@ export class ChatView {
   /** @param {string} text */
   _send(text) {
     this._scroll.follow();
-    this._actions.send(text, this._files.take());
+    this._actions.send(text, this._files.take(), this._schedule.take());
+  }
+
+  async _openMore() {
+    const { composerMenu } = await import("./composer-menu.js");
+    const { _composer: write, _schedule: schedule, _files: files } = this;
+    composerMenu({ composer: write, schedule, files, storage: localStorage });
   }
 
   _loadOlder() {

@@ -21,6 +21,7 @@ const CARET_KEYS = ["ArrowLeft", "ArrowRight", "Home", "End"];
  * @property {() => Promise<unknown>} onStop
  * @property {AttachedFiles} files
  * @property {Node} [settings] what the agent works with
+ * @property {{ node: Node, at: number | null }} [schedule] when the message is sent, null: at once
  * @property {(token: Token, show: (items: Completion[], note?: string) => void) => void} [find] completions
  * @property {() => void} [onMore] the person wants to see what else there is
  * @property {(text: string, options?: { tone?: "plain" | "bad" }) => void} notify
@@ -38,10 +39,13 @@ const CARET_KEYS = ["ArrowLeft", "ArrowRight", "Home", "End"];
 
 export class Composer {
   /** @param {ComposerOptions} options */
-  constructor({ text, onDraft, onSend, onStop, files, settings, find, onMore, notify, storage }) {
+  constructor({ text, onDraft, onSend, onStop, files, settings, ...more }) {
+    const { schedule, find, onMore, notify, storage } = more;
     this._onDraft = onDraft;
     this._onSend = onSend;
     this._files = files;
+    this._schedule = schedule;
+    this._notify = notify;
     this._storage = storage;
     /** @type {string | null} why no file can be attached */
     this._fileRefusal = null;
@@ -76,6 +80,7 @@ export class Composer {
       "form",
       { class: "composer" },
       this._menu.node,
+      schedule?.node,
       files.node,
       this._box,
       h("div", { class: "composer-bar" }, tools),
@@ -179,8 +184,25 @@ export class Composer {
     this._stop.hidden = !thinking || refusal !== null;
   }
 
+  /** Whether the message is sent at a time of its own. */
+  get _isScheduled() {
+    return this._schedule !== undefined && this._schedule.at !== null;
+  }
+
+  /** The person has chosen another time. */
+  scheduleChanged() {
+    const label = this._isScheduled ? "Schedule" : "Send";
+    this._submit.setAttribute("aria-label", label);
+    this._submit.title = label;
+  }
+
   _send() {
-    if (this.isSendable) this._onSend(this.take());
+    if (!this.isSendable) return;
+    if (this._isScheduled && !this._files.isEmpty)
+      this._notify("A message that is sent later cannot have files. Remove them, or send it now.", {
+        tone: "bad",
+      });
+    else this._onSend(this.take());
   }
 
   /** @param {string} text */

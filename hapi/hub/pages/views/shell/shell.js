@@ -42,7 +42,7 @@ export class Shell {
     this._identity = identity;
     this._onLoggedOut = onLoggedOut;
     this._api = new Api(identity);
-    this._outbox = new Outbox(this._api, localStorage);
+    this._outbox = new Outbox(this._api, localStorage, navigator.locks ?? null);
     this._store = new Store(this._api, this._outbox, new SeenSessions(localStorage));
     this._store.access = identity.access;
     this._drafts = new Drafts(localStorage);
@@ -92,7 +92,7 @@ export class Shell {
     document.addEventListener("visibilitychange", () => this._onVisibility(), { signal });
     addEventListener("online", () => this._stream.retryNow(), { signal });
     addEventListener("popstate", () => this._route(), { signal });
-    addEventListener("storage", (event) => this._drafts.onStorage(event), { signal });
+    addEventListener("storage", (event) => this._onStorage(event), { signal });
     this._api.onRefused = () => this._logOut("Your access token is no longer valid. Log in again.");
     this._store.onLiveMissed = () => this._readLive();
     this._store.onToast = (message) => this._showToast(message);
@@ -123,6 +123,12 @@ export class Shell {
     if (address !== location.pathname + location.search)
       history[replace ? "replaceState" : "pushState"](null, "", address);
     this._route();
+  }
+
+  /** Another tab has changed what this device keeps. @param {StorageEvent} event */
+  _onStorage(event) {
+    this._drafts.onStorage(event);
+    this._outbox.onStorage(event);
   }
 
   _retryNow() {

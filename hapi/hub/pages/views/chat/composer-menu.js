@@ -1,0 +1,149 @@
+// What else can be done with the message that is being written.
+
+import { button, h, problemLine } from "../../lib/dom.js";
+import { openDialog, showProblem } from "../../lib/dialog.js";
+import { dateAndTime } from "../../lib/format.js";
+import { enterChoice, setEnterChoice } from "../../data/preferences.js";
+import { localDateTime, suggestedTimes, timeProblem } from "../../data/schedule.js";
+
+/**
+ * @import { AttachedFiles } from "./attachments.js"
+ * @import { Composer } from "./composer.js"
+ */
+
+/**
+ * @typedef {object} ComposerMenuOptions
+ * @property {Composer} composer
+ * @property {{ set: (at: number | null) => void }} schedule
+ * @property {AttachedFiles} files
+ * @property {Storage} storage of the device
+ */
+
+/** @param {ComposerMenuOptions} options */
+export function composerMenu(options) {
+  const { composer, storage } = options;
+  openDialog("This message", (close) => {
+    /** @param {string} label @param {string} about @param {() => void} run */
+    const entry = (label, about, run) =>
+      h(
+        "li",
+        null,
+        h(
+          "button",
+          {
+            type: "button",
+            class: "entry",
+            on: {
+              click: () => {
+                close();
+                run();
+              },
+            },
+          },
+          h(
+            "span",
+            { class: "entry-main" },
+            h("span", { class: "choice-name" }, label),
+            h("span", { class: "hint" }, about),
+          ),
+        ),
+      );
+    return [
+      h(
+        "ul",
+        { class: "setting-choices" },
+        isHandheld() &&
+          entry("Take a photo", "It is attached to the message.", () => composer.takePhoto()),
+        entry("Send later", "The hub keeps the message until its time has come.", () =>
+          sendLaterDialog(options),
+        ),
+      ),
+      enterField(storage),
+    ];
+  });
+}
+
+function isHandheld() {
+  return matchMedia("(pointer: coarse)").matches;
+}
+
+/** @param {Storage} storage */
+function enterField(storage) {
+  const current = enterChoice(storage);
+  const choices = [
+    ["auto", "Sends where there is a keyboard"],
+    ["send", "Always sends the message"],
+    ["newline", "Begins a new line"],
+  ];
+  const select = h(
+    "select",
+    { id: "enter-key" },
+    choices.map(([value, label]) => h("option", { value, selected: value === current }, label)),
+  );
+  select.addEventListener("change", () => setEnterChoice(storage, select.value));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: "enter-key" }, "The Enter key"),
+    select,
+    h("p", { class: "hint" }, "Ctrl+Enter always sends, and Shift+Enter begins a new line."),
+  );
+}
+
+/** @param {ComposerMenuOptions} options */
+function sendLaterDialog({ composer, schedule, files }) {
+  openDialog("Send later", (close) => {
+    const problem = problemLine();
+    if (!files.isEmpty)
+      showProblem(problem, "A message that is sent later cannot have files. Remove them first.");
+    /** @param {number} at */
+    const choose = (at) => {
+      const reason = timeProblem(at, Date.now());
+      if (reason) showProblem(problem, reason);
+      else {
+        schedule.set(at);
+        close();
+        composer.focus();
+      }
+    };
+    const time = h("input", {
+      id: "send-at",
+      type: "datetime-local",
+      min: localDateTime(Date.now()),
+    });
+    const form = h(
+      "form",
+      { class: "field" },
+      h("label", { for: "send-at" }, "Date and time"),
+      h("div", { class: "with-button" }, time, button("Choose", { type: "submit" })),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      choose(new Date(time.value).getTime());
+    });
+    return [
+      h(
+        "ul",
+        { class: "setting-choices" },
+        suggestedTimes(Date.now()).map(({ label, at }) =>
+          h(
+            "li",
+            null,
+            h(
+              "button",
+              { type: "button", class: "entry", on: { click: () => choose(at) } },
+              h(
+                "span",
+                { class: "entry-main" },
+                h("span", { class: "choice-name" }, label),
+                h("span", { class: "hint" }, dateAndTime(at)),
+              ),
+            ),
+          ),
+        ),
+      ),
+      form,
+      problem,
+    ];
+  });
+}
