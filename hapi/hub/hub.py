@@ -39,6 +39,7 @@ from hapi.hub.http.routes.notifications import NotificationRoutes
 from hapi.hub.http.routes.openapi_document import DocumentRoutes
 from hapi.hub.http.routes.permissions import PermissionRoutes
 from hapi.hub.http.routes.records import RecordRoutes
+from hapi.hub.http.routes.scratchlist import SavedPromptRoutes, ScratchlistRoutes
 from hapi.hub.http.routes.sessions import SessionRoutes
 from hapi.hub.http.routes.tokens import AuditRoutes, TokenRoutes
 from hapi.hub.http.routing import Dispatcher, Routes, combine
@@ -51,6 +52,8 @@ from hapi.hub.notify.recipients import Recipients
 from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.records.export import Exporter
 from hapi.hub.records.indexing import OlderMessages
+from hapi.hub.records.saved_prompts import SavedPrompts
+from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.records.search import ConversationSearch
 from hapi.hub.records.usage import UsageSummary
 from hapi.hub.status import HubStatus
@@ -158,18 +161,24 @@ class Hub:
             registry, messages, self.presence, self.cli.places, self.streams
         )
         status = HubStatus(registry, self.cli.places, self.monitoring.problem)
+        scratchlist = Scratchlist(registry)
         parts: list[Routes] = [
             AuthRoutes(dispatcher, token_issuer, settings, status),
             TokenRoutes(dispatcher, tokens),
             AuditRoutes(dispatcher),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
             SessionRoutes(dispatcher, lifecycle, documents),
-            MessageRoutes(dispatcher, messages, PageReader(clock)),
+            MessageRoutes(dispatcher, messages, PageReader(clock), scratchlist),
+            ScratchlistRoutes(dispatcher, scratchlist),
+            SavedPromptRoutes(dispatcher, SavedPrompts(registry)),
             PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
             RecordRoutes(
-                dispatcher, ConversationSearch(registry), UsageSummary(registry), Exporter(registry)
+                dispatcher,
+                ConversationSearch(registry),
+                UsageSummary(registry),
+                Exporter(registry, scratchlist),
             ),
             MonitoringRoutes(dispatcher, self.monitoring),
             NotificationRoutes(dispatcher, self.notifier, documents),

@@ -200,6 +200,47 @@ class DeleteUpload(Body, frozen=True):
     path: Text
 
 
+ScratchId = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+ScratchText = Annotated[str, Meta(max_length=10_000)]
+
+
+class ScratchAttachment(Body, frozen=True):
+    """A file that was uploaded for the scratchlist; its other keys are known to the hub."""
+
+    id: str
+
+
+ScratchAttachments = Annotated[list[ScratchAttachment], Meta(max_length=100)]
+
+
+class AddScratchEntry(Body, frozen=True):
+    """`entry_id` makes it safe to repeat the request."""
+
+    text: ScratchText = ""
+    entry_id: ScratchId | None = None
+    created_at: Time | None = None
+    attachments: ScratchAttachments | None = None
+
+
+class ChangeScratchEntry(Body, frozen=True):
+    text: ScratchText | None = None
+    attachments: ScratchAttachments | None = None
+
+
+PromptText = Annotated[str, Meta(min_length=1, max_length=20_000)]
+PromptName = Annotated[str, Meta(max_length=100)]
+
+
+class SavePrompt(Body, frozen=True):
+    text: PromptText
+    name: PromptName = ""
+
+
+class ChangePrompt(Body, frozen=True):
+    text: PromptText | None = None
+    name: PromptName | None = None
+
+
 class HubSettingsChange(Body, frozen=True):
     session_summary_contract: bool | None = None
     session_summary_in_chat: bool | None = None

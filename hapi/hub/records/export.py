@@ -12,6 +12,7 @@ from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import TooLarge
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import message_view, session_view
+from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.store.rows import MessageRow
 
 SCHEMA_VERSION = 2  # of npm's export
@@ -29,6 +30,7 @@ class ExportTooLarge(TooLarge):
 @define(eq=False)
 class Exporter:
     registry: HubRegistry
+    scratchlist: Scratchlist
 
     async def messages(self, session: HubSession, force: bool) -> list[MessageRow]:
         """All messages of a conversation in their order. Raises ExportTooLarge."""
@@ -69,5 +71,5 @@ class Exporter:
             "exportedAt": self.registry.now(),
             "session": session_view(session),
             "messages": [message_view(row) for row in messages],
-            "scratchlist": [],
+            "scratchlist": await self.scratchlist.entries(session),
         }

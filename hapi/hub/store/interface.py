@@ -21,6 +21,9 @@ from hapi.hub.store.rows import (
     MachineRow,
     MessageRow,
     RecipientRow,
+    SavedPromptRow,
+    ScratchEntryRow,
+    ScratchFileRow,
     SearchPage,
     SearchTerm,
     SessionRow,
@@ -365,3 +368,35 @@ class IStore(Interface):
 
     def delete_share_link(session_id: str, link_id: str) -> Awaitable[bool]:
         """Delete a link. False if the session has no such link."""
+
+    def scratch_entries(session_id: str) -> Awaitable[list[ScratchEntryRow]]:
+        """The scratchlist of a session, the newest entry first. It goes with its session, and with
+        one that is merged into another.
+        """
+
+    def write_scratch_entry(row: ScratchEntryRow) -> Awaitable[None]:
+        """Store an entry, in the place of one of the session with the same id."""
+
+    def delete_scratch_entry(session_id: str, entry_id: str) -> Awaitable[bool]:
+        """Delete an entry. False if the session has no such entry."""
+
+    def scratch_files(session_id: str) -> Awaitable[list[ScratchFileRow]]:
+        """The files for a scratchlist, in the order in which they came, without their contents."""
+
+    def scratch_content(session_id: str, file_id: str) -> Awaitable[bytes | None]:
+        """The content of such a file, None if the session has no such file."""
+
+    def add_scratch_file(row: ScratchFileRow, content: bytes) -> Awaitable[None]:
+        """Store a file for a scratchlist."""
+
+    def delete_scratch_file(session_id: str, file_id: str) -> Awaitable[bool]:
+        """Delete a file. False if the session has no such file."""
+
+    def saved_prompts(namespace: str) -> Awaitable[list[SavedPromptRow]]:
+        """The saved prompts of a namespace, in the order in which they were made."""
+
+    def write_saved_prompt(row: SavedPromptRow) -> Awaitable[None]:
+        """Store a saved prompt, in the place of one with the same id."""
+
+    def delete_saved_prompt(namespace: str, prompt_id: str) -> Awaitable[bool]:
+        """Delete a saved prompt. False if the namespace has no such prompt."""

@@ -187,6 +187,42 @@ class ShareLinkRow:
 
 
 @frozen
+class ScratchEntryRow:
+    """A text that a person keeps beside a conversation, with files; `attachments` are their ids."""
+
+    id: str
+    session_id: str
+    text: str
+    attachments: tuple[str, ...]
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class ScratchFileRow:
+    """A file for a scratchlist, without its content. `size` is in bytes."""
+
+    id: str
+    session_id: str
+    filename: str
+    mime_type: str
+    size: int
+    created_at: int
+
+
+@frozen
+class SavedPromptRow:
+    """A text that a person uses again and again; `name` may be empty."""
+
+    id: str
+    namespace: str
+    name: str
+    text: str
+    created_at: int
+    updated_at: int
+
+
+@frozen
 class SearchTerm:
     """Words that stand one after the other (see store/words.py). `is_prefix`: the last one may be
     the beginning of a word.

@@ -131,6 +131,31 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             " ON notification_recipients (kind, address)"
         ),
     ),
+    (
+        """
+        CREATE TABLE scratch_entries (
+            session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+            id TEXT NOT NULL, text TEXT NOT NULL, attachments TEXT NOT NULL,
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+            PRIMARY KEY (session_id, id)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE scratch_files (
+            session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+            id TEXT NOT NULL, filename TEXT NOT NULL, mime_type TEXT NOT NULL,
+            size INTEGER NOT NULL, created_at INTEGER NOT NULL, content BLOB NOT NULL,
+            PRIMARY KEY (session_id, id)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE saved_prompts (
+            id TEXT PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL,
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX saved_prompts_by_namespace ON saved_prompts (namespace, created_at)",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

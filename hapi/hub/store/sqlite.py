@@ -51,6 +51,7 @@ from hapi.hub.store.rows import (
     VersionMismatch,
     Written,
 )
+from hapi.hub.store.scratchlist import ScratchlistTables
 from hapi.hub.store.search import Search, SearchTable
 from hapi.hub.store.share_links import ShareLinkTable
 from hapi.hub.store.token_use import TokenUseTable
@@ -164,6 +165,8 @@ class SqliteTransaction(MessageChanges):
             (old, new),
         )
         execute("UPDATE messages SET session_id = ?, moved = 1 WHERE session_id = ?", (new, old))
+        for table in ("scratch_entries", "scratch_files"):
+            execute(f"UPDATE OR IGNORE {table} SET session_id = ? WHERE session_id = ?", (new, old))
         execute("DELETE FROM sessions WHERE id = ?", (old,))
         merged = evolve(
             row,
@@ -263,7 +266,9 @@ class SqliteTransaction(MessageChanges):
 
 
 @implementer(IStore)
-class SqliteStore(MessageTable, SearchTable, TokenUseTable, ShareLinkTable, Maintenance):
+class SqliteStore(
+    MessageTable, SearchTable, TokenUseTable, ShareLinkTable, ScratchlistTables, Maintenance
+):
     """`path` is the file, or MEMORY. `worker` runs what waits for the disk (see Database), and
     `search_worker` the searches.
     """

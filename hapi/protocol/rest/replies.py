@@ -14,6 +14,14 @@ class Issues(TypedDict):
     fieldErrors: dict[str, list[str]]
 
 
+class EntryIssue(TypedDict):
+    """What is wrong with one field, in the form of the routes for scratchlists."""
+
+    code: str
+    path: list[str]
+    message: str
+
+
 class ErrorReply(TypedDict):
     """Why a request was refused or failed: a sentence for people, a word for programs, and the id
     under which the hub's log has the request.
@@ -21,7 +29,7 @@ class ErrorReply(TypedDict):
 
     error: str
     code: NotRequired[str]
-    issues: NotRequired[Issues]
+    issues: NotRequired[Issues | list[EntryIssue]]
     requestId: NotRequired[str]
 
 
@@ -522,6 +530,70 @@ class SessionExport(TypedDict):
     session: dict[str, Any]
     messages: list[dict[str, Any]]
     scratchlist: list[dict[str, Any]]
+
+
+# --- scratchlists and saved prompts -------------------------------------------------------------
+
+
+class ScratchFile(TypedDict):
+    """`path` names the file in the attachments of a message."""
+
+    id: str
+    filename: str
+    mimeType: str
+    size: int
+    path: str
+
+
+class ScratchEntry(TypedDict):
+    entryId: str
+    text: str
+    createdAt: int
+    updatedAt: int
+    attachments: list[ScratchFile]
+
+
+class ScratchEntryReply(TypedDict):
+    entry: ScratchEntry
+
+
+class ScratchlistReply(TypedDict):
+    entries: list[ScratchEntry]
+
+
+class ScratchFileReply(TypedDict):
+    success: bool
+    attachment: ScratchFile
+
+
+class ScratchlistLimits(TypedDict):
+    """Sizes are in bytes."""
+
+    maxBytesPerFile: int
+    maxAttachmentsPerEntry: int
+    maxBytesPerEntry: int
+    maxBytesPerSession: int
+    allowedMimeTypes: list[str]
+
+
+class ScratchlistLimitsReply(TypedDict):
+    limits: ScratchlistLimits
+
+
+class SavedPrompt(TypedDict):
+    id: str
+    name: str
+    text: str
+    createdAt: int
+    updatedAt: int
+
+
+class SavedPromptReply(TypedDict):
+    prompt: SavedPrompt
+
+
+class SavedPromptList(TypedDict):
+    prompts: list[SavedPrompt]
 
 
 # --- notifications ------------------------------------------------------------------------------

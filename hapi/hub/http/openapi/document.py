@@ -26,6 +26,7 @@ REF_TEMPLATE = "#/components/schemas/{name}"
 # store, and from a fault of the hub. The texts are those of `_DESCRIPTIONS`.
 EVERYWHERE = (400, 408, 413, 421, 431, 500, 503, 507)
 _DESCRIPTIONS: Mapping[int, str] = {
+    200: "The object exists already.",
     304: "The picture has not changed.",
     400: "The request, its body or its query is invalid.",
     401: "The token is missing or invalid.",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from attrs import define
 from klein import Klein
+from msgspec.structs import replace
 
 from hapi.hub.domain.errors import (
     Conflict,
@@ -23,6 +24,7 @@ from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.paging import PAGE_PARAMETERS, PageReader, page_query
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
+from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import STEERED, PostMessage, QueuedState
@@ -39,6 +41,7 @@ def _invalid(field: str, reason: str) -> InvalidRequest:
 class MessageRoutes(Routes):
     messages: Messages
     pages: PageReader
+    scratchlist: Scratchlist
 
     app: ClassVar[Klein] = Klein()
 
@@ -53,7 +56,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages", methods=["POST"])
     @api
-    @operation(replies.Done, body=PostMessage, errors=(Conflict,))
+    @operation(replies.Done, body=PostMessage, errors=(Conflict, RpcError))
     async def post(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Keep a prompt. A prompt for a session whose process is still starting waits for it."""
         session = context.session(session_id, active=True, or_starting=True)
@@ -69,7 +72,8 @@ class MessageRoutes(Routes):
                 raise _invalid("deliveryMode", "scheduledAt cannot be combined with steer")
             if body.scheduled_at > context.registry.now() + MAX_SCHEDULE_AHEAD:
                 raise _invalid("scheduledAt", "scheduledAt must be within 7 days")
-        await self.messages.post(session, body)
+        attachments = await self.scratchlist.handed_over(session, body.attachments)
+        await self.messages.post(session, replace(body, attachments=attachments))
         return OK
 
     @app.route("/api/sessions/<session_id>/messages/queued-state", methods=["POST"])

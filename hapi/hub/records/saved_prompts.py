@@ -1,0 +1,69 @@
+"""Prompts that people use again and again, shared by all devices of a namespace."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from attrs import define, evolve
+
+from hapi.hub.domain.errors import Conflict, NotFound
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.store.rows import SavedPromptRow
+
+MAX_PROMPTS = 200  # of a namespace
+
+Json = dict[str, Any]
+
+
+@define(eq=False)
+class SavedPrompts:
+    registry: HubRegistry
+
+    async def list(self, namespace: str) -> list[Json]:
+        return [prompt_view(row) for row in await self.registry.store.saved_prompts(namespace)]
+
+    async def add(self, namespace: str, name: str, text: str) -> Json:
+        """Raises Conflict."""
+        store, now = self.registry.store, self.registry.now()
+        if len(await store.saved_prompts(namespace)) >= MAX_PROMPTS:
+            raise Conflict(
+                f"{MAX_PROMPTS} prompts are saved already: delete one first",
+                "saved_prompts_at_cap",
+            )
+        row = SavedPromptRow(str(uuid.uuid4()), namespace, name, text, now, now)
+        await store.write_saved_prompt(row)
+        return prompt_view(row)
+
+    async def change(
+        self, namespace: str, prompt_id: str, name: str | None, text: str | None
+    ) -> Json:
+        """Raises NotFound."""
+        store = self.registry.store
+        rows = await store.saved_prompts(namespace)
+        row = next((each for each in rows if each.id == prompt_id), None)
+        if row is None:
+            raise NotFound("Saved prompt not found")
+        changed = evolve(
+            row,
+            name=row.name if name is None else name,
+            text=row.text if text is None else text,
+            updated_at=self.registry.now(),
+        )
+        await store.write_saved_prompt(changed)
+        return prompt_view(changed)
+
+    async def delete(self, namespace: str, prompt_id: str) -> None:
+        """Raises NotFound."""
+        if not await self.registry.store.delete_saved_prompt(namespace, prompt_id):
+            raise NotFound("Saved prompt not found")
+
+
+def prompt_view(row: SavedPromptRow) -> Json:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "text": row.text,
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+    }
