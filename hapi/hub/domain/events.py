@@ -135,18 +135,17 @@ class EventBus:
             self.log.failure("Live text could not be sent to a page")
 
     def heartbeat(self, now: int) -> None:
+        """Send every listener something, so that it knows that its stream still lives."""
         for listener in list(self._listeners.values()):
-            namespace = listener.subscription.namespace
-            self._send(
-                listener,
-                unnumbered(
-                    {
-                        "type": protocol_events.HEARTBEAT,
-                        "namespace": namespace,
-                        "data": {"timestamp": now},
-                    }
-                ),
-            )
+            self.send_heartbeat(listener, now)
+
+    def send_heartbeat(self, listener: Listener, now: int) -> None:
+        body = {
+            "type": protocol_events.HEARTBEAT,
+            "namespace": listener.subscription.namespace,
+            "data": {"timestamp": now},
+        }
+        self._send(listener, unnumbered(body))
 
     # --- listeners --------------------------------------------------------------------------------
 

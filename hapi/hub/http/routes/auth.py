@@ -88,12 +88,18 @@ class AuthRoutes(Routes):
     @api
     @operation(replies.Done, body=Visibility, errors=(NotFound,))
     async def set_visibility(self, context: RequestContext) -> dict[str, Any]:
-        """Tell whether the page of an event stream is visible."""
+        """Tell whether the page of an event stream is visible.
+
+        One that becomes visible gets a heartbeat at once, so that it knows whether its stream is
+        alive.
+        """
         body = context.body(Visibility)
         listener = context.registry.events.listener(body.subscription_id)
         if listener is None or listener.subscription.namespace != context.namespace:
             raise NotFound("Subscription not found")
         listener.visible = body.visibility == "visible"
+        if listener.visible:
+            context.registry.events.send_heartbeat(listener, context.registry.now())
         return OK
 
     @app.route("/api/live", methods=["POST"])

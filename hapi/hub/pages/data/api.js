@@ -307,6 +307,11 @@ export class Api {
     }
   }
 
+  /** Send a request that changes nothing and needs no token. @param {AbortSignal} signal @returns {Promise<unknown>} */
+  probe(signal) {
+    return fetch(withBase("/health"), { cache: "no-store", signal });
+  }
+
   /** A JWT that the hub accepts. @param {string | null} refused one that it does not accept any more */
   async jwt(refused) {
     try {

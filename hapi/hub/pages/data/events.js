@@ -10,7 +10,10 @@ import { ApiError, errorMessage, statusOf } from "../lib/errors.js";
 /** @typedef {{ data: string, id: string | null }} Frame */
 
 const CONNECT_TIMEOUT = 20_000; // ms
-const SILENCE_TIMEOUT = 75_000; // ms; the hub's heartbeat comes every 30 s
+const SILENCE_TIMEOUT = 45_000; // ms; the hub's heartbeat comes every 30 s
+const CHECK_TIMEOUT = 3000; // ms for anything to arrive on a stream that is checked
+const HURRIED_ATTEMPTS = 5; // without a pause, after a check that failed
+const IDLE_CONNECTIONS = 5; // that a browser may keep to one server beside that of the stream
 const MIN_LIFE = 5000; // ms; a connection that lived longer is made again at once when it ends
 const RETRY_DELAYS = [500, 1000, 2000, 4000, 8000, 15_000]; // ms, each shortened by up to a third at random
 
@@ -67,6 +70,10 @@ export class EventStream {
     this._endPause = () => {};
     /** @type {AbortController | null} */
     this._abort = null;
+    this._heardAt = 0; // when the connection was last asked for or something arrived on it, ms of the epoch
+    this._hurried = 0; // attempts that are made without a pause
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this._checking = undefined;
   }
 
   start() {
@@ -77,12 +84,41 @@ export class EventStream {
 
   stop() {
     this._running = false;
+    clearTimeout(this._checking);
     this._abort?.abort();
     this._endPause();
   }
 
   /** Make the next attempt now. */
   retryNow() {
+    this._endPause();
+  }
+
+  /**
+   * Somebody looks at the page again, or the network is back: a stream may have died meanwhile without an end
+   * (a suspended phone, another network). Believe it only once something arrives on it, which the hub is asked for.
+   */
+  check() {
+    const silence = Date.now() - this._heardAt;
+    this._endPause();
+    if (silence > SILENCE_TIMEOUT) return this._connectAgain();
+    if (this.status.phase !== "live" && silence < CHECK_TIMEOUT) return; // an attempt has just begun
+    const timeout = this.status.phase === "live" ? CHECK_TIMEOUT : 0;
+    clearTimeout(this._checking);
+    this._checking = setTimeout(() => this._connectAgain(), timeout);
+    if (this.subscriptionId !== null)
+      this._api.reportVisibility(this.subscriptionId, "visible").catch((error) => {
+        if (statusOf(error) === 404) this._connectAgain(); // the hub has given the stream up
+      });
+  }
+
+  /** Idle connections may be as dead as the stream: requests that are given up soon make the browser close them. */
+  _connectAgain() {
+    clearTimeout(this._checking);
+    this._hurried = HURRIED_ATTEMPTS;
+    for (let number = 0; number < IDLE_CONNECTIONS; number++)
+      this._api.probe(AbortSignal.timeout(CHECK_TIMEOUT)).catch(() => {});
+    this._abort?.abort();
     this._endPause();
   }
 
@@ -104,6 +140,10 @@ export class EventStream {
       const answer = problem instanceof ApiError ? problem : null;
       const reason = answer && errorMessage(answer);
       this._setPhase(statusOf(problem) === 401 ? "refused" : "lost", attempt, reason);
+      if (answer === null && this._hurried > 0) {
+        this._hurried -= 1;
+        continue;
+      }
       const delay = Math.max(
         RETRY_DELAYS[Math.min(attempt, RETRY_DELAYS.length) - 1] * (1 - Math.random() / 3),
         (answer?.retryAfter ?? 0) * 1000,
@@ -120,8 +160,10 @@ export class EventStream {
   /** Read one connection until the hub ends it or its JWT must be renewed. Throws when it breaks. */
   async _listen() {
     const abort = (this._abort = new AbortController());
-    let watchdog = setTimeout(() => abort.abort(), CONNECT_TIMEOUT);
+    const timeout = this._hurried > 0 ? CHECK_TIMEOUT : CONNECT_TIMEOUT;
+    let watchdog = setTimeout(() => abort.abort(), timeout);
     let renewal;
+    this._heardAt = Date.now();
     try {
       const response = await this._connect(abort.signal);
       if (!response.body) return;
@@ -133,11 +175,14 @@ export class EventStream {
         watchdog = setTimeout(() => abort.abort(), SILENCE_TIMEOUT);
         const { done, value } = await reader.read();
         if (done) return;
+        this._heardAt = Date.now();
+        clearTimeout(this._checking);
         for (const frame of frames.feed(value)) this._receive(frame);
       }
     } finally {
       clearTimeout(watchdog);
       clearTimeout(renewal);
+      clearTimeout(this._checking);
       abort.abort();
     }
   }
@@ -161,6 +206,7 @@ export class EventStream {
     if (event.type === "connection-changed") {
       this.subscriptionId = event.data?.subscriptionId ?? null;
       this.hasLive = event.data?.live === true;
+      this._hurried = 0;
       this._setPhase("live", 0);
       this._listener.onOpen(event.data?.resume === "ok" && this._lastId !== null);
     } else if (event.type !== "heartbeat") {

@@ -90,7 +90,9 @@ export class Shell {
       clearInterval(ticking);
     });
     document.addEventListener("visibilitychange", () => this._onVisibility(), { signal });
-    addEventListener("online", () => this._stream.retryNow(), { signal });
+    document.addEventListener("resume", () => this._stream.check(), { signal }); // of a page that was frozen
+    addEventListener("pageshow", () => this._stream.check(), { signal });
+    addEventListener("online", () => this._stream.check(), { signal });
     addEventListener("popstate", () => this._route(), { signal });
     addEventListener("storage", (event) => this._onStorage(event), { signal });
     this._api.onRefused = () => this._logOut("Your access token is no longer valid. Log in again.");
@@ -258,11 +260,9 @@ export class Shell {
   }
 
   _onVisibility() {
-    if (document.visibilityState === "visible" && this._store.connection.phase === "lost")
-      this._stream.retryNow();
     const { subscriptionId } = this._stream;
-    if (subscriptionId)
-      this._api.reportVisibility(subscriptionId, document.visibilityState).catch(() => {}); // the next connection reports it too
+    if (document.visibilityState === "visible") this._stream.check();
+    else if (subscriptionId) this._api.reportVisibility(subscriptionId, "hidden").catch(() => {}); // the next connection reports it too
     this._draw();
   }
 
