@@ -32,6 +32,7 @@ from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.routes.auth import AuthRoutes
 from hapi.hub.http.routes.cli import CliRoutes
 from hapi.hub.http.routes.files import FileRoutes
+from hapi.hub.http.routes.git import GitRoutes
 from hapi.hub.http.routes.machines import MachineRoutes
 from hapi.hub.http.routes.messages import MessageRoutes
 from hapi.hub.http.routes.monitoring import Monitoring, MonitoringRoutes
@@ -174,6 +175,7 @@ class Hub:
             PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
+            GitRoutes(dispatcher),
             RecordRoutes(
                 dispatcher,
                 ConversationSearch(registry),

@@ -19,6 +19,7 @@ from hapi.process.command import CommandResult
 from hapi.process.git import Git
 from hapi.session.rpc.git_directory import (
     Repository,
+    Setting,
     StandIn,
     read_settings,
     stand_in,
@@ -95,7 +96,7 @@ class GitMethods:
             "exitCode": -1 if result.exit_code is None else result.exit_code,
         }
         if result.exit_code != 0:
-            answer["error"] = result.error or _git_error(result.stderr, result.exit_code)
+            answer["error"] = result.error or git_error(result.stderr, result.exit_code)
         return answer
 
     async def _run(
@@ -105,25 +106,11 @@ class GitMethods:
 
         `directory` is the pinned name of `cwd`. Raises PathNotAllowed and OSError.
         """
-        asked = (
-            ("rev-parse", "--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
-            ("config", "--list", "-z"),
-        )
-        found, listed = await gatherResults(
-            [
-                Deferred.fromCoroutine(self._git.run(directory, *DISCOVERY, *words))
-                for words in asked
-            ]
-        )
-        if found.exit_code != 0:
+        found = await self._find(directory)
+        if isinstance(found, CommandResult):
             return found
-        if listed.exit_code != 0:
-            return listed
+        repository, settings = found
         real = os.path.realpath(directory)
-        repository = _repository(found.stdout, real)
-        if repository is None:
-            raise PathNotAllowed(found.stdout.splitlines()[0])
-        settings = read_settings(listed.stdout)
         with ExitStack() as stack:
             made: StandIn = await deferToThread(
                 stack.enter_context, stand_in(repository, settings, self._environ)
@@ -143,6 +130,44 @@ class GitMethods:
                 unchanged = await self._unchanged_of_lfs(directory, environ, repository, names)
                 return _without(result, unchanged, names)
             return result
+
+    async def _find(self, directory: str) -> CommandResult | tuple[Repository, list[Setting]]:
+        """The repository that `directory` is in and all settings of git for it; how git failed if
+        there is none. Raises PathNotAllowed."""
+        asked = (
+            ("rev-parse", "--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
+            ("config", "--list", "-z"),
+        )
+        found, listed = await gatherResults(
+            [
+                Deferred.fromCoroutine(self._git.run(directory, *DISCOVERY, *words))
+                for words in asked
+            ]
+        )
+        if found.exit_code != 0:
+            return found
+        if listed.exit_code != 0:
+            return listed
+        repository = _repository(found.stdout, os.path.realpath(directory))
+        if repository is None:
+            raise PathNotAllowed(found.stdout.splitlines()[0])
+        return repository, read_settings(listed.stdout)
+
+    async def look(self, *words: str) -> CommandResult:
+        """The result of a git command that reads commits of the repository that the session's
+        directory is in. Raises PathNotAllowed and OSError.
+        """
+        async with self._slots:
+            with self._directory.pinned("") as directory:
+                found = await self._find(directory)
+                if isinstance(found, CommandResult):
+                    return found
+                with ExitStack() as stack:
+                    made: StandIn = await deferToThread(
+                        stack.enter_context, stand_in(*found, self._environ)
+                    )
+                    environ = made.environment(made.tree)
+                    return await self._git.run(str(made.tree), *OPTIONS, *words, environ=environ)
 
     async def _unchanged_of_lfs(
         self,
@@ -252,7 +277,7 @@ def _without(result: CommandResult, unchanged: set[str], names: Sequence[str]) -
     return evolve(result, stdout=without_unchanged(lines, unchanged))
 
 
-def _git_error(stderr: str, exit_code: int | None) -> str:
+def git_error(stderr: str, exit_code: int | None) -> str:
     if message := stderr.strip()[:2000]:
         return message
     return "git was killed" if exit_code is None else f"git exited with code {exit_code}"

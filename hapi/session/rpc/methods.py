@@ -15,9 +15,11 @@ from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.turns import Turns
+from hapi.session.rpc.content_search import ContentSearch
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.git import GitMethods
+from hapi.session.rpc.git_history import GitHistory
 
 
 class SessionParts(Protocol):
@@ -45,6 +47,7 @@ def register_file_methods(
 ) -> None:
     """Register the methods for files, git and search, confined to the session's directory."""
     git, search = GitMethods(reactor, directory, environ), FileSearch(reactor, directory, environ)
+    history = GitHistory(git)
     _register(
         rpc,
         {
@@ -54,9 +57,13 @@ def register_file_methods(
             names.UPLOAD_FILE: _in_a_thread(files.upload),
             names.DELETE_UPLOAD: _in_a_thread(files.delete_upload),
             names.RIPGREP: search.ripgrep,
+            names.SEARCH_CONTENT: ContentSearch(directory).search,
             names.GIT_STATUS: git.status,
             names.GIT_DIFF_NUMSTAT: git.numstat,
             names.GIT_DIFF_FILE: git.diff_file,
+            names.GIT_LOG: history.log,
+            names.GIT_COMMIT_FILES: history.files,
+            names.GIT_COMMIT_DIFF: history.diff,
         },
     )
 

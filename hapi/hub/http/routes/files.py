@@ -27,6 +27,7 @@ from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, 
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
 from hapi.protocol.rest import replies
+from hapi.protocol.work.files import MAX_QUERY
 
 MAX_FILE_SIZE = 50 << 20  # bytes of an uploaded file
 DEFAULT_FILES, MAX_FILES = 200, 500  # in one list
@@ -35,6 +36,7 @@ PATH = Parameter("path", "The path of the file, from the directory of the sessio
 DIRECTORY = Parameter("path", "The path of the directory, from that of the session.")
 SEARCHED = Parameter("query", "What the names contain.")
 FILES_LIMIT = Integer("limit", f"{DEFAULT_FILES} if missing.", lowest=1, highest=MAX_FILES)
+SEARCHED_TEXT = Parameter("query", "The text to find, whatever the case of its letters.", True)
 _MODEL_PATHS = ",".join(f'"{path}"' for path in rpc_methods.SESSION_MODELS)
 
 
@@ -152,6 +154,19 @@ class FileRoutes(Routes):
         paths = [line for line in (output if isinstance(output, str) else "").splitlines() if line]
         found = [path for path in paths if query.lower() in path.lower()][:limit]
         return {"success": True, "files": [_file_entry(path) for path in found]}
+
+    @app.route("/api/sessions/<session_id>/search-content", methods=["GET"])
+    @api
+    @limited(Cost.SEARCH)
+    @operation(replies.RpcReply, query=(SEARCHED_TEXT,), errors=(InvalidRequest,))
+    async def search_content(self, context: RequestContext, session_id: str) -> Any:
+        """Find lines of files by their text."""
+        session = context.session(session_id)
+        query = context.query.get(SEARCHED_TEXT.name, "").strip()
+        if not query or len(query) > MAX_QUERY:
+            raise InvalidRequest("Invalid query")
+        params = {"query": query}
+        return await forward_rpc(context, session, rpc_methods.SEARCH_CONTENT, params)
 
     @app.route("/api/sessions/<session_id>/slash-commands", methods=["GET"])
     @api

@@ -10,6 +10,8 @@ import { parseNumstat, parseStatus, withCounts } from "./working-tree.js";
 
 /** @typedef {{ name: string, type: "file" | "directory" | "other", size?: number, modified?: number }} DirectoryEntry */
 /** @typedef {{ bytes: Uint8Array<ArrayBuffer>, size: number, modified: number | null }} FileContent */
+/** @typedef {{ path: string, line: number, text: string }} FoundLine */
+/** @typedef {{ matches: FoundLine[], files: number, incomplete: string | null }} FoundContent `files`: how many were searched */
 
 const NOT_REGISTERED = /RPC handler not registered|Method not found/i;
 const NO_REPOSITORY = /not a git repository/i;
@@ -78,6 +80,16 @@ export class WorkRequests {
     return Array.isArray(files) ? files.map((file) => text(file?.fullPath)).filter(Boolean) : [];
   }
 
+  /** Lines that contain `query`, whatever the case of its letters. @param {string} query @returns {Promise<FoundContent>} */
+  async searchContent(query) {
+    const { matches, files, incomplete } = await this._get("search-content", { query });
+    return {
+      matches: Array.isArray(matches) ? matches.filter(isFoundLine) : [],
+      files: typeof files === "number" ? files : 0,
+      incomplete: text(incomplete) || null,
+    };
+  }
+
   /**
    * The answer of a route. Throws WorkProblem, ApiError and Unreachable.
    * @param {string} route
@@ -114,4 +126,13 @@ export class WorkRequests {
 /** @param {Json} value */
 function text(value) {
   return typeof value === "string" ? value : "";
+}
+
+/** @param {Json} value */
+function isFoundLine(value) {
+  return (
+    typeof value?.path === "string" &&
+    Number.isInteger(value.line) &&
+    typeof value.text === "string"
+  );
 }

@@ -2,7 +2,9 @@
 
 import { sideBySide } from "../../data/hunks.js";
 import { placeOf } from "../../data/review.js";
-import { append, button, h } from "../../lib/dom.js";
+import { append, button, fill, h } from "../../lib/dom.js";
+import { highlight, highlightedLines } from "../../lib/highlight.js";
+import { languageOfPath } from "../../lib/languages.js";
 
 /**
  * @import { FileDiff, Pair, Row } from "../../data/hunks.js"
@@ -45,9 +47,45 @@ export class DiffView {
     });
     this._more = button("Show more", { class: "diff-more", on: { click: () => this._drawMore() } });
     this.node = h("div", { class: "diff-box" }, this._table, this._more);
+    /** @type {Map<Row, HTMLElement[]>} the texts of the rows that are drawn */
+    this._texts = new Map();
+    /** @type {Map<Row, (string | HTMLElement)[]>} */
+    this._coloured = new Map();
     this._waiting = this._lines();
-    this._left = diff.rows;
     this._drawMore();
+    this._colour("old");
+    this._colour("new");
+  }
+
+  /** Colour the lines of one side, as soon as their tokens are found. @param {"old" | "new"} side */
+  async _colour(side) {
+    const rows = this._diff.hunks
+      .flatMap((hunk) => hunk.rows)
+      .filter((row) => row[side] !== null && (side === "new" || row.kind === "minus"));
+    const code = rows.map((row) => row.text).join("\n");
+    const tokens = await highlight(code, languageOfPath(this._path));
+    if (!tokens) return;
+    const lines = highlightedLines(code, tokens);
+    for (const [index, row] of rows.entries()) {
+      this._coloured.set(row, lines[index]);
+      for (const node of this._texts.get(row) ?? []) this._fillText(node, row);
+    }
+  }
+
+  /** @param {Row} row */
+  _text(row) {
+    const node = h("span", null);
+    this._fillText(node, row);
+    this._texts.set(row, [...(this._texts.get(row) ?? []), node]);
+    return node;
+  }
+
+  /** @param {HTMLElement} node @param {Row} row */
+  _fillText(node, row) {
+    const isLong = row.text.length > MAX_LINE_LENGTH;
+    const coloured = isLong ? undefined : this._coloured.get(row);
+    const parts = coloured?.map((part) => (part instanceof Node ? part.cloneNode(true) : part));
+    fill(node, parts ?? (isLong ? row.text.slice(0, MAX_LINE_LENGTH) : row.text));
   }
 
   /** Everything to draw, in order: the head of a hunk, then its rows or pairs of rows. */
@@ -71,7 +109,6 @@ export class DiffView {
       count += 1;
     }
     this._table.append(part);
-    this._left -= count;
     this._more.hidden = count < ROWS_AT_ONCE;
     this.drawComments();
   }
@@ -83,11 +120,26 @@ export class DiffView {
       { class: `diff-row ${row.kind}` },
       this._number(row, "old"),
       this._number(row, "new"),
-      textCell(row),
+      this._cell(row),
     );
     if (row.old !== null) this._drawn.set(`old ${row.old}`, { row, node });
     if (row.new !== null) this._drawn.set(`new ${row.new}`, { row, node });
     return node;
+  }
+
+  /** @param {Row} row */
+  _cell(row) {
+    const left = row.text.length - MAX_LINE_LENGTH;
+    return h(
+      "code",
+      { class: "diff-text" },
+      h("span", { class: "diff-sign", "aria-hidden": "true" }, SIGNS[row.kind]),
+      row.kind !== "same" &&
+        h("span", { class: "for-readers" }, row.kind === "plus" ? "added: " : "removed: "),
+      this._text(row),
+      left > 0 && h("em", null, ` … ${left} more characters`),
+      row.cut && h("em", null, " (no line feed at the end of the file)"),
+    );
   }
 
   /** @param {Pair} pair */
@@ -103,7 +155,7 @@ export class DiffView {
         h(
           "div",
           { class: `diff-side ${kind}` },
-          row ? [this._number(row, side), textCell(row)] : null,
+          row ? [this._number(row, side), this._cell(row)] : null,
         ),
       );
       const line = row?.[side];
@@ -278,20 +330,4 @@ export class DiffView {
       ),
     );
   }
-}
-
-/** @param {Row} row */
-function textCell(row) {
-  const isLong = row.text.length > MAX_LINE_LENGTH;
-  const text = isLong ? row.text.slice(0, MAX_LINE_LENGTH) : row.text;
-  return h(
-    "code",
-    { class: "diff-text" },
-    h("span", { class: "diff-sign", "aria-hidden": "true" }, SIGNS[row.kind]),
-    row.kind !== "same" &&
-      h("span", { class: "for-readers" }, row.kind === "plus" ? "added: " : "removed: "),
-    text || " ",
-    isLong && h("em", null, ` … ${row.text.length - MAX_LINE_LENGTH} more characters`),
-    row.cut && h("em", null, " (no line feed at the end of the file)"),
-  );
 }

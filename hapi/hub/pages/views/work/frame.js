@@ -77,7 +77,8 @@ export function workFrame({ store, api, go, id }, tab) {
     const [name, place] = [shown ? titleOf(shown) : "Session", abbreviateHome(directory, home)];
     const label = title.firstElementChild;
     if (label && label.textContent !== name) label.textContent = name;
-    if (path.textContent !== place) fill(path, h("span", { class: "subline path" }, place));
+    if (path.textContent !== place)
+      fill(path, h("span", { class: "subline" }, h("bdi", null, place)));
   }
 
   /** Read the session itself, which an address that was opened directly does not have yet. */
