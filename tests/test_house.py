@@ -68,7 +68,13 @@ ROOMS = {
         "commands": {"base", "checks", "runner"},
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
-    "protocol": {"mcp": set(), "acp": {"json"}, "offer": {"acp", "agents"}, "rest": set()},
+    "protocol": {
+        "mcp": set(),
+        "acp": {"json"},
+        "offer": {"acp", "agents"},
+        "rest": set(),
+        "work": set(),
+    },
 }
 MAX_MODULES = 25  # in one room
 REACTOR_OR_SYSTEM = {"twisted", "klein", "autobahn", "treq", "psutil", "txaio", "werkzeug"}

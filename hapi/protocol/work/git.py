@@ -1,5 +1,5 @@
-"""Calls about a session's git repository that only HAPI's own sessions answer: its history, and what
-a person does to it. Every answer has `success`, and `error` where that is false."""
+"""Calls about a session's git repository that only HAPI's own sessions answer: its history, and
+what a person does to it. Every answer has `success`, and `error` where that is false."""
 
 from __future__ import annotations
 

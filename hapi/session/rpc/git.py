@@ -106,7 +106,7 @@ class GitMethods:
 
         `directory` is the pinned name of `cwd`. Raises PathNotAllowed and OSError.
         """
-        found = await self._find(directory)
+        found = await self.find(directory)
         if isinstance(found, CommandResult):
             return found
         repository, settings = found
@@ -131,7 +131,7 @@ class GitMethods:
                 return _without(result, unchanged, names)
             return result
 
-    async def _find(self, directory: str) -> CommandResult | tuple[Repository, list[Setting]]:
+    async def find(self, directory: str) -> CommandResult | tuple[Repository, list[Setting]]:
         """The repository that `directory` is in and all settings of git for it; how git failed if
         there is none. Raises PathNotAllowed."""
         asked = (
@@ -159,7 +159,7 @@ class GitMethods:
         """
         async with self._slots:
             with self._directory.pinned("") as directory:
-                found = await self._find(directory)
+                found = await self.find(directory)
                 if isinstance(found, CommandResult):
                     return found
                 with ExitStack() as stack:

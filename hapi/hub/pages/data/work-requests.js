@@ -1,17 +1,21 @@
 // What the views of a session's work ask for: git, files, searches. All answers are of the session's process.
 
-import { parseNumstat, parseStatus, withCounts } from "./working-tree.js";
+import { isObject } from "./json.js";
+import { KINDS, parseNumstat, parseStatus, withCounts } from "./working-tree.js";
 
 /**
  * @import { Api } from "./api.js"
  * @import { Json } from "./types.js"
- * @import { WorkingTree } from "./working-tree.js"
+ * @import { ChangeKind, WorkingTree } from "./working-tree.js"
  */
 
 /** @typedef {{ name: string, type: "file" | "directory" | "other", size?: number, modified?: number }} DirectoryEntry */
 /** @typedef {{ bytes: Uint8Array<ArrayBuffer>, size: number, modified: number | null }} FileContent */
 /** @typedef {{ path: string, line: number, text: string }} FoundLine */
 /** @typedef {{ matches: FoundLine[], files: number, incomplete: string | null }} FoundContent `files`: how many were searched */
+/** @typedef {{ id: string, parents: string[], author: string, date: string, subject: string, refs: string[] }} Commit */
+/** @typedef {{ path: string, from: string | null, kind: ChangeKind, added: number | null, removed: number | null, binary: boolean }} CommittedFile */
+/** @typedef {{ message: string, files: CommittedFile[] }} CommitFiles */
 
 const NOT_REGISTERED = /RPC handler not registered|Method not found/i;
 const NO_REPOSITORY = /not a git repository/i;
@@ -90,6 +94,39 @@ export class WorkRequests {
     };
   }
 
+  /** @param {number} limit @param {number} skip @returns {Promise<{ commits: Commit[], hasMore: boolean }>} */
+  async log(limit, skip) {
+    const { commits, hasMore } = await this._get("git-log", {
+      limit: String(limit),
+      skip: String(skip),
+    });
+    return { commits: list(commits), hasMore: hasMore === true };
+  }
+
+  /** @param {string} commit @returns {Promise<CommitFiles>} */
+  async commitFiles(commit) {
+    const { message, files } = await this._get("git-commit-files", { commit });
+    return {
+      message: text(message),
+      files: list(files).map(({ path, from, status, added, removed }) => ({
+        path: text(path),
+        from: text(from) || null,
+        kind: KINDS[text(status)] ?? "modified",
+        added: typeof added === "number" ? added : null,
+        removed: typeof removed === "number" ? removed : null,
+        binary: typeof added !== "number",
+      })),
+    };
+  }
+
+  /** @param {string} commit @param {string} path @param {string | null} from */
+  async commitDiff(commit, path, from) {
+    /** @type {Record<string, string>} */
+    const query = { commit, path };
+    if (from !== null) query.from = from;
+    return text((await this._get("git-commit-diff", query)).stdout);
+  }
+
   /**
    * The answer of a route. Throws WorkProblem, ApiError and Unreachable.
    * @param {string} route
@@ -135,4 +172,9 @@ function isFoundLine(value) {
     Number.isInteger(value.line) &&
     typeof value.text === "string"
   );
+}
+
+/** The objects of a list. @param {Json} value @returns {Json[]} */
+function list(value) {
+  return Array.isArray(value) ? value.filter(isObject) : [];
 }

@@ -26,7 +26,14 @@
 /** @typedef {{ added: number | null, removed: number | null }} LineCounts null: a binary file */
 
 /** @type {Record<string, ChangeKind>} */
-const KINDS = { A: "added", M: "modified", D: "deleted", R: "renamed", C: "copied", T: "type" };
+export const KINDS = {
+  A: "added",
+  M: "modified",
+  D: "deleted",
+  R: "renamed",
+  C: "copied",
+  T: "type",
+};
 const ESCAPES = /** @type {Record<string, string>} */ ({
   a: "\x07",
   b: "\b",

@@ -8,6 +8,7 @@ export const VIEWS = {
   "sessions/*": () => import("../chat/chat.js"),
   "sessions/*/changes": () => import("../work/changes.js"),
   "sessions/*/files": () => import("../work/files.js"),
+  "sessions/*/history": () => import("../work/history.js"),
   "machines/*": () => import("../machine/machine.js"),
   search: () => import("../search/search.js"),
   usage: () => import("../usage/usage.js"),

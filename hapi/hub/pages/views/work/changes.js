@@ -9,6 +9,7 @@ import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { DiffView } from "./diff.js";
 import { failureNote, waitingNote, workFrame } from "./frame.js";
+import { fileMark, lineCounts } from "./marks.js";
 import { reviewBar } from "./review-bar.js";
 
 /**
@@ -21,19 +22,6 @@ const ROWS_AT_ONCE = 300; // files of a group shown at first and with each "Show
 const FILTER_FROM = 20; // files from which the list has a filter
 const SPLIT_KEY = "hapi.diff.split";
 const WIDE = "(min-width: 1100px)"; // enough for two columns beside the list of sessions
-/** @type {Record<string, [letter: string, label: string]>} */
-const MARKS = {
-  added: ["A", "added"],
-  modified: ["M", "modified"],
-  deleted: ["D", "deleted"],
-  renamed: ["R", "renamed"],
-  copied: ["C", "copied"],
-  type: ["T", "type changed"],
-  untracked: ["?", "untracked"],
-  conflict: ["!", "in conflict"],
-  submodule: ["S", "submodule"],
-};
-
 /** @param {ViewContext} context @returns {View} */
 export function view(context) {
   return new ChangesView(context);
@@ -230,9 +218,8 @@ class ChangesView {
   _row(file) {
     const { go, id } = this._context;
     const slash = file.path.lastIndexOf("/", file.path.length - 2);
-    const [letter, label] = MARKS[file.kind];
     const content = [
-      h("span", { class: `work-mark ${file.kind}`, role: "img", "aria-label": label }, letter),
+      fileMark(file.kind),
       h(
         "span",
         { class: "work-name" },
@@ -245,7 +232,7 @@ class ChangesView {
         !file.exact &&
           h("span", { class: "work-place" }, "The name is not UTF-8 and can't be opened here."),
       ),
-      h("span", { class: "work-counts" }, countsOf(file)),
+      h("span", { class: "work-counts" }, lineCounts(file)),
     ];
     if (!file.exact) return h("li", { class: "work-row" }, content);
     const address = sessionPartAddress(id, "changes", {
@@ -329,15 +316,4 @@ class ChangesView {
     this._diff = new DiffView({ diff, path, split: this._isSplit, review });
     return this._diff.node;
   }
-}
-
-/** @param {ChangedFile} file */
-function countsOf(file) {
-  if (file.binary) return "binary";
-  if (file.added === null) return null;
-  return [
-    h("span", { class: "plus" }, `+${file.added}`),
-    " ",
-    h("span", { class: "minus" }, `−${file.removed}`),
-  ];
 }

@@ -1,0 +1,35 @@
+// How a changed file is marked in a list: a letter for what happened to it, and the counts of its lines.
+
+import { h } from "../../lib/dom.js";
+
+/** @import { ChangeKind } from "../../data/working-tree.js" */
+
+/** @type {Record<ChangeKind, [letter: string, label: string]>} */
+const MARKS = {
+  added: ["A", "added"],
+  modified: ["M", "modified"],
+  deleted: ["D", "deleted"],
+  renamed: ["R", "renamed"],
+  copied: ["C", "copied"],
+  type: ["T", "type changed"],
+  untracked: ["?", "untracked"],
+  conflict: ["!", "in conflict"],
+  submodule: ["S", "submodule"],
+};
+
+/** @param {ChangeKind} kind */
+export function fileMark(kind) {
+  const [letter, label] = MARKS[kind];
+  return h("span", { class: `work-mark ${kind}`, role: "img", "aria-label": label }, letter);
+}
+
+/** @param {{ added: number | null, removed: number | null, binary: boolean }} file */
+export function lineCounts({ added, removed, binary }) {
+  if (binary) return "binary";
+  if (added === null || removed === null) return null;
+  return [
+    h("span", { class: "plus" }, `+${added}`),
+    " ",
+    h("span", { class: "minus" }, `−${removed}`),
+  ];
+}
