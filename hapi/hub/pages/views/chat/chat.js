@@ -95,6 +95,7 @@ export class ChatView {
       store,
       go,
       openSettings: () => openSettings(() => actions.resume()),
+      openFind: () => this._openFind(),
       openWork: () => go(sessionPartAddress(id, "changes")),
     });
     this._working = workingLine();
@@ -121,6 +122,9 @@ export class ChatView {
       this._files.followDraft();
     });
     this._announced = announcementOf(undefined, store.catalog);
+    /** @type {import("./find.js").FindBar | null} */
+    this._find = null;
+    this._listener = (/** @type {KeyboardEvent} */ event) => this._onKey(event);
     this.node = h(
       "main",
       { class: "main chat" },
@@ -194,6 +198,7 @@ export class ChatView {
   }
 
   start() {
+    addEventListener("keydown", this._listener);
     return this._actions.open();
   }
 
@@ -237,6 +242,31 @@ export class ChatView {
     this._announced = next;
   }
 
+  /** Open the search in this conversation; its module is loaded for the first one. */
+  async _openFind() {
+    const { store, id } = this._options;
+    const { FindBar } = await import("./find.js");
+    this._find ??= new FindBar({
+      blocks: () => this._messages.blocks(),
+      show: (key) => this._messages.show(key),
+      hasOlder: () => store.transcript(id).hasOlder,
+      loadOlder: () => this._loadOlder(),
+      closed: () => this.focus(),
+    });
+    this._header.node.after(this._find.node);
+    this._find.open();
+  }
+
+  /** @param {KeyboardEvent} event */
+  _onKey(event) {
+    const isFind = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "f";
+    if (!isFind || event.shiftKey || event.altKey) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (this._find?.node.contains(document.activeElement)) return; // a second press is the browser's own
+    event.preventDefault();
+    this._openFind();
+  }
+
   /** @param {string} text */
   _send(text) {
     this._scroll.follow();
@@ -266,6 +296,7 @@ export class ChatView {
   }
 
   leave() {
+    removeEventListener("keydown", this._listener);
     this._actions.close();
     this._unwatchLive();
     this._unwatchDrafts();

@@ -20,14 +20,15 @@ import { usageMeter } from "./usage-meter.js";
  * @import { Block, Go, Session } from "../../data/types.js"
  */
 
-/** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void }} options */
-export function chatHeader({ store, go, openSettings, openWork }) {
+/** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void, openFind: () => void }} options */
+export function chatHeader({ store, go, openSettings, openWork, openFind }) {
   const main = h("div", { class: "head-main" });
   const node = h(
     "header",
     { class: "main-head" },
     iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
     main,
+    iconButton("search", "Find in this conversation", { on: { click: openFind } }),
     iconButton("changes", "Changes and files", { on: { click: openWork } }),
     iconButton("sliders", "Session settings", { on: { click: openSettings } }),
   );

@@ -1,6 +1,6 @@
 // The conversation: a list of blocks that is redrawn where it changes.
 
-import { append, button, h, keyed } from "../../lib/dom.js";
+import { append, button, h, keyed, keyedNode } from "../../lib/dom.js";
 import { blocksOf, withDays } from "../../data/blocks.js";
 import { withLive } from "../../data/live.js";
 import { openPlan } from "../../data/todos.js";
@@ -94,6 +94,12 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     node,
     content,
     draw,
+    /** Bring a block on screen; null if it has not been read. @param {string} key */
+    show: (key) => {
+      const shownNode = keyedNode(content, key);
+      shownNode?.scrollIntoView({ block: "center" });
+      return shownNode;
+    },
     /** What the records and the waiting messages show. */
     blocks: () => recorded,
     /** The steps of the plan that is shown above the place to write, and not in the conversation. */
