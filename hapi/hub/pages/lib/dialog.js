@@ -140,11 +140,21 @@ function raiseToasts(shelf) {
 }
 
 /**
- * Show a short notice at the edge of the screen.
- * @param {string} text
- * @param {{ tone?: "plain" | "bad", action?: [label: string, run: () => void] | null }} [options]
+ * Show a short notice at the edge of the screen. Returns what takes it away.
+ * @param {string | Node} content
+ * @param {{ tone?: "plain" | "bad", action?: ToastAction | null, actions?: ToastAction[], duration?: number }} [options]
+ * `duration` in ms
+ * @typedef {[label: string, run: () => void]} ToastAction
  */
-export function toast(text, { tone = "plain", action = null } = {}) {
+export function toast(
+  content,
+  {
+    tone = "plain",
+    action = null,
+    actions = action ? [action] : [],
+    duration = TOAST_DURATION,
+  } = {},
+) {
   const shelf =
     document.getElementById("toasts") ??
     h("div", {
@@ -155,19 +165,23 @@ export function toast(text, { tone = "plain", action = null } = {}) {
       popover: "manual",
     });
   raiseToasts(shelf);
-  const node = h("div", { class: `toast ${tone}` }, h("span", null, text));
+  const text = content instanceof Node ? content : h("span", { class: "toast-text" }, content);
+  const node = h("div", { class: `toast ${tone}` }, text);
   const dismiss = () => node.remove();
   append(
     node,
-    action &&
-      linkButton(action[0], () => {
+    actions.map(([label, run]) =>
+      linkButton(label, () => {
         dismiss();
-        action[1]();
+        run();
       }),
+    ),
     iconButton("close", "Dismiss", { on: { click: dismiss } }),
   );
+  if (actions.length > 1) node.classList.add("asks");
   shelf.append(node);
-  setTimeout(dismiss, TOAST_DURATION);
+  setTimeout(dismiss, duration);
+  return dismiss;
 }
 
 /**

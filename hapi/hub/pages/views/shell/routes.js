@@ -11,6 +11,7 @@ export const VIEWS = {
   "sessions/*/history": () => import("../work/history.js"),
   "machines/*": () => import("../machine/machine.js"),
   search: () => import("../search/search.js"),
+  waiting: () => import("../waiting/waiting.js"),
   usage: () => import("../usage/usage.js"),
   "settings/notifications": () => import("../notifications/notifications.js"),
 };

@@ -15,6 +15,7 @@ import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
 import { homeView } from "../machine/home.js";
 import { sessionsView } from "../sessions/sessions.js";
 import { menuDialog } from "../settings/menu.js";
+import { waitingLink } from "../waiting/link.js";
 import { banner } from "./banner.js";
 import { loadingView } from "./loading.js";
 import { VIEWS } from "./routes.js";
@@ -25,6 +26,7 @@ import { VIEWS } from "./routes.js";
  */
 
 const REFRESH_RETRY_DELAY = 2000; // ms
+const PERMISSION_TOAST = "Permission Request"; // the title of the hub's notice, a word of the wire
 const REDRAW_INTERVAL = 30_000; // ms; relative times grow older
 const WORKER_DELAY = 1500; // ms; the page is shown first
 const REMOVED_DELAY = 1000; // ms; a session that was removed may just have got another id
@@ -76,6 +78,8 @@ export class Shell {
       openMenu: () =>
         menuDialog({ storage: localStorage, go: this.go, logOut: () => this._logOut() }),
     });
+    this._waiting = waitingLink(this.go);
+    this._side.node.append(this._waiting.node);
     this._panes = h("div", { class: "shell" });
     this.nodes = [this._banner.node, this._panes];
   }
@@ -256,6 +260,7 @@ export class Shell {
     const asking = [...store.sessions.values()].filter(
       (session) => pendingCount(session) > 0,
     ).length;
+    this._waiting.draw(asking);
     document.title = pageTitle(this._view?.title?.() ?? "", asking);
   }
 
@@ -267,10 +272,19 @@ export class Shell {
   }
 
   /** @param {Toast} message */
-  _showToast({ title, body, sessionId }) {
-    if (sessionId && sessionId === this._store.openId) return;
+  async _showToast({ title, body, sessionId }) {
+    if (sessionId && (sessionId === this._store.openId || this._shown?.place === "waiting")) return;
+    const isAsking = sessionId && title === PERMISSION_TOAST;
+    if (isAsking && (await this._showRequest(sessionId).catch(() => false))) return;
     const text = [title, body].filter(Boolean).join(": ");
     toast(text, { action: sessionId ? ["Open", () => this.go(sessionAddress(sessionId))] : null });
+  }
+
+  /** Show what a session asks, with the answers. @param {string} id */
+  async _showRequest(id) {
+    const { requestToast } = await import("./request-toast.js");
+    const { go, _store: store, _api: api, _outbox: outbox } = this;
+    return requestToast(id, { store, api, outbox, go });
   }
 
   /** @param {string} id */

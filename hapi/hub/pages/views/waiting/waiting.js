@@ -1,0 +1,251 @@
+// Everything that waits for a person, over all sessions, one request at a time.
+
+import { fill, followLink, h, iconButton } from "../../lib/dom.js";
+import { toast } from "../../lib/dialog.js";
+import { abbreviateHome, relativeTime } from "../../lib/format.js";
+import { sessionAddress } from "../../data/addresses.js";
+import { machineName } from "../../data/sessions.js";
+import { placeInQueue, waitingRequests } from "../../data/waiting.js";
+import { SessionActions } from "../chat/actions.js";
+import { drawBlock } from "../chat/block.js";
+
+/**
+ * @import { BlockContext, RequestBlock, View, ViewContext } from "../../data/types.js"
+ * @import { WaitingRequest } from "../../data/waiting.js"
+ */
+
+const SETTLE_TIME = 500; // ms for which a request that has come by itself cannot be answered: a press may be for the one before
+const READ_RETRY_DELAY = 3000; // ms
+/** Keys that press the button with this look. @type {Record<string, string>} */
+const ANSWER_KEYS = { a: ".primary", s: "[data-focus$='/session']", d: ".danger" };
+
+/** @param {ViewContext} context @returns {View} */
+export function view(context) {
+  return new WaitingView(context);
+}
+
+/** @implements {View} */
+export class WaitingView {
+  /** @param {ViewContext} context */
+  constructor(context) {
+    this._options = context;
+    /** @type {WaitingRequest[]} */
+    this._requests = [];
+    this._place = 0;
+    /** @type {string | null} */
+    this._key = null;
+    this._shown = "";
+    this._shownSince = 0; // ms of performance.now()
+    /** @type {Map<string, SessionActions>} by session */
+    this._actions = new Map();
+    /** @type {BlockContext["expanded"]} */
+    this._expanded = new Map();
+    /** @type {Map<string, number>} sessions that are being read, and when that began */
+    this._reads = new Map();
+    this._count = h("p", { class: "muted", role: "status" });
+    const { go } = context;
+    this._previous = iconButton("up", "Previous request", { on: { click: () => this._step(-1) } });
+    this._next = iconButton("down", "Next request", { on: { click: () => this._step(1) } });
+    this._content = h("div", { class: "log waiting-log" });
+    this._content.addEventListener("click", (event) => this._guard(event), { capture: true });
+    this._listener = (/** @type {KeyboardEvent} */ event) => this._onKey(event);
+    this.node = h(
+      "main",
+      { class: "main waiting-view" },
+      h(
+        "header",
+        { class: "main-head" },
+        iconButton("back", "Back to sessions", {
+          class: "only-phone",
+          on: { click: () => go("/") },
+        }),
+        h("div", { class: "head-main" }, h("h1", null, "Waiting for you"), this._count),
+        this._previous,
+        this._next,
+      ),
+      this._content,
+    );
+  }
+
+  start() {
+    addEventListener("keydown", this._listener);
+  }
+
+  leave() {
+    removeEventListener("keydown", this._listener);
+    for (const actions of this._actions.values()) actions.close();
+  }
+
+  title() {
+    return "Waiting for you";
+  }
+
+  draw() {
+    const { store } = this._options;
+    const { requests, unread } = waitingRequests(store.sessions.values());
+    for (const id of unread) this._read(id);
+    this._requests = requests;
+    this._place = placeInQueue(requests, this._key, this._place);
+    const waiting = requests[this._place];
+    this._previous.disabled = this._next.disabled = requests.length < 2;
+    this._count.textContent =
+      requests.length === 0 ? "" : `${this._place + 1} of ${requests.length}`;
+    const version = JSON.stringify([
+      waiting?.key,
+      waiting && [waiting.title, waiting.request, this._decisions(waiting)],
+      unread.length > 0,
+      store.loaded,
+    ]);
+    if (version === this._shown) return;
+    this._shown = version;
+    if (waiting?.key !== this._key) this._shownSince = performance.now();
+    this._key = waiting?.key ?? null;
+    const isLoading = unread.length > 0 || !store.loaded;
+    fill(this._content, waiting ? this._card(waiting) : this._empty(isLoading));
+  }
+
+  /** @param {string} id of a session of which only the number of its requests is known */
+  _read(id) {
+    const before = this._reads.get(id);
+    if (before !== undefined && performance.now() - before < READ_RETRY_DELAY) return;
+    this._reads.set(id, performance.now());
+    this._options.store.readSession(id).then(
+      () => this._options.store.changed(),
+      () => {}, // the next redraw tries again
+    );
+  }
+
+  /** @param {boolean} isLoading */
+  _empty(isLoading) {
+    const { go } = this._options;
+    if (isLoading) return h("p", { class: "muted waiting-none" }, "Loading…");
+    return h(
+      "div",
+      { class: "waiting-none" },
+      h("p", null, "Nothing is waiting for you."),
+      h("a", { href: "/", class: "link", on: { click: followLink(go, "/") } }, "All sessions"),
+    );
+  }
+
+  /** @param {WaitingRequest} waiting */
+  _decisions({ session, requestId }) {
+    return this._actions.get(session.id)?.decisions.get(requestId) ?? null;
+  }
+
+  /** @param {WaitingRequest} waiting */
+  _card({ session, title, requestId, request }) {
+    const { store, go } = this._options;
+    const { flavor, machineId, path, host } = session.metadata ?? {};
+    const machine = store.machines.get(machineId ?? "");
+    const places = [
+      store.catalog.label(flavor),
+      machineName(machine) || host,
+      abbreviateHome(path, machine?.metadata?.homeDir),
+      request.createdAt ? relativeTime(request.createdAt) : "",
+    ];
+    const address = sessionAddress(session.id);
+    /** @type {RequestBlock} */
+    const block = {
+      key: `request:${requestId}`,
+      version: "",
+      kind: "request",
+      at: request.createdAt ?? 0,
+      requestId,
+      request,
+    };
+    return [
+      h(
+        "p",
+        { class: "waiting-session" },
+        h("a", { href: address, on: { click: followLink(go, address) } }, title),
+        h("span", { class: "muted" }, places.filter(Boolean).join(" · ")),
+      ),
+      drawBlock(block, this._context(session.id, path)),
+      h(
+        "p",
+        { class: "muted waiting-keys" },
+        "Keys: A allows, S allows for the session, D denies, J and K go to the next and the previous request, O opens the session.",
+      ),
+    ];
+  }
+
+  /** @param {string} id of a session @param {string | undefined} directory @returns {BlockContext} */
+  _context(id, directory) {
+    const { store } = this._options;
+    const actions = this._actionsOf(id);
+    const nothing = () => {};
+    return {
+      active: true,
+      directory,
+      refusal: store.access.refusal("approve"),
+      expanded: this._expanded,
+      decisions: actions.decisions,
+      cancel: nothing,
+      retry: nothing,
+      discard: nothing,
+      retryQueued: nothing,
+      decide: async (...decision) => {
+        await actions.decide(...decision);
+        this.draw();
+      },
+      attachedPicture: () => null,
+      image: () => h("span"),
+      save: () => h("span"),
+    };
+  }
+
+  /** @param {string} id */
+  _actionsOf(id) {
+    const known = this._actions.get(id);
+    if (known) return known;
+    const { store, api, outbox, go, showStatus } = this._options;
+    const made = new SessionActions({ store, api, outbox, id, go, showStatus, notify: toast });
+    this._actions.set(id, made);
+    return made;
+  }
+
+  /** @param {number} by */
+  _step(by) {
+    const { length } = this._requests;
+    if (length < 2) return;
+    const place = (this._place + by + length) % length;
+    this._key = this._requests[place].key;
+    this._shown = "";
+    this.draw();
+    this._shownSince = 0; // the person has asked for it
+    this._content.scrollTop = 0;
+  }
+
+  get _isSettled() {
+    return performance.now() - this._shownSince >= SETTLE_TIME;
+  }
+
+  /** @param {Event} event */
+  _guard(event) {
+    if (this._isSettled) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** @param {KeyboardEvent} event */
+  _onKey(event) {
+    const { target } = event;
+    const isWriting =
+      target instanceof Element && target.closest("input, textarea, select, dialog");
+    if (isWriting || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.toLowerCase();
+    const waiting = this._requests[this._place];
+    if (["j", "arrowright"].includes(key)) this._step(1);
+    else if (["k", "arrowleft"].includes(key)) this._step(-1);
+    else if (key === "o" && waiting) this._options.go(sessionAddress(waiting.session.id));
+    else if (key in ANSWER_KEYS) this._press(ANSWER_KEYS[key]);
+    else return;
+    event.preventDefault();
+  }
+
+  /** @param {string} selector of a button of the request on screen */
+  _press(selector) {
+    const control = this._content.querySelector(`.permission-buttons ${selector}`);
+    if (control instanceof HTMLButtonElement && this._isSettled) control.click();
+  }
+}
