@@ -54,6 +54,10 @@ await stylesheet(new URL("../../style/composer.css", import.meta.url).href);
 
 /** @implements {View} */
 export class ChatView {
+  /** @type {import("./find.js").FindBar | null} */
+  _find = null;
+  _listener = (/** @type {KeyboardEvent} */ event) => this._onKey(event);
+
   /** @param {ChatOptions} options */
   constructor(options) {
     const { store, api, outbox, drafts, go, id, showStatus, openSettings } = options;
@@ -122,9 +126,6 @@ export class ChatView {
       this._files.followDraft();
     });
     this._announced = announcementOf(undefined, store.catalog);
-    /** @type {import("./find.js").FindBar | null} */
-    this._find = null;
-    this._listener = (/** @type {KeyboardEvent} */ event) => this._onKey(event);
     this.node = h(
       "main",
       { class: "main chat" },

@@ -31,7 +31,7 @@ export class FindBar {
     this._isReading = false;
     this._input = h("input", {
       type: "search",
-      placeholder: "Find in this conversation",
+      placeholder: "Find",
       "aria-label": "Find in this conversation",
       "aria-controls": "found-list",
       enterkeyhint: "search",

@@ -95,11 +95,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     content,
     draw,
     /** Bring a block on screen; null if it has not been read. @param {string} key */
-    show: (key) => {
-      const shownNode = keyedNode(content, key);
-      shownNode?.scrollIntoView({ block: "center" });
-      return shownNode;
-    },
+    show: (key) => broughtIntoView(keyedNode(content, key)),
     /** What the records and the waiting messages show. */
     blocks: () => recorded,
     /** The steps of the plan that is shown above the place to write, and not in the conversation. */
@@ -110,6 +106,12 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
         block.kind === "user" && block.state === "queued" ? [block] : [],
       ),
   };
+}
+
+/** @param {Element | null} node */
+function broughtIntoView(node) {
+  node?.scrollIntoView({ block: "center" });
+  return node;
 }
 
 /** @param {Block} block @param {BlockContext} context */

@@ -169,29 +169,27 @@ export class WaitingView {
     ];
   }
 
-  /** @param {string} id of a session @param {string | undefined} directory @returns {BlockContext} */
+  /**
+   * What the block of a request needs; those of messages are not shown here.
+   * @param {string} id of a session
+   * @param {string | undefined} directory
+   */
   _context(id, directory) {
     const { store } = this._options;
     const actions = this._actionsOf(id);
-    const nothing = () => {};
-    return {
+    /** @type {Partial<BlockContext>} */
+    const context = {
       active: true,
       directory,
       refusal: store.access.refusal("approve"),
       expanded: this._expanded,
       decisions: actions.decisions,
-      cancel: nothing,
-      retry: nothing,
-      discard: nothing,
-      retryQueued: nothing,
       decide: async (...decision) => {
         await actions.decide(...decision);
         this.draw();
       },
-      attachedPicture: () => null,
-      image: () => h("span"),
-      save: () => h("span"),
     };
+    return /** @type {BlockContext} */ (context);
   }
 
   /** @param {string} id */
