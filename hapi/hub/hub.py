@@ -42,6 +42,7 @@ from hapi.hub.http.routes.permissions import PermissionRoutes
 from hapi.hub.http.routes.records import RecordRoutes
 from hapi.hub.http.routes.scratchlist import SavedPromptRoutes, ScratchlistRoutes
 from hapi.hub.http.routes.sessions import SessionRoutes
+from hapi.hub.http.routes.share_links import ShareRoutes
 from hapi.hub.http.routes.tokens import AuditRoutes, TokenRoutes
 from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
@@ -56,6 +57,7 @@ from hapi.hub.records.indexing import OlderMessages
 from hapi.hub.records.saved_prompts import SavedPrompts
 from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.records.search import ConversationSearch
+from hapi.hub.records.sharing import Sharing
 from hapi.hub.records.usage import UsageSummary
 from hapi.hub.status import HubStatus
 from hapi.hub.store.audit_log import AuditLog
@@ -176,6 +178,7 @@ class Hub:
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
             GitRoutes(dispatcher),
+            ShareRoutes(dispatcher, Sharing(registry)),
             RecordRoutes(
                 dispatcher,
                 ConversationSearch(registry),

@@ -68,6 +68,15 @@ class CreateToken(Body, frozen=True):
     machine_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
+class CreateShareLink(Body, frozen=True):
+    """`expires_in`: ms, None: seven days. `includes_later`: also what is said after now."""
+
+    expires_in: Annotated[int, Meta(gt=0, description="Milliseconds from now.")] | None = None
+    includes_later: bool = False
+    includes_tools: bool = False
+    includes_thoughts: bool = False
+
+
 class Rename(Body, frozen=True):
     name: Name
 

@@ -21,6 +21,7 @@ MAX_BODY_READ = 1 << 16  # bytes; a larger body leaves no facts
 _SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"
 SUBJECTS = {"session_id": "session", "machine_id": "machine", "request_id": "request"}
 SUBJECTS |= {"token_id": "token", "rule_id": "rule", "device_id": "device"}
+SUBJECTS |= {"link_id": "link"}
 
 
 @frozen
@@ -52,6 +53,10 @@ AUDITED: Mapping[str, Audited] = {
     f"POST {_SESSION}/reopen": Audited("reopen", (), ("sessionId",)),
     f"POST {_SESSION}/archive": Audited("archive"),
     f"DELETE {_SESSION}": Audited("delete"),
+    f"POST {_SESSION}/share-links": Audited(
+        "share", ("expiresIn", "includesLater", "includesTools", "includesThoughts"), ("id",)
+    ),
+    f"DELETE {_SESSION}/share-links/<link_id>": Audited("share-revoke"),
     f"POST {_SESSION}/permission-mode": Audited("permission-mode", ("mode",)),
     f"POST {_SESSION}/option": Audited("option", ("id", "value")),
     f"POST {_SESSION}/model": Audited("setting", ("model",)),

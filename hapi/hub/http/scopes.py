@@ -22,6 +22,7 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "GET /metrics": READ,  # and only in the owner's namespace
     "POST /api/auth": ANYBODY,
     "GET /api/openapi.json": ANYBODY,
+    "GET /api/share/<secret>": ANYBODY,  # who has the address of a shared conversation
     # The event stream of a page.
     "GET /api/events": READ,
     "POST /api/visibility": READ,
@@ -77,6 +78,10 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     f"POST {_SESSION}/<path>": CHAT,
     # Messages.
     f"GET {_SESSION}/export": READ,
+    # A share link shows a conversation to people without any token.
+    f"GET {_SESSION}/share-links": READ,
+    f"POST {_SESSION}/share-links": ADMIN,
+    f"DELETE {_SESSION}/share-links/<link_id>": ADMIN,
     f"GET {_SESSION}/messages": READ,
     f"POST {_SESSION}/messages": CHAT,
     f"POST {_SESSION}/messages/queued-state": READ,

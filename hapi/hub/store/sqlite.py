@@ -164,6 +164,11 @@ class SqliteTransaction(MessageChanges):
             " AND local_id IN (SELECT local_id FROM messages WHERE session_id = ?)",
             (old, new),
         )
+        execute(
+            "UPDATE share_links SET until_seq = until_seq + ? WHERE session_id = ?",
+            (earlier.last_seq, new),
+        )
+        execute("UPDATE share_links SET session_id = ? WHERE session_id = ?", (new, old))
         execute("UPDATE messages SET session_id = ?, moved = 1 WHERE session_id = ?", (new, old))
         for table in ("scratch_entries", "scratch_files"):
             execute(f"UPDATE OR IGNORE {table} SET session_id = ? WHERE session_id = ?", (new, old))

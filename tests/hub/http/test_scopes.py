@@ -27,12 +27,15 @@ def test_every_route_has_one_line_and_every_line_a_route() -> None:
     assert served() == set(ROUTE_SCOPES)
 
 
-def test_only_health_readiness_login_and_the_description_are_open_to_anybody() -> None:
+def test_only_health_readiness_login_the_description_and_what_was_shared_are_open_to_anybody() -> (
+    None
+):
     assert {key for key, scope in ROUTE_SCOPES.items() if scope is None} == {
         "GET /health",
         "GET /ready",
         "POST /api/auth",
         "GET /api/openapi.json",
+        "GET /api/share/<secret>",
         "POST /api/notifications/answer",  # its body has a token for this one answer
     }
 
