@@ -15,6 +15,7 @@ test("the last word of a query may still grow", () => {
   assert.equal(queryOf("one two"), "one two*");
   assert.equal(queryOf("数据"), "数据*");
   assert.equal(queryOf("one "), "one ");
+  assert.equal(queryOf("f"), "f");
   assert.equal(queryOf("one*"), "one*");
   assert.equal(queryOf('"one two'), '"one two');
   assert.equal(queryOf('"one two" thr'), '"one two" thr*');

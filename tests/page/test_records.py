@@ -69,3 +69,64 @@ def test_usage_is_shown_by_day_agent_and_model(place, size):
     expect(page.get_by_role("button", name="30 days")).to_have_attribute("aria-pressed", "true")
     expect(page).to_have_url(re.compile(r"/usage\?range=30d$"))
     assert place.complaints == []
+
+
+def shared_address(place, session, page, *options):
+    """The address of a new share link, made in the settings of the session."""
+    page.get_by_role("button", name="Session settings").click()
+    page.get_by_role("button", name="Share…").click()
+    for option in options:
+        page.get_by_label(option).check()
+    page.get_by_role("button", name="Make a link").click()
+    return page.get_by_label("Whoever has this link can read the conversation").input_value()
+
+
+@both_sizes
+def test_a_shared_conversation_is_read_without_a_token(place, size, tmp_path):
+    session = place.session(name="My talk", path="/home/me/private")
+    session.record(type="message", message="Here is **the answer** to `it`")
+    call = {"command": "cat secret-file"}
+    session.record(type="tool-call", callId="c", name="Bash", input=call, status="completed")
+    page = place.open(session, **size)
+    address = shared_address(place, session, page)
+    reader = place.browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **size})
+    place.contexts.append(reader)
+    asked: list[tuple[str, str | None]] = []
+    shown = reader.new_page()
+    shown.on(
+        "request",
+        lambda request: asked.append((request.url, request.headers.get("authorization"))),
+    )
+    complaints = []
+    shown.on("console", lambda message: complaints.append(message.text))
+    reply = shown.goto(address)
+    assert reply.headers["x-robots-tag"] == "noindex, nofollow"
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    expect(shown.get_by_role("heading", name="My talk")).to_be_visible()
+    expect(shown.locator(".blocks strong")).to_have_text("the answer")
+    expect(shown.get_by_text("secret-file")).to_have_count(0)
+    assert "/home/me/private" not in shown.content()
+    assert {token for _, token in asked} == {None}
+    assert [url for url, _ in asked if "/api/" in url] == [
+        address.replace("/share/", "/api/share/")
+    ]
+    assert shown.evaluate("Object.keys(localStorage).length") == 0
+    assert complaints == []
+    page.get_by_role("button", name="Revoke the link of").click()
+    page.get_by_role("dialog").last.get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_role("button", name="Revoke the link of")).to_have_count(0)
+    shown.reload()
+    expect(shown.get_by_role("alert")).to_contain_text("expired or was revoked")
+
+
+def test_a_conversation_is_saved_as_a_file(place):
+    session = place.session(name="My talk: one/two")
+    session.record(type="message", message="Here is the answer")
+    page = place.open(session)
+    page.get_by_role("button", name="Session settings").click()
+    for label, name in (("Markdown", "My talk one two.md"), ("JSON", "My talk one two.json")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Export {label}").click()
+        assert download.value.suggested_filename == name
+        assert "Here is the answer" in download.value.path().read_text()

@@ -29,6 +29,9 @@ from posixpath import dirname, join, normpath
 from attrs import field, frozen
 
 ENTRY_MODULE = "app.js"
+SHARED_ENTRY_MODULE, SHARED_INDEX = "share.js", "share.html"
+"""The page of a shared conversation, a document of its own: it has no token and asks for none."""
+
 VIEW_TABLE = "views/shell/routes.js"
 """The page's table of views: which module shows which place. A place is the shape of a path, in
 which a star stands for one segment."""
@@ -143,6 +146,8 @@ class PageBuild:
     files: Mapping[str, PageFile]
     index: str
     """`index.html` as it is in the sources."""
+    shared_index: str
+    """`share.html` as it is in the sources."""
     preloads: Mapping[str, list[str]]
     """The modules needed at once, by place; "" for every path that is none."""
     _documents: dict[tuple[str, int], PageFile] = field(factory=dict, repr=False, eq=False)
@@ -168,14 +173,15 @@ class PageBuild:
         files = {
             path: PageFile.of(path, without_comments(path, content))
             for path, content in sources.items()
-            if path not in ("index.html", VENDOR_LIST)
+            if path not in ("index.html", SHARED_INDEX, VENDOR_LIST)
         }
-        index = sources.get("index.html", b"").decode()
+        preloads[SHARED_INDEX] = static_imports(modules, [SHARED_ENTRY_MODULE])
+        index, shared = (sources.get(path, b"").decode() for path in ("index.html", SHARED_INDEX))
         if SERVICE_WORKER in files:
             needed = [*preloads.get(OFFLINE_PLACE, preloads[""]), *style_sheets(index)]
             content = service_worker(files[SERVICE_WORKER].content, name, needed)
             files[SERVICE_WORKER] = PageFile.of(SERVICE_WORKER, content)
-        return cls(name, ChainMap(files, vendored or {}), index, preloads)  # type: ignore[arg-type]
+        return cls(name, ChainMap(files, vendored or {}), index, shared, preloads)  # type: ignore[arg-type]
 
     def document(self, path: str, depth: int = 0) -> PageFile:
         """`index.html` for a place of the page, e.g. `sessions/ID`, which is `depth` directories
@@ -183,9 +189,16 @@ class PageBuild:
         """
         segments = path.strip("/").split("/")
         place = next((place for place in self.preloads if is_place(place, segments)), "")
+        return self._document(place, depth, self.index)
+
+    def shared_document(self, depth: int) -> PageFile:
+        """`share.html`, `depth` directories below the page's root."""
+        return self._document(SHARED_INDEX, depth, self.shared_index)
+
+    def _document(self, place: str, depth: int, source: str) -> PageFile:
         made = self._documents.get((place, depth))
         if made is None:
-            content = document(self, "../" * depth or "./", self.preloads[place])
+            content = document(self, source, "../" * depth or "./", self.preloads[place])
             made = PageFile.of("index.html", content)
             if depth <= MAX_KEPT_DEPTH:
                 self._documents[place, depth] = made
@@ -251,8 +264,8 @@ def static_imports(modules: Mapping[str, str], entries: list[str]) -> list[str]:
     return found
 
 
-def document(build: PageBuild, root: str, modules: list[str]) -> bytes:
-    """`index.html` with the build's addresses, and with a preload for each of `modules`.
+def document(build: PageBuild, source: str, root: str, modules: list[str]) -> bytes:
+    """The document `source` with the build's addresses, and with a preload for each of `modules`.
 
     `root` is the page's root relative to the place for which the document is served, e.g. `../`.
     """
@@ -264,7 +277,7 @@ def document(build: PageBuild, root: str, modules: list[str]) -> bytes:
         return f'{attribute}="{assets if is_versioned else root}{path}"'
 
     preloads = "".join(f'<link rel="modulepreload" href="{assets}{path}">\n' for path in modules)
-    found = LOCAL_ADDRESS.sub(address, build.index)
+    found = LOCAL_ADDRESS.sub(address, source)
     return found.replace("</head>", f"{preloads}</head>").encode()
 
 

@@ -78,6 +78,7 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     f"POST {_SESSION}/<path>": CHAT,
     # Messages.
     f"GET {_SESSION}/export": READ,
+    f"GET {_SESSION}/export/markdown": READ,
     # A share link shows a conversation to people without any token.
     f"GET {_SESSION}/share-links": READ,
     f"POST {_SESSION}/share-links": ADMIN,

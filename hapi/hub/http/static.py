@@ -30,6 +30,12 @@ CONTENT_POLICY = (
     " base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
+SHARED = "share/"  # the path of a shared conversation begins so
+SHARED_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'"
+)
 WORKER_SUFFIX = "-worker.js"
 WORKER_POLICY = "default-src 'none'; script-src 'self'"  # a worker loads scripts and no data
 REVALIDATE = "no-cache"
@@ -45,6 +51,7 @@ class Found:
     file: PageFile
     cache: str = REVALIDATE
     policy: str | None = None
+    is_private: bool = False  # no search engine may list it
 
 
 class Files(Protocol):
@@ -77,7 +84,10 @@ class OwnPage:
         return Found(file, policy=CONTENT_POLICY) if file else None
 
     def document(self, path: str, depth: int) -> Found | None:
-        return Found(self._builds.current().document(path, depth), policy=CONTENT_POLICY)
+        build = self._builds.current()
+        if path.startswith(SHARED):
+            return Found(build.shared_document(depth), policy=SHARED_POLICY, is_private=True)
+        return Found(build.document(path, depth), policy=CONTENT_POLICY)
 
 
 class Directory:
@@ -149,6 +159,8 @@ class PageResource(Resource):
         if found.cache == REVALIDATE:
             request.setHeader("Referrer-Policy", "no-referrer")
             request.setHeader("ETag", file.etag)
+        if found.is_private:
+            request.setHeader("X-Robots-Tag", "noindex, nofollow")
         if found.policy is not None:
             request.setHeader("Content-Security-Policy", found.policy)
         if file.gzipped is not None:

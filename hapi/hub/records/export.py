@@ -10,10 +10,13 @@ from twisted.internet.task import deferLater
 
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import TooLarge
+from hapi.hub.domain.notifications import session_label
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import message_view, session_view
+from hapi.hub.records.markdown import document, iso
 from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.store.rows import MessageRow
+from hapi.protocol.agents import agent_named
 
 SCHEMA_VERSION = 2  # of npm's export
 PIECE = 100  # messages that are read at once; in between, the hub serves others
@@ -63,6 +66,17 @@ class Exporter:
                 return found
             position = rows[-1].position
             await deferLater(self.registry.clock, 0)
+
+    async def markdown(self, session: HubSession, force: bool) -> str:
+        """The conversation as Markdown. Raises ExportTooLarge."""
+        messages, row = await self.messages(session, force), session.row
+        facts = [
+            ("Agent", agent_named(session.flavor).label),
+            ("Directory", str(session.public_metadata.get("path") or "")),
+            ("Begun", iso(row.created_at)),
+            ("Exported", iso(self.registry.now())),
+        ]
+        return document(session_label(session), facts, messages)
 
     async def export(self, session: HubSession, force: bool) -> dict[str, Any]:
         messages = await self.messages(session, force)

@@ -26,7 +26,8 @@ class ShareLinkTable:
 
     async def share_links(self, session_id: str) -> list[ShareLinkRow]:
         rows = self.database.read(
-            "SELECT * FROM share_links WHERE session_id = ? ORDER BY created_at, id", (session_id,)
+            "SELECT * FROM share_links WHERE session_id = ? ORDER BY created_at, rowid",
+            (session_id,),
         )
         return [_link_from(row) for row in rows]
 

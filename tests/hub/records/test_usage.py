@@ -195,3 +195,60 @@ def test_a_very_long_conversation_is_exported_when_that_is_asked_for(stage: Stag
     assert (answer.status, answer.body["code"]) == (413, "session_export_too_large")
     assert (answer.body["count"], answer.body["limit"]) == (30000, 20000)
     assert stage.rest("GET", "/api/sessions/s1/export?force=true").status == 200
+
+
+def test_a_conversation_is_exported_as_markdown(stage: Stage) -> None:
+    texts = [
+        prompt("Do `this`"),
+        record(type="tool-call", name="Bash", callId="c", input={"command": "echo ```"}),
+        record(type="tool-call-result", callId="c", output="```\nout"),
+        record(type="reasoning", id="r", message="hm"),
+        record(type="plan", entries=[{"content": "one"}, {"content": "two"}]),
+        record(type="message", message="Done.\n\n- a\n- b"),
+    ]
+    for number, content in enumerate(texts):
+        add_message(stage.store, content, "s1", name=f"n{number}")
+    answer = stage.rest("GET", "/api/sessions/s1/export/markdown")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert (
+        answer.body
+        == """# s1
+
+- Agent: Kimi
+- Directory: /
+- Begun: 2026-11-18 11:06 UTC
+- Exported: 2026-11-18 11:06 UTC
+
+## Prompt, 2026-11-18 11:06 UTC
+
+Do `this`
+
+### Tool: Bash
+
+````
+echo ```
+````
+
+````
+```
+out
+````
+
+## Thought, 2026-11-18 11:06 UTC
+
+> hm
+
+## Plan, 2026-11-18 11:06 UTC
+
+- one
+- two
+
+## Answer, 2026-11-18 11:06 UTC
+
+Done.
+
+- a
+- b
+"""
+    )

@@ -18,6 +18,7 @@ from hapi.hub.domain.errors import (
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import Flag, Integer, Parameter, operation
+from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import RequestContext, Routes, api, limited
 from hapi.hub.records.export import Exporter, ExportTooLarge
 from hapi.hub.records.query import MAX_QUERY_LENGTH
@@ -98,3 +99,12 @@ class RecordRoutes(Routes):
         """Export a conversation with all of its messages."""
         session = context.session(session_id)
         return await self.exporter.export(session, FORCE.read(context.query))
+
+    @app.route("/api/sessions/<session_id>/export/markdown", methods=["GET"])
+    @api
+    @operation(None, query=(FORCE,), errors=(ExportTooLarge,), media_type="text/markdown")
+    async def export_markdown(self, context: RequestContext, session_id: str) -> Response:
+        """Export a conversation as Markdown."""
+        session = context.session(session_id)
+        text = await self.exporter.markdown(session, FORCE.read(context.query))
+        return Response(200, text, kind="text/markdown; charset=utf-8")

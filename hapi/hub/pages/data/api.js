@@ -4,10 +4,11 @@ import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /**
- * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, SearchPage, Session, UsageSummary } from "./types.js"
+ * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, NewShareLink, SearchPage, Session, ShareLink, UsageSummary } from "./types.js"
  * @import { Identity } from "./identity.js"
  */
 
+const EXPORT_TIMEOUT = 600_000; // ms; a long conversation over a mobile network
 const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
 
 const segment = encodeURIComponent;
@@ -206,9 +207,26 @@ export class Api {
     return this.request("GET", "/api/storage/sqlite");
   }
 
-  /** A whole conversation. @param {string} id @returns {Promise<Json>} */
-  exportSession(id) {
-    return this.request("GET", `${sessionPath(id)}/export?force=true`);
+  /** A whole conversation as a file. @param {string} id @param {"json" | "markdown"} format @returns {Promise<Blob>} */
+  async exportSession(id, format) {
+    const path = format === "json" ? "export" : "export/markdown";
+    const signal = AbortSignal.timeout(EXPORT_TIMEOUT);
+    return (await this.fetch("GET", `${sessionPath(id)}/${path}?force=true`, { signal })).blob();
+  }
+
+  /** @param {string} id @returns {Promise<ShareLink[]>} */
+  async shareLinks(id) {
+    return (await this.request("GET", `${sessionPath(id)}/share-links`)).links;
+  }
+
+  /** @param {string} id @param {Json} wanted @returns {Promise<NewShareLink>} */
+  createShareLink(id, wanted) {
+    return this.request("POST", `${sessionPath(id)}/share-links`, wanted);
+  }
+
+  /** @param {string} id @param {string} linkId */
+  revokeShareLink(id, linkId) {
+    return this.request("DELETE", `${sessionPath(id)}/share-links/${segment(linkId)}`);
   }
 
   /** @returns {Promise<Machine[]>} */

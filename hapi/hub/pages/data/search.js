@@ -19,12 +19,13 @@ export const KIND_LABELS = {
 export const searchAddress = (text) => `/search${text && `?${new URLSearchParams({ q: text })}`}`;
 
 /**
- * The query for what has been typed so far: the last word may still grow, so what begins like it is found as well.
+ * The query for what has been typed so far: the last word may still grow, so what begins like it is found as well. One letter alone
+ * begins too much.
  * @param {string} text
  */
 export function queryOf(text) {
   const isInQuotes = (text.match(/["“”„]/g) ?? []).length % 2 === 1;
-  return !isInQuotes && /[\p{L}\p{N}]$/u.test(text) ? `${text}*` : text;
+  return !isInQuotes && /[\p{L}\p{N}]{2}$/u.test(text) ? `${text}*` : text;
 }
 
 /** Whether a text holds anything that can be searched. @param {string} text */

@@ -517,6 +517,30 @@ export interface UsageSummary {
   updatedAt: number;
 }
 
+/** A link under which anybody may read a conversation. */
+export interface ShareLink {
+  id: string;
+  createdAt: number;
+  expiresAt: number;
+  includesLater: boolean;
+  includesTools: boolean;
+  includesThoughts: boolean;
+}
+
+/** `path`: its address below that of the page. */
+export type NewShareLink = ShareLink & { path: string };
+
+/** A page of a shared conversation. */
+export interface SharedPage {
+  title: string;
+  agent: string;
+  sharedAt: number;
+  expiresAt: number;
+  isGrowing: boolean;
+  messages: Message[];
+  cursor: string | null;
+}
+
 export interface View {
   node: HTMLElement;
   /** Shows the present state of the store. */

@@ -35,6 +35,7 @@ export function settingsDialog(options) {
     store.catalog.hasModel(session.metadata?.flavor) && modelSection(session, options),
     session.active && offeredSections(session, options),
     factSection(session, store),
+    recordSection(session, options, close),
     endSection(session, options, close),
   ]);
 }
@@ -305,6 +306,44 @@ function factSection(session, store) {
     ["Agent's session ID", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]],
     ["Session ID", session.id],
   ]);
+}
+
+/** Saving and sharing the conversation. @param {Session} session @param {SettingsOptions} options @param {() => void} close */
+function recordSection(session, { api, store }, close) {
+  const problem = problemLine();
+  /** @param {string} label @param {"json" | "markdown"} format */
+  const exportButton = (label, format) => {
+    const control = button(label, {});
+    control.addEventListener("click", () =>
+      runBusy(control, problem, async () => {
+        const { saveBlob } = await import("../share/save.js");
+        const ending = format === "json" ? "json" : "md";
+        saveBlob(await api.exportSession(session.id, format), `${titleOf(session)}.${ending}`);
+      }),
+    );
+    return control;
+  };
+  const share = button("Share…", { hidden: !store.access.allows("admin") });
+  share.addEventListener("click", () =>
+    runBusy(share, problem, async () => {
+      const { shareDialog } = await import("../share/dialog.js");
+      close();
+      shareDialog({ api, id: session.id });
+    }),
+  );
+  return h(
+    "div",
+    { class: "field" },
+    h("p", { class: "field-title" }, "Conversation"),
+    problem,
+    h(
+      "div",
+      { class: "buttons start" },
+      share,
+      exportButton("Export Markdown", "markdown"),
+      exportButton("Export JSON", "json"),
+    ),
+  );
 }
 
 /** @param {Session} session @param {SettingsOptions} options @param {() => void} close */

@@ -1,0 +1,145 @@
+// The share links of a conversation: made, copied, listed and revoked.
+
+import { button, fill, h, problemLine } from "../../lib/dom.js";
+import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
+import { withBase } from "../../lib/base-path.js";
+import { dateAndTime } from "../../lib/format.js";
+
+/**
+ * @import { Api } from "../../data/api.js"
+ * @import { NewShareLink, ShareLink } from "../../data/types.js"
+ */
+
+const DAY = 24 * 60 * 60 * 1000; // ms
+/** @type {[string, number][]} */
+const LIFETIMES = [
+  ["1 day", DAY],
+  ["7 days", 7 * DAY],
+  ["30 days", 30 * DAY],
+  ["90 days", 90 * DAY],
+];
+const DEFAULT_LIFETIME = 7 * DAY;
+
+/** @param {{ api: Api, id: string }} options `id` of the session */
+export function shareDialog({ api, id }) {
+  const problem = problemLine();
+  const made = h("div", { class: "field", hidden: true });
+  const list = h("ul", { class: "rules", "aria-label": "Share links" });
+  const choice = choices();
+  const create = button("Make a link", {
+    class: "primary",
+    on: {
+      click: () =>
+        runBusy(create, problem, async () => {
+          showMade(made, await api.createShareLink(id, choice.wanted()));
+          await readLinks();
+        }),
+    },
+  });
+
+  async function readLinks() {
+    const links = await api.shareLinks(id);
+    list.hidden = links.length === 0;
+    fill(
+      list,
+      links.map((link) => linkRow(link, () => revoke(link))),
+    );
+  }
+
+  /** @param {ShareLink} link */
+  async function revoke(link) {
+    await api.revokeShareLink(id, link.id);
+    made.hidden = true;
+    await readLinks();
+  }
+
+  openDialog("Share conversation", () => [
+    h(
+      "p",
+      { class: "hint" },
+      "A link shows prompts and answers to everybody who has it, without a login. Pictures and attached files are not shown, only their names.",
+    ),
+    choice.nodes,
+    problem,
+    h("div", { class: "buttons" }, create),
+    made,
+    list,
+  ]);
+  runBusy(create, problem, readLinks);
+}
+
+/** What a new link shows, and until when. */
+function choices() {
+  const lifetime = h(
+    "select",
+    { id: "share-lifetime" },
+    LIFETIMES.map(([label, value]) =>
+      h("option", { value: String(value), selected: value === DEFAULT_LIFETIME }, label),
+    ),
+  );
+  const later = h("input", { type: "checkbox" });
+  const tools = h("input", { type: "checkbox" });
+  const thoughts = h("input", { type: "checkbox" });
+  return {
+    nodes: [
+      h("div", { class: "field" }, h("label", { for: "share-lifetime" }, "Ends after"), lifetime),
+      h("label", { class: "check" }, later, "Also show what is said later"),
+      h("label", { class: "check" }, tools, "Also show tool calls and their outputs"),
+      h("label", { class: "check" }, thoughts, "Also show the agent’s thoughts"),
+    ],
+    wanted: () => ({
+      expiresIn: Number(lifetime.value),
+      includesLater: later.checked,
+      includesTools: tools.checked,
+      includesThoughts: thoughts.checked,
+    }),
+  };
+}
+
+/** The address of a link that has just been made. @param {HTMLElement} parent @param {NewShareLink} link */
+function showMade(parent, link) {
+  const address = new URL(withBase(link.path), location.href).href;
+  const field = h("input", { id: "share-address", readOnly: true, value: address });
+  const copy = button("Copy", {
+    hidden: !navigator.clipboard, // on a page without TLS
+    on: {
+      click: async () => {
+        await navigator.clipboard.writeText(address);
+        toast("Link copied");
+      },
+    },
+  });
+  fill(
+    parent,
+    h("label", { for: "share-address" }, "Whoever has this link can read the conversation"),
+    h("div", { class: "with-button" }, field, copy),
+    h("p", { class: "hint" }, "The link is shown this once. Copy it now."),
+  );
+  parent.hidden = false;
+  field.focus();
+  field.select();
+}
+
+/** @param {ShareLink} link @param {() => Promise<void>} act */
+function linkRow(link, act) {
+  const revoke = button("Revoke", {
+    class: "danger",
+    "aria-label": `Revoke the link of ${dateAndTime(link.createdAt)}`,
+    on: {
+      click: () =>
+        confirmDialog({
+          title: "Revoke this link?",
+          text: "Nobody can read the conversation with it any more.",
+          action: "Revoke",
+          act,
+        }),
+    },
+  });
+  const what = [
+    `Made ${dateAndTime(link.createdAt)}, ends ${dateAndTime(link.expiresAt)}`,
+    link.includesLater && "with what is said later",
+    link.includesTools && "with tool calls",
+    link.includesThoughts && "with thoughts",
+  ];
+  return h("li", null, h("span", null, what.filter(Boolean).join(", ")), revoke);
+}
