@@ -5,6 +5,7 @@
 Texts are made of the words of this repository, every tenth of Chinese characters. Stores the
 messages twice, with and without the index, and prints the sizes of both databases, the time to
 store a message, the time to index those of an older database, and the times of several queries.
+Times are those of the processor, so that what else runs on the machine does not count.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def fill(path: Path, made: list[str]) -> tuple[SqliteStore, float]:
     store.database.connection.execute("PRAGMA synchronous = OFF")  # not to measure the disk
     for number in range(SESSIONS):
         run(store.create_session(SessionRow(f"s{number}", "default", f"t{number}", 1, 1)))
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for start in range(0, len(made), 64):
 
         def add(turn: Any, start: int = start) -> None:
@@ -112,7 +113,7 @@ def fill(path: Path, made: list[str]) -> tuple[SqliteStore, float]:
                 turn.add_message(row, None)
 
         run(store.turn("s0", add))
-    return store, (time.perf_counter() - begin) * 1000 / len(made)
+    return store, (time.thread_time() - begin) * 1000 / len(made)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -140,14 +141,14 @@ def measure(directory: Path, count: int) -> None:
 
     store = SqliteStore(directory / "plain.db", Clock())
     run(store.open())
-    begin, longest, portions = time.perf_counter(), 0.0, 0
+    begin, longest, portions = time.thread_time(), 0.0, 0
     while True:
-        at = time.perf_counter()
+        at = time.thread_time()
         more = run(store.index_older())
-        longest, portions = max(longest, time.perf_counter() - at), portions + 1
+        longest, portions = max(longest, time.thread_time() - at), portions + 1
         if not more:
             break
-    took = time.perf_counter() - begin
+    took = time.thread_time() - begin
     print(
         f"indexing an older database: {took:.0f} s of work in {portions} portions,"
         f" the longest {longest * 1000:.0f} ms"
@@ -156,30 +157,33 @@ def measure(directory: Path, count: int) -> None:
 
     store, indexed_ms = fill(directory / "indexed.db", made)
     indexed = run(store.size()).used
+    growth = (indexed / plain - 1) * 100
     print(
-        f"database: {plain / 1e6:.1f} MB without the index, {indexed / 1e6:.1f} MB with it (+{(indexed / plain - 1) * 100:.0f} %)"
+        f"database: {plain / 1e6:.1f} MB without the index,"
+        f" {indexed / 1e6:.1f} MB with it (+{growth:.0f} %)"
     )
     print(f"storing a message: {plain_ms:.3f} ms without the index, {indexed_ms:.3f} ms with it")
     everything: list[float] = []
     for query in QUERIES:
-        times: list[float] = []
-        found = 0
-        for _ in range(ROUNDS):
-            at = time.perf_counter()
-            terms = parse_query(query)
-            page = run(store.search("default", terms, 20))
-            for row in page.messages:
-                snippet_of(row.content, terms)
-            times.append((time.perf_counter() - at) * 1000)
-            found = len(page.messages)
+        times = [timed(store, query) for _ in range(ROUNDS)]
         everything += times
-        print(
-            f"  {query:18} {found:3} results, median {statistics.median(times):6.1f} ms, p95 {percentile(times, 0.95):6.1f} ms"
-        )
-    print(
-        f"all queries: median {statistics.median(everything):.1f} ms, p95 {percentile(everything, 0.95):.1f} ms"
-    )
+        print(f"  {query:18} {times_text(times)}")
+    print(f"all queries: {times_text(everything)}")
     store.close()
+
+
+def timed(store: SqliteStore, query: str) -> float:
+    """How long one page of results takes, with its snippets; ms."""
+    begin = time.thread_time()
+    terms = parse_query(query)
+    for row in run(store.search("default", terms, 20)).messages:
+        snippet_of(row.content, terms)
+    return (time.thread_time() - begin) * 1000
+
+
+def times_text(times: list[float]) -> str:
+    """`times` in ms."""
+    return f"median {statistics.median(times):.1f} ms, p95 {percentile(times, 0.95):.1f} ms"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ const CACHE = `${CACHE_PREFIX}${BUILD}`;
 const SHELLS = ["./", "./sessions/-", "./sessions/-/changes"]; // documents by their depth below the page's root
 const DOWN = [502, 503, 504]; // what a proxy replies for a hub that is away
 const ANSWER_TIMEOUT = 20_000; // ms
-const HUB_PATHS = /^(?:api|cli|socket\.io|health|ready|metrics)(?:\/|$)/;
+const HUB_PATHS = /^(?:api|cli|socket\.io|health|ready|metrics|share)(?:\/|$)/;
 
 const LABELS = { allow: "Allow", deny: "Deny" };
 const FAILED = "The answer did not reach the agent. Open the session to answer.";

@@ -14,6 +14,7 @@ import pytest
 from hapi.hub.http.page_build import (
     ENTRY_MODULE,
     SERVICE_WORKER,
+    SHARED_ENTRY_MODULE,
     PageBuild,
     PageBuilds,
     static_imports,
@@ -287,7 +288,7 @@ def test_every_module_is_imported_by_some_other():
         for path, text in modules.items()
         for target in re.findall(r'\b(?:import|new URL)\("(\.[^"]+\.js)"', text)
     ]
-    entries = [ENTRY_MODULE, SERVICE_WORKER, *dynamic]
+    entries = [ENTRY_MODULE, SHARED_ENTRY_MODULE, SERVICE_WORKER, *dynamic]
     assert set(static_imports(modules, entries)) == set(modules)
 
 
@@ -341,3 +342,14 @@ def test_a_page_that_was_never_there_is_not_served_as_an_empty_one(tmp_path, log
     request, body = get(page, "/")
     assert (request.code, body[:12]) == (503, b"The files of")
     assert page.problem() == f"the page cannot be read: the page is missing ({tmp_path})"
+
+
+@pytest.mark.parametrize("path", ["/share/abc", "/share/abc/", "/share/x/y"])
+def test_a_shared_conversation_has_a_document_of_its_own(path: str):
+    answer = Stage().rest("GET", path, None, None)
+    assert answer.status == 200
+    assert "share.js" in answer.body
+    assert "app.js" not in answer.body
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-robots-tag"] == "noindex, nofollow"
+    assert answer.headers["referrer-policy"] == "no-referrer"
