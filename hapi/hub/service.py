@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
@@ -90,6 +91,9 @@ class HubService(Service):
         self._lock = HubLock(options.home, options.database_path)
         self._loops: list[LoopingCall] = []
         self._certificate: ServerCertificate | None = None
+        self._policy = HostPolicy()
+        self._root: RootResource | None = None
+        self._started_at = 0  # milliseconds since the epoch
         self.hub: Hub | None = None
         self.url = ""
         self.token = ""
@@ -108,6 +112,15 @@ class HubService(Service):
         """The address of the page for people on other devices, once the hub listens."""
         options = self.options
         return reachable_url(self.url, options.host, options.public_url) + options.base_path
+
+    def use_public_url(self, url: str) -> None:
+        """Be reached by people as `url`, an origin, from now on: a tunnel has that address."""
+        self.options = evolve(self.options, public_url=url)
+        self._policy = self._host_policy()
+        if self._root is not None:
+            self._root.host_policy = self._policy
+            self._lock.announce(self.url, self.people_url, self._started_at)
+        self.log.info("People reach the hub at {people_url}", people_url=self.people_url)
 
     # --- starting --------------------------------------------------------------------------------
 
@@ -138,6 +151,7 @@ class HubService(Service):
         store = self._store = file_store(options.database_path, self._reactor)
         await store.open()
         proxies = options.trusted_proxies
+        self._policy = self._host_policy()
         self.hub = Hub(
             self._reactor,
             self._now,
@@ -149,8 +163,8 @@ class HubService(Service):
             options.home.path,
             self._notify_parts(secret),
         )
-        root = RootResource(
-            self._host_policy(),
+        self._root = root = RootResource(
+            self._policy,
             self.hub.rest,
             self.hub.streams,
             self.server.resource,
@@ -169,7 +183,8 @@ class HubService(Service):
             return
         self._port = self._listen(self._site)
         self.url = self._local_url()
-        self._lock.announce(self.url, self.people_url, self._now())
+        self._started_at = self._now()
+        self._lock.announce(self.url, self.people_url, self._started_at)
         for beat, seconds in (
             (self.hub.presence.sweep, SWEEP_INTERVAL),
             (self._heartbeat, HEARTBEAT_INTERVAL),
@@ -224,7 +239,7 @@ class HubService(Service):
         self.server = SocketServer(
             self._reactor,
             {"/cli": cli},
-            allow_origin=self._host_policy().allows_origin,
+            allow_origin=self._allows_origin,
             client_address=self.options.trusted_proxies.client_address,
         )
         return self.server
@@ -263,6 +278,9 @@ class HubService(Service):
             {*options.cors_origins, *([options.public_url] if options.public_url else [])}
         )
         return HostPolicy(names, origins)
+
+    def _allows_origin(self, origin: str, host: str) -> bool:
+        return self._policy.allows_origin(origin, host)
 
     def _display_host(self) -> str:
         host = self.options.host

@@ -48,7 +48,8 @@ RUNNER = {
 }
 # Programs in the foreground; twistd has --logger for it.
 FOREGROUND = {"--log-format": ("HAPI_LOG_FORMAT", "logFormat", "x")}
-EVERYTHING = {**HUB, **RUNNER, **FOREGROUND}
+UP = {"--tunnel": ("HAPI_TUNNEL", "tunnel", "a-mole")}
+EVERYTHING = {**HUB, **RUNNER, **FOREGROUND, **UP}
 # What configures one run of a command, not the program.
 OF_ONE_RUN = {"--json", "--qr", "--no-qr", "--relay", "--no-relay", "--help", "-h"}
 

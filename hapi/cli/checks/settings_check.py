@@ -229,6 +229,12 @@ def _base_path(value: object) -> list[str]:
     return _raised(lambda: read_base_path(value))
 
 
+def _tunnel(value: object) -> list[str]:
+    from hapi.cli.base.tunnel import Tunnel
+
+    return _raised(lambda: Tunnel.parse(value)) if value else []
+
+
 def _address(key: str) -> Callable[[object], list[str]]:
     return lambda value: _raised(lambda: origin(value, key)) if value else []
 
@@ -247,6 +253,7 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "sessionsMayControl": _switch("sessionsMayControl"),
     "listenPort": _port,
     "basePath": _base_path,
+    "tunnel": _tunnel,
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),
     "trustedProxies": _proxies,

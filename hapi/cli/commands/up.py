@@ -19,7 +19,7 @@ from hapi.cli.base.dropped_flags import has_value
 from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epilog
 from hapi.cli.base.flags import VALUE_FLAGS, RunnerFlags
 from hapi.cli.base.hub_options import hub_flags, hub_options
-from hapi.cli.base.output import echo, print_json
+from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.page_address import page_address, qr_code
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
@@ -28,6 +28,7 @@ from hapi.settings import read_settings, save_hub_address
 from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
 
 if TYPE_CHECKING:
+    from hapi.cli.base.tunnel import Tunnel
     from hapi.log import Logging
     from hapi.process_host import ForegroundHost
 
@@ -42,10 +43,17 @@ if TYPE_CHECKING:
 @log_format_option
 @home_option
 @click.option(
+    "--tunnel",
+    metavar="PROGRAM",
+    help="Make the hub reachable from elsewhere through a tunnel program of yours: cloudflared, "
+    "tailscale, or 'ssh HOST'. [env: HAPI_TUNNEL; default: none]",
+)
+@click.option(
     "--qr/--no-qr", default=True, show_default=True, help="Show the address as a QR code."
 )
 @json_flag
 def command(
+    tunnel: str | None,
     qr: bool,
     as_json: bool,
     roots: tuple[str, ...],
@@ -75,7 +83,7 @@ def command(
     }
     flags = runner_flags(roots, session_command, more)
     home = Home.find().prepare()
-    sys.exit(Up(home, hub_flags(hub_values), flags, qr, as_json).serve())
+    sys.exit(Up(home, hub_flags(hub_values), flags, tunnel, qr, as_json).serve())
 
 
 @define(eq=False)
@@ -85,6 +93,7 @@ class Up:
     home: Home
     hub_flags: dict[str, Any]
     runner_flags: RunnerFlags
+    tunnel: str | None
     qr: bool
     as_json: bool
 
@@ -97,6 +106,7 @@ class Up:
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
         if options.tls is None:
             block_unused_imports(f"http://{options.host}")
+        tunnel = self._wanted_tunnel(settings)
         from twisted.internet import reactor
 
         from hapi.cli.base.process_host import process_host
@@ -107,12 +117,28 @@ class Up:
         )
         host = process_host(reactor)
         try:
-            return host.run(lambda: self._start(reactor, host, logging, options))
+            return host.run(lambda: self._start(reactor, host, logging, options, tunnel))
         finally:
             logging.stop()
 
+    def _wanted_tunnel(self, settings: Mapping[str, Any]) -> Tunnel | None:
+        """The tunnel of the flag, the environment or the settings. Raises ConfigurationError."""
+        wanted = self.tunnel or os.environ.get("HAPI_TUNNEL") or settings.get("tunnel")
+        if not wanted:
+            return None
+        from hapi.cli.base.tunnel import Tunnel
+
+        tunnel = Tunnel.parse(wanted)
+        tunnel.program()
+        return tunnel
+
     async def _start(
-        self, reactor: Any, host: ForegroundHost, logging: Logging, options: Any
+        self,
+        reactor: Any,
+        host: ForegroundHost,
+        logging: Logging,
+        options: Any,
+        tunnel: Tunnel | None,
     ) -> None:
         from twisted.internet.task import deferLater
 
@@ -147,6 +173,8 @@ class Up:
         await runner.when_up()
         resume_garbage_collection()
         logging.enable_terminal()
+        if tunnel is not None:
+            await self._open_tunnel(reactor, host, hub, tunnel)
         self._print_address(hub, logging)
         log_problems(os.environ, wanted.settings)
         while not is_reachable(runner.status()):
@@ -156,6 +184,38 @@ class Up:
                 f"This machine is registered as {escape_control(wanted.machine_id)}. "
                 "Press Ctrl+C to stop hub and runner; sessions keep running."
             )
+
+    async def _open_tunnel(
+        self, reactor: Any, host: ForegroundHost, hub: Any, tunnel: Tunnel
+    ) -> None:
+        """Keep a tunnel to the hub up; return once it has an address or has failed to get one."""
+        from hapi.cli.base.tunnel import TunnelService
+        from hapi.one_shot import OneShotObserver
+        from hapi.process.local import local_processes
+
+        known: OneShotObserver[None] = OneShotObserver()
+
+        def use(address: str) -> None:
+            is_other = address != hub.options.public_url
+            hub.use_public_url(address)
+            if known.has_fired and is_other and not self.as_json:
+                echo(f"The page has another address now: {page_address(hub.people_url, hub.token)}")
+            known.fire(None)
+
+        def report(reason: str) -> None:
+            warn(escape_control(reason))
+            known.fire(None)
+
+        if not self.as_json:
+            echo(f"Waiting for the address of the tunnel ({tunnel.kind}) ...")
+        service: Any = TunnelService(
+            *(reactor, local_processes(reactor), self.home, tunnel, hub.url),
+            hub.options.public_url,
+            use,
+            report,
+        )
+        service.setServiceParent(host.services)
+        await known.when_fired()
 
     async def _is_already_up(self, reactor: Any) -> bool:
         """Whether `hapi up` runs in this home already; if so, print the address of its page.

@@ -107,7 +107,7 @@ class RootResource(Resource):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._base_path = base_path
-        self._host_policy, self._rest, self._events = host_policy, rest, events
+        self.host_policy, self._rest, self._events = host_policy, rest, events
         self._sockets, self._page = sockets, page
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
@@ -119,7 +119,7 @@ class RootResource(Resource):
         if not path.startswith(b"/") and path != b"*":
             # A proxy and the hub could understand a whole URL differently (RFC 9112, 3.2.2).
             return _FixedResponse(http.BAD_REQUEST, {"error": "The request target is not a path"})
-        if not self._host_policy.allows_host(host):
+        if not self.host_policy.allows_host(host):
             return _FixedResponse(421, {"error": WRONG_NAME})
         if self._base_path and path == self._base_path:
             request.setHeader("Location", f"{path.rpartition(b'/')[2].decode()}/")
@@ -149,7 +149,7 @@ class RootResource(Resource):
         request.setHeader("Vary", "Origin")
         if not path.startswith(b"/health"):
             request.setHeader("Cache-Control", "no-store")
-        if origin is not None and self._host_policy.allows_origin(origin, host):
+        if origin is not None and self.host_policy.allows_origin(origin, host):
             request.setHeader("Access-Control-Allow-Origin", origin)
             request.setHeader("Access-Control-Expose-Headers", REQUEST_ID_HEADER)
             if request.method == b"OPTIONS":
