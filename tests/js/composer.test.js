@@ -204,3 +204,30 @@ test("a session that tells its offer is asked for nothing", () => {
     ],
   );
 });
+
+const { spokenText, utterances } = await load("lib/speech.js");
+const { keepPrompt, recentPrompts } = await load("data/recent-prompts.js");
+
+test("code, addresses and marks of Markdown are not read aloud", () => {
+  const text =
+    "# Done\n\n- **See** [the page](https://x.example/a) at https://y.example\n```js\nx\n```\n| a | b |\n|---|---|\n";
+  assert.equal(spokenText(text), "Done\nSee the page at a link\nCode.\na b");
+  assert.equal(spokenText("```\nnever closed"), "Code.");
+});
+
+test("a long text is read in parts that end at sentences", () => {
+  const sentence = `${"word ".repeat(20).trim()}. `;
+  const parts = utterances(sentence.repeat(5));
+  assert.ok(parts.every((part) => part.length <= 240 && part.endsWith(".")));
+  assert.equal(parts.join(" "), sentence.repeat(5).trim());
+  assert.equal(utterances("x".repeat(1000)).join(""), "x".repeat(1000));
+});
+
+test("what was written last is suggested, without commands and long texts", () => {
+  const storage = new MemoryStorage();
+  for (const text of ["one", "two", "/compact", "x".repeat(300), "one", " "])
+    keepPrompt(storage, text);
+  assert.deepEqual(recentPrompts(storage), ["one", "two"]);
+  storage.setItem("hapi.recent-prompts", "{");
+  assert.deepEqual(recentPrompts(storage), []);
+});

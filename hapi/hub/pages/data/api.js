@@ -4,7 +4,7 @@ import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /**
- * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, NewShareLink, SearchPage, Session, ShareLink, UsageSummary } from "./types.js"
+ * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, NewShareLink, SavedPrompt, ScratchEntry, SearchPage, Session, ShareLink, UsageSummary } from "./types.js"
  * @import { Identity } from "./identity.js"
  */
 
@@ -140,6 +140,41 @@ export class Api {
   /** A list that the agent gives, by the last part of its path. @param {string} id @param {string} path @returns {Promise<Json>} */
   sessionList(id, path) {
     return this.request("GET", `${sessionPath(id)}/${path}`);
+  }
+
+  /** @returns {Promise<SavedPrompt[]>} */
+  async savedPrompts() {
+    return (await this.request("GET", "/api/prompts")).prompts;
+  }
+
+  /** @param {{ text: string, name: string }} prompt */
+  savePrompt(prompt) {
+    return this.request("POST", "/api/prompts", prompt);
+  }
+
+  /** @param {string} promptId @param {{ text: string, name: string }} prompt */
+  changePrompt(promptId, prompt) {
+    return this.request("PUT", `/api/prompts/${segment(promptId)}`, prompt);
+  }
+
+  /** @param {string} promptId */
+  deletePrompt(promptId) {
+    return this.request("DELETE", `/api/prompts/${segment(promptId)}`);
+  }
+
+  /** What is kept beside a conversation, the newest first. @param {string} id @returns {Promise<ScratchEntry[]>} */
+  async scratchlist(id) {
+    return (await this.request("GET", `${sessionPath(id)}/scratchlist`)).entries;
+  }
+
+  /** @param {string} id @param {string} text */
+  addScratch(id, text) {
+    return this.request("POST", `${sessionPath(id)}/scratchlist`, { text });
+  }
+
+  /** @param {string} id @param {string} entryId */
+  deleteScratch(id, entryId) {
+    return this.request("DELETE", `${sessionPath(id)}/scratchlist/${segment(entryId)}`);
   }
 
   /** @param {string} id @param {string} path */

@@ -4,6 +4,7 @@ import {
   commandCompletions,
   fileCompletions,
   matching,
+  promptCompletions,
   sessionCompletions,
 } from "./completions.js";
 import { commandsOf } from "./offer.js";
@@ -12,7 +13,7 @@ import { commandsOf } from "./offer.js";
  * @import { Api } from "./api.js"
  * @import { Store } from "./store.js"
  * @import { Completion, Token } from "./completions.js"
- * @import { Json } from "./types.js"
+ * @import { Json, SavedPrompt } from "./types.js"
  */
 
 const COMMANDS_TTL = 60_000; // ms
@@ -22,7 +23,7 @@ const MAX_SESSIONS = 6;
 
 export class CompletionSources {
   /**
-   * @param {Pick<Api, "commands" | "skills" | "findFiles">} api
+   * @param {Pick<Api, "commands" | "skills" | "savedPrompts" | "findFiles">} api
    * @param {Pick<Store, "sessions">} store
    * @param {string} sessionId
    */
@@ -30,7 +31,7 @@ export class CompletionSources {
     this._api = api;
     this._store = store;
     this._id = sessionId;
-    /** @type {Promise<[commands: Json, skills: Json]> | null} */
+    /** @type {Promise<[commands: Json, skills: Json, prompts: SavedPrompt[]]> | null} */
     this._listed = null;
     this._listedAt = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -47,15 +48,15 @@ export class CompletionSources {
   /** @param {string} query @param {(items: Completion[], note?: string) => void} show */
   async _findCommands(query, show) {
     const session = this._store.sessions.get(this._id);
-    /** @param {Json} commands @param {Json} skills */
-    const found = (commands, skills) =>
-      matching(
-        commandCompletions(commandsOf(session), commands, skills, session?.metadata?.flavor),
-        query,
-      );
-    show(found(null, null));
-    const [commands, skills] = await this._lists();
-    const items = found(commands, skills);
+    const flavor = session?.metadata?.flavor;
+    const offered = commandsOf(session);
+    show(matching(commandCompletions(offered, null, null, flavor), query));
+    const [commands, skills, prompts] = await this._lists();
+    const known = [
+      ...commandCompletions(offered, commands, skills, flavor),
+      ...promptCompletions(prompts),
+    ];
+    const items = matching(known, query);
     show(items, items.length === 0 && !query ? "The agent has told no commands yet." : "");
   }
 
@@ -66,9 +67,15 @@ export class CompletionSources {
       this._listed = Promise.all([
         this._api.commands(this._id).catch(() => null),
         this._api.skills(this._id).catch(() => null),
+        this._api.savedPrompts().catch(() => []),
       ]);
     }
     return this._listed;
+  }
+
+  /** What was read may have changed. */
+  forget() {
+    this._listed = null;
   }
 
   /** @param {string} query @param {(items: Completion[], note?: string) => void} show */

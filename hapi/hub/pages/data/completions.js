@@ -2,14 +2,14 @@
 
 import { isWorthListing, titleOf } from "./sessions.js";
 
-/** @import { Json, OfferedChoice, Session } from "./types.js" */
+/** @import { Json, OfferedChoice, SavedPrompt, Session } from "./types.js" */
 
 const MAX_QUERY = 200; // characters
 
 /**
  * One thing to choose.
  * @typedef {object} Completion
- * @property {"command" | "skill" | "file" | "session"} kind
+ * @property {"command" | "skill" | "prompt" | "file" | "session"} kind
  * @property {string} id
  * @property {string} label
  * @property {string} description
@@ -74,6 +74,14 @@ export function commandCompletions(offered, commands, skills, flavor) {
     else put("skill", name, description, `${mark}${name}`);
   }
   return [...found.values()];
+}
+
+/** @param {SavedPrompt[]} prompts @returns {Completion[]} */
+export function promptCompletions(prompts) {
+  return prompts.map(({ id, name, text }) => {
+    const label = name || text.slice(0, 60);
+    return { kind: "prompt", id: name || id, label, description: name ? text : "", insert: text };
+  });
 }
 
 /** @param {Json} listed @returns {{ name: string, description: string }[]} */

@@ -16,6 +16,19 @@ export function setEnterChoice(storage, choice) {
   else storage.removeItem(ENTER_KEY);
 }
 
+const ALOUD_KEY = "hapi.read-aloud";
+
+/** Whether answers are read aloud as soon as a turn has ended. @param {Storage} storage */
+export function readsAloud(storage) {
+  return storage.getItem(ALOUD_KEY) === "yes";
+}
+
+/** @param {Storage} storage @param {boolean} isWanted */
+export function setReadsAloud(storage, isWanted) {
+  if (isWanted) storage.setItem(ALOUD_KEY, "yes");
+  else storage.removeItem(ALOUD_KEY);
+}
+
 /**
  * Whether a press of Enter sends the message. With Ctrl or Cmd it always does, with Shift never.
  * @param {{ ctrlKey: boolean, metaKey: boolean, shiftKey: boolean }} event

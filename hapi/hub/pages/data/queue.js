@@ -4,14 +4,19 @@
 
 /** Tell of each message that waits for the agent whether it can be moved. @param {Block[]} waiting */
 export function markPlaces(waiting) {
-  const queued = waiting.flatMap((block) =>
-    block.kind === "user" && block.state === "queued" ? [block] : [],
-  );
+  const queued = queuedIn(waiting);
   queued.forEach((block, at) => {
     block.canRise = at > 0;
     block.canFall = at < queued.length - 1;
     block.version += ` ${block.canRise} ${block.canFall}`;
   });
+}
+
+/** The messages that wait for the agent, in their order. @param {readonly Block[]} blocks */
+export function queuedIn(blocks) {
+  return blocks.flatMap((block) =>
+    block.kind === "user" && block.state === "queued" ? [block] : [],
+  );
 }
 
 /**

@@ -198,6 +198,22 @@ export interface Attachment {
   path: string;
 }
 
+/** A text that a person uses again and again. */
+export interface SavedPrompt {
+  id: string;
+  /** may be empty */
+  name: string;
+  text: string;
+}
+
+/** What a person keeps beside a conversation. */
+export interface ScratchEntry {
+  entryId: string;
+  text: string;
+  createdAt: number;
+  attachments: Attachment[];
+}
+
 export interface OutgoingMessage {
   localId: string;
   sessionId: string;

@@ -14,12 +14,17 @@ import { sessionNotice } from "./notice.js";
 import { picture, saveButton } from "./picture.js";
 import { planStrip } from "./plan.js";
 import { scheduleChip } from "./schedule-chip.js";
+import { answerReader } from "./speech.js";
+import { starters } from "./starters.js";
 import { settingChips } from "./setting-chips.js";
 import { workingLine } from "./working-line.js";
 import { announce, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
 import { stylesheet } from "../../lib/stylesheet.js";
+import { queuedIn } from "../../data/queue.js";
+import { readsAloud } from "../../data/preferences.js";
+import { keepPrompt } from "../../data/recent-prompts.js";
 import { isStarting, titleOf } from "../../data/sessions.js";
 
 /**
@@ -80,20 +85,8 @@ export class ChatView {
     });
     this._chips = settingChips({ api, store, id });
     this._schedule = scheduleChip({ onChange: () => this._composer?.scheduleChanged() });
-    const sources = new CompletionSources(api, store, id);
-    this._composer = new Composer({
-      files: this._files,
-      settings: this._chips.node,
-      schedule: this._schedule,
-      onMore: () => this._openMore(),
-      text: drafts.get(id),
-      onDraft: (text) => drafts.set(id, text),
-      onSend: (text) => this._send(text),
-      onStop: () => actions.abort(),
-      find: (token, show) => sources.find(token, show),
-      notify: toast,
-      storage: localStorage,
-    });
+    this._sources = new CompletionSources(api, store, id);
+    this._composer = this._newComposer();
     this._context = this._blockContext();
     this._header = chatHeader({
       store,
@@ -120,6 +113,11 @@ export class ChatView {
       store.access.refusal("spawn"),
     );
     this._unwatchLive = store.watchLive(() => this._drawLive());
+    this._starters = starters({
+      storage: localStorage,
+      write: (text) => this._composer.replace(text),
+    });
+    this._reader = answerReader(() => readsAloud(localStorage));
     this._unwatchDrafts = drafts.watch((changed) => {
       if (changed !== id) return;
       this._composer.follow(drafts.get(id));
@@ -137,11 +135,29 @@ export class ChatView {
         this._scroll.jump,
         this._plan.node,
         this._notice.node,
+        this._starters.node,
         this._composer.node,
       ),
       this._composer.overlay,
     );
     this._composer.watch(this.node);
+  }
+
+  _newComposer() {
+    const { drafts, id } = this._options;
+    return new Composer({
+      files: this._files,
+      settings: this._chips.node,
+      schedule: this._schedule,
+      onMore: () => this._openMore(),
+      text: drafts.get(id),
+      onDraft: (text) => drafts.set(id, text),
+      onSend: (text) => this._send(text),
+      onStop: () => this._actions.abort(),
+      find: (token, show) => this._sources.find(token, show),
+      notify: toast,
+      storage: localStorage,
+    });
   }
 
   /** @returns {BlockContext} */
@@ -168,7 +184,7 @@ export class ChatView {
         const again = () => actions.send(text, block.attachments, block.scheduledAt);
         toast("The message was cancelled.", { action: ["Undo", again] });
       },
-      move: (block, by) => actions.move(this._messages.queued(), block, by),
+      move: (block, by) => actions.move(queuedIn(this._messages.blocks()), block, by),
       sendNow: (block) => actions.sendNow(block),
       retry: (block) => actions.retry(block),
       discard: (block) => this._discard(block),
@@ -225,6 +241,10 @@ export class ChatView {
     attempt("The settings cannot be drawn", () => this._chips.draw(session));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
     const refusal = access.refusal("chat") ?? (resumes ? access.refusal("spawn") : null);
+    const { ready } = this._options.store.transcript(this._options.id);
+    const isEmpty = ready && this._messages.blocks().length === 0;
+    this._starters.draw(isEmpty && enabled && refusal === null);
+    this._reader.update(this._messages.blocks(), ready);
     this._composer.update({ enabled, thinking, resumes, active, refusal });
     this._scroll.update();
     this._announce(announcementOf(session, catalog));
@@ -271,13 +291,17 @@ export class ChatView {
   /** @param {string} text */
   _send(text) {
     this._scroll.follow();
+    keepPrompt(localStorage, text);
     this._actions.send(text, this._files.take(), this._schedule.take());
   }
 
   async _openMore() {
     const { composerMenu } = await import("./composer-menu.js");
     const { _composer: write, _schedule: schedule, _files: files } = this;
-    composerMenu({ composer: write, schedule, files, storage: localStorage });
+    const { api, id } = this._options;
+    const onPromptsChanged = () => this._sources.forget();
+    const storage = localStorage;
+    composerMenu({ api, id, composer: write, schedule, files, storage, onPromptsChanged });
   }
 
   _loadOlder() {
@@ -302,6 +326,7 @@ export class ChatView {
     this._unwatchLive();
     this._unwatchDrafts();
     this._composer.stopWatching();
+    this._reader.stop();
     this._scroll.disconnect();
     this._working.stop();
   }

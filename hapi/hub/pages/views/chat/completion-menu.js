@@ -7,7 +7,7 @@ import { completed, tokenAt } from "../../data/completions.js";
 
 const MAX_SHOWN = 30;
 /** @type {Record<Completion["kind"], string>} */
-const KINDS = { command: "", skill: "skill", file: "file", session: "session" };
+const KINDS = { command: "", skill: "skill", prompt: "saved", file: "file", session: "session" };
 
 /**
  * @typedef {object} CompletionMenuOptions

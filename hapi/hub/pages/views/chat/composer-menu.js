@@ -3,16 +3,22 @@
 import { button, h, problemLine } from "../../lib/dom.js";
 import { openDialog, showProblem } from "../../lib/dialog.js";
 import { dateAndTime } from "../../lib/format.js";
-import { enterChoice, setEnterChoice } from "../../data/preferences.js";
+import { canSpeak, stopSpeaking } from "../../lib/speech.js";
+import { enterChoice, readsAloud, setEnterChoice, setReadsAloud } from "../../data/preferences.js";
+import { parkedTextsDialog, savedPromptsDialog } from "./kept-texts.js";
 import { localDateTime, suggestedTimes, timeProblem } from "../../data/schedule.js";
 
 /**
+ * @import { Api } from "../../data/api.js"
  * @import { AttachedFiles } from "./attachments.js"
  * @import { Composer } from "./composer.js"
  */
 
 /**
  * @typedef {object} ComposerMenuOptions
+ * @property {Api} api
+ * @property {string} id of the session
+ * @property {() => void} onPromptsChanged
  * @property {Composer} composer
  * @property {{ set: (at: number | null) => void }} schedule
  * @property {AttachedFiles} files
@@ -57,14 +63,31 @@ export function composerMenu(options) {
         entry("Send later", "The hub keeps the message until its time has come.", () =>
           sendLaterDialog(options),
         ),
+        entry("Saved prompts", "Texts that you use again, on all your devices.", () =>
+          savedPromptsDialog(options),
+        ),
+        entry("Parked texts", "Put a text aside for this session, and take it up later.", () =>
+          parkedTextsDialog(options),
+        ),
       ),
       enterField(storage),
+      canSpeak() && aloudField(storage),
     ];
   });
 }
 
 function isHandheld() {
   return matchMedia("(pointer: coarse)").matches;
+}
+
+/** @param {Storage} storage */
+function aloudField(storage) {
+  const box = h("input", { id: "read-aloud", type: "checkbox", checked: readsAloud(storage) });
+  box.addEventListener("change", () => {
+    setReadsAloud(storage, box.checked);
+    if (!box.checked) stopSpeaking();
+  });
+  return h("label", { class: "check" }, box, h("span", null, "Read answers aloud"));
 }
 
 /** @param {Storage} storage */

@@ -3,6 +3,7 @@
 import { endsComposition, h, hasFinePointer, iconButton } from "../../lib/dom.js";
 import { enterChoice, enterSends } from "../../data/preferences.js";
 import { CompletionMenu } from "./completion-menu.js";
+import { dictation } from "./speech.js";
 import { fileIntake } from "./file-intake.js";
 
 /**
@@ -74,8 +75,14 @@ export class Composer {
       hidden: !onMore,
       on: { click: () => onMore?.() },
     });
+    this._dictation = dictation({
+      text: () => this._box.value,
+      write: (said) => this._setText(said),
+      notify,
+    });
     const spring = h("span", { class: "spring" });
-    const tools = [this._more, this._intake.attach, settings, spring, this._stop, this._submit];
+    const tools = [this._more, this._intake.attach, settings, spring];
+    const ends = [this._dictation?.node, this._stop, this._submit];
     this.node = h(
       "form",
       { class: "composer" },
@@ -83,7 +90,7 @@ export class Composer {
       schedule?.node,
       files.node,
       this._box,
-      h("div", { class: "composer-bar" }, tools),
+      h("div", { class: "composer-bar" }, tools, ends),
     );
     this._listen();
   }
@@ -137,6 +144,14 @@ export class Composer {
     this._resize();
   }
 
+  /** Write a text in the place of all that is written. @param {string} text */
+  replace(text) {
+    this._box.value = text;
+    this._box.setSelectionRange(text.length, text.length);
+    this._setText(text);
+    this._box.focus();
+  }
+
   /** Put a text at the caret, on a line of its own if there is other text. @param {string} added */
   insert(added) {
     const { value, selectionStart, selectionEnd } = this._box;
@@ -176,6 +191,7 @@ export class Composer {
     this._fileRefusal = refusal ?? unreachable;
     this._intake.attach.disabled = this._fileRefusal !== null;
     this._more.disabled = !enabled;
+    if (this._dictation) this._dictation.node.disabled = !enabled;
     if (this._box.disabled === enabled) {
       this._box.disabled = !enabled;
       this._resize();
@@ -202,7 +218,10 @@ export class Composer {
       this._notify("A message that is sent later cannot have files. Remove them, or send it now.", {
         tone: "bad",
       });
-    else this._onSend(this.take());
+    else {
+      this._dictation?.stop();
+      this._onSend(this.take());
+    }
   }
 
   /** @param {string} text */

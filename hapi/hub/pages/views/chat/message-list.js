@@ -100,11 +100,6 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     blocks: () => recorded,
     /** The steps of the plan that is shown above the place to write, and not in the conversation. */
     plan: () => plan.steps,
-    /** The messages that wait for the agent. */
-    queued: () =>
-      recorded.flatMap((block) =>
-        block.kind === "user" && block.state === "queued" ? [block] : [],
-      ),
   };
 }
 

@@ -2,6 +2,7 @@
 
 import { h } from "../../lib/dom.js";
 import { copyButton } from "../../lib/clipboard.js";
+import { readAloudButton } from "./speech.js";
 import { turnFacts } from "../../data/usage.js";
 
 /** @import { TurnBlock } from "../../data/types.js" */
@@ -13,6 +14,7 @@ export function turnNode(block) {
     "div",
     { class: "block turn", role: "group", "aria-label": "End of the turn" },
     answer && copyButton("Copy answer", () => answer.text),
+    answer && readAloudButton(() => answer.text),
     h(
       "p",
       { class: "turn-facts" },

@@ -5,6 +5,7 @@ import { Api } from "../../data/api.js";
 import { Drafts } from "../../data/drafts.js";
 import { EventStream } from "../../data/events.js";
 import { Outbox } from "../../data/outbox.js";
+import { forgetPrompts } from "../../data/recent-prompts.js";
 import { SeenSessions } from "../../data/seen.js";
 import { pendingCount } from "../../data/sessions.js";
 import { Store } from "../../data/store.js";
@@ -306,6 +307,7 @@ export class Shell {
     if (notice === undefined) {
       this._outbox.clear();
       this._drafts.clear();
+      forgetPrompts(localStorage);
       history.replaceState(null, "", withBase("/"));
     }
     this._onLoggedOut(notice);
