@@ -256,6 +256,12 @@ def _rule_of_pattern(pattern: str, action: Action) -> dict[str, Any] | None:
     return {"tool": pattern}
 
 
+def says_exactly(pattern: str) -> bool:
+    """Whether a pattern of `allowTools` says itself what is allowed: the beginning of a command, or
+    a kind of tools."""
+    return "(" in pattern or pattern in _KINDS_BY_NAME
+
+
 def with_rules(
     rules: Sequence[PermissionRule], more: Sequence[PermissionRule]
 ) -> tuple[PermissionRule, ...]:

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from hapi.protocol.acp.permission_requests import PermissionOption, PermissionRequest
 from hapi.protocol.agents import PERMISSION_MODES
 from hapi.protocol.mcp.tools import is_harmless_tool
+from hapi.protocol.permission_rules import says_exactly
 from hapi.protocol.session import initial_state
 
 MAX_COMPLETED_REQUESTS = 100  # completed permission requests that stay in the state
@@ -264,7 +265,7 @@ def chosen_option(answer: PermissionAnswer, request: PermissionRequest) -> Permi
             raise ValueError(f"The answer {verdict}, but the option {option.name!r} does not")
         return option
     # A pattern says exactly what is allowed; what the agent remembers could be wider.
-    has_pattern = any("(" in pattern for pattern in answer.allow_tools or ())
+    has_pattern = any(map(says_exactly, answer.allow_tools or ()))
     option = request.option_for("approved" if has_pattern and answer.approved else answer.decision)
     if option is None and answer.approved and request.options:
         raise AmbiguousAnswer(

@@ -31,6 +31,17 @@ test("options that differ by name are shown by name, others as allow and deny", 
   assert.match(drawn({ tool: "x", byName: true, options: "odd" }), /Allow for session/);
 });
 
+test("an edit can be allowed with all others, as a rule that says what it allows", () => {
+  const drawn = (request) => permissionPrompt("r", request, context).textContent;
+  assert.match(drawn({ tool: "Edit a", kind: "edit" }), /Allow all edits/);
+  assert.doesNotMatch(drawn({ tool: "Run", kind: "execute" }), /Allow all edits/);
+  assert.deepEqual(new AgentCatalog().approval("claude", "edits", { tool: "Edit a" }), [
+    "approve",
+    { decision: "approved_for_session", allowTools: ["Edit"] },
+  ]);
+  assert.equal(ruleText({ id: "1", kind: "edit" }).label, "Change any file");
+});
+
 test("the chosen option and the reason of a denial are sent", async () => {
   const sent = [];
   const api = { answerPermission: async (...call) => sent.push(call.slice(1)) };
@@ -43,7 +54,7 @@ test("the chosen option and the reason of a denial are sent", async () => {
   const actions = new SessionActions({ store, api, id: "s" });
   await actions.decide("r", PLAN, "option:auto");
   await actions.decide("r", PLAN, "option:plan", undefined, "Not yet");
-  await actions.decide("r", { tool: "Run" }, "deny", undefined, "Use make");
+  await actions.decide("r", { tool: "Run", options: [] }, "deny", undefined, "Use make");
   assert.deepEqual(sent, [
     ["r", "approve", { optionId: "auto" }],
     ["r", "deny", { optionId: "plan", reason: "Not yet" }],
@@ -71,7 +82,7 @@ test("rules are told in words", () => {
     label: "Change",
     value: "/a\n/b",
   });
-  assert.deepEqual(ruleText({ id: "c", kind: "edit" }), { label: "Change anything", value: "" });
+  assert.deepEqual(ruleText({ id: "c", kind: "edit" }), { label: "Change any file", value: "" });
   assert.equal(ruleText({ id: "d", tool: "WebFetch" }).value, "WebFetch");
   assert.match(ruleText({ id: "e", prefix: "npm test" }).label, /begin with/);
   assert.deepEqual(rulesOf(null), []);

@@ -124,7 +124,7 @@ def test_the_form_for_a_reason_is_whole_in_view_and_enter_sends_it(place):
     session = place.session()
     for number in range(30):
         session.record(type="message", message=f"line {number}")
-    session.ask("c", "Run", {"command": "ls"})
+    session.ask("c", "Run", {"command": "ls"}, options=[])  # as our sessions ask
     page = place.open(session)
     page.get_by_role("button", name="Deny with a reason…").click()
     send = page.get_by_role("button", name="Deny with this reason")
@@ -136,6 +136,33 @@ def test_the_form_for_a_reason_is_whole_in_view_and_enter_sends_it(place):
     page.keyboard.type("clean")
     page.keyboard.press("Enter")
     assert session.wait_for_call("permission")["reason"] == "Use make\nclean"
+
+
+def test_the_reason_of_a_denial_is_a_message_where_the_session_does_not_take_it(place):
+    session = place.session(flavor="claude")
+    session.ask("c", "Bash", {"command": "ls"})  # as npm's sessions ask
+    page = place.open(session)
+    page.get_by_role("button", name="Deny with a reason…").click()
+    page.keyboard.type("Use make")
+    page.get_by_role("button", name="Deny with this reason").click()
+    answer = session.wait_for_call("permission")
+    assert (answer["approved"], answer.get("reason")) == (False, None)
+    prompt = session.until(lambda: session.prompts, "the reason")[0]
+    assert prompt["content"]["content"]["text"] == "Use make"
+
+
+def test_all_edits_are_allowed_by_one_button_that_only_an_edit_has(place):
+    session = place.session()
+    session.ask("c", "Run", {"command": "ls"}, kind="execute", options=[])
+    page = place.open(session, viewport={"width": 390, "height": 844})
+    expect(page.get_by_role("button", name="Allow", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Allow all edits")).to_have_count(0)
+    session.answered("c")
+    session.ask("d", "Edit a.py", {"file_path": "/a.py"}, kind="edit", options=[])
+    page.get_by_role("button", name="Allow all edits").click()
+    session.until(lambda: session.calls[-1][1].get("id") == "d", "the answer")
+    answer = session.wait_for_call("permission")
+    assert (answer["decision"], answer["allowTools"]) == ("approved_for_session", ["Edit"])
 
 
 def test_questions_of_the_agent_are_answered_by_choosing(place):

@@ -23,6 +23,9 @@ def up(staged):
     return stage
 
 
+REMEMBERED = [*ONCE, {"optionId": "always", "name": "Always", "kind": "allow_always"}]
+
+
 def ask(stage, options=ONCE, call_id="c1", **call):
     """The answers that the agent got to its request."""
     answers = []
@@ -175,6 +178,19 @@ def test_a_pattern_is_honoured_exactly_also_where_the_agent_would_remember(up):
     assert answers[0]["outcome"]["optionId"] == "once"
     (rule,) = up.session.permissions.rules.rules
     assert rule.command == "ls"
+
+
+def test_all_edits_are_allowed_for_the_session_and_nothing_else(up):
+    edit = {"title": "Edit a.py", "kind": "edit", "rawInput": {"file_path": "/w/a.py"}}
+    answers = ask(up, REMEMBERED, **edit)
+    allow_for_session(up, allowTools=["Edit"])
+    assert answers == selected("once")  # what the agent would remember could be less, or more
+    (rule,) = up.session.permissions.rules.rules
+    assert (rule.kind, rule.paths, rule.tool) == ("edit", (), None)
+    other = {"title": "Write b.py", "kind": "edit", "rawInput": {"file_path": "/w/b.py"}}
+    assert ask(up, ONCE, "c2", **other) == selected("once")
+    assert ask_for(up, "rm b.py", "c3") == []
+    up.session.permissions.cancel_all()
 
 
 def test_a_finished_call_is_forgotten(up):

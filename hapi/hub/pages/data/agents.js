@@ -6,6 +6,8 @@ import { ownValue } from "../lib/format.js";
 
 const DEFAULT_AGENT = "claude"; // of sessions that name none
 const EDIT_TOOLS = ["Edit", "MultiEdit", "Write", "NotebookEdit"];
+/** A rule of the session for all tools that edit files, in the words of Claude Code. */
+const ALL_EDITS = { decision: "approved_for_session", allowTools: ["Edit"] };
 const DECISIONS = { allow: "approved", session: "approved_for_session", deny: "abort" };
 /** @type {Agent} */
 const UNKNOWN = {
@@ -81,6 +83,7 @@ export class AgentCatalog {
    */
   approval(name, choice, request) {
     if (choice === "decline") return ["deny", { decision: "denied" }];
+    if (choice === "edits") return ["approve", ALL_EDITS];
     const verdict = choice === "deny" ? "deny" : "approve";
     const style = this._agent(name).approvalStyle;
     if (style === "decision") return [verdict, { decision: ownValue(DECISIONS, choice) }];

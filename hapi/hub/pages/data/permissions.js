@@ -2,7 +2,7 @@
 
 import { isObject } from "./json.js";
 
-/** @import { Choice, Json, PermissionOption, PermissionRequest, PermissionRule } from "./types.js" */
+/** @import { Choice, Json, PermissionOption, PermissionRequest, PermissionRule, Session } from "./types.js" */
 
 const ALLOW_ONCE = "allow_once";
 
@@ -77,6 +77,18 @@ export function rulesOf(metadata) {
   );
 }
 
+/**
+ * Whether a session gives its agent the reason of a denial. npm's does not: there the reason is sent as a message.
+ * @param {Session | undefined} session
+ * @param {PermissionRequest} request
+ */
+export function takesReasons(session, request) {
+  return Array.isArray(request.options) || isObject(session?.metadata?.offer);
+}
+
+/** Whether a request is to change a file, so that all edits can be allowed. @param {PermissionRequest} request */
+export const isEdit = ({ kind }) => kind === "edit";
+
 /** @type {Record<string, string>} */
 const KIND_LABELS = {
   edit: "Change",
@@ -103,5 +115,5 @@ export function ruleText(rule) {
   if (Array.isArray(rule.paths) && rule.paths.length > 0)
     return { label: kind, value: rule.paths.map(String).join("\n") };
   if (typeof rule.tool === "string") return { label: "Use this tool", value: rule.tool };
-  return { label: `${kind} anything`, value: "" };
+  return { label: rule.kind === "edit" ? "Change any file" : `${kind} anything`, value: "" };
 }

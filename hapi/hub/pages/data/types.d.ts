@@ -413,8 +413,9 @@ export type Block =
 
 /** A button of a permission request. */
 /** `decline`: leave the agent's questions unanswered; the turn goes on. */
+/** `edits`: allow this and all other edits of files for the session. */
 /** `option:ID`: one of the agent's own options. */
-export type Choice = "allow" | "session" | "deny" | "decline" | `option:${string}`;
+export type Choice = "allow" | "session" | "edits" | "deny" | "decline" | `option:${string}`;
 
 /** A choice on its way to the hub, or one that could not be delivered. */
 export interface Decision {

@@ -2,7 +2,7 @@
 
 import { errorMessage, statusOf } from "../../lib/errors.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { chosenOption, isRejection } from "../../data/permissions.js";
+import { chosenOption, isRejection, takesReasons } from "../../data/permissions.js";
 import { movedQueue } from "../../data/queue.js";
 import { canResume, isStarting } from "../../data/sessions.js";
 
@@ -214,11 +214,13 @@ export class SessionActions {
     try {
       await this._store.readCatalog();
       const [verdict, body] = this._answer(choice, request);
+      const isHeard = takesReasons(this.session, request);
       await this._api.answerPermission(this._id, requestId, verdict, {
         ...body,
         ...(answers && { answers }),
-        ...(reason && { reason }),
+        ...(reason && isHeard && { reason }),
       });
+      if (reason && !isHeard) this.send(reason);
     } catch (error) {
       if (statusOf(error) === 404) {
         await this._explainMissing(requestId, choice);

@@ -6,6 +6,7 @@ import {
   allowsOnce,
   choiceOf,
   extraContent,
+  isEdit,
   isPlanApproval,
   isRejection,
   namedOptions,
@@ -59,6 +60,7 @@ export function permissionPrompt(requestId, request, context) {
         : [
             answer("allow", isPlan ? "Approve plan" : "Allow", "primary"),
             !isPlan && answer("session", "Allow for session", ""),
+            isEdit(request) && answer("edits", "Allow all edits", ""),
             answer("deny", "Deny", "danger"),
           ],
       options.length > 0 && !options.some(isRejection) && answer("deny", "Deny", "danger"),
