@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
@@ -46,12 +45,7 @@ from hapi.hub.http.routes.share_links import ShareRoutes
 from hapi.hub.http.routes.tokens import AuditRoutes, TokenRoutes
 from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
-from hapi.hub.notify.answers import AnswerTokens
-from hapi.hub.notify.delivery import Delivery
-from hapi.hub.notify.notifier import Notifier
-from hapi.hub.notify.options import DEFAULT_SUBJECT
-from hapi.hub.notify.recipients import Recipients
-from hapi.hub.notify.vapid import VapidKey
+from hapi.hub.notify.assembly import DeviceNotifications, NotifyParts
 from hapi.hub.records.export import Exporter
 from hapi.hub.records.indexing import OlderMessages
 from hapi.hub.records.saved_prompts import SavedPrompts
@@ -76,18 +70,6 @@ class _LateRooms:
         self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli"
     ) -> None:
         self.rooms.emit(room, event, *args, without=without, namespace=namespace)
-
-
-@frozen
-class NotifyParts:
-    """What the notifications of devices need: the key for push services, the secret of answer
-    tokens, and an HTTP client, which is made when it is first needed.
-    """
-
-    vapid: VapidKey
-    answer_secret: bytes
-    make_http: Callable[[], Any]
-    allows_private: bool = False
 
 
 class Hub:
@@ -124,29 +106,22 @@ class Hub:
         lifecycle.on_removed.append(self.notifications.forget)
         lifecycle.on_removed.append(registry.queues.forget)
         lifecycle.on_removed.append(registry.live.forget)
-        notify = notify or NotifyParts(VapidKey(None, DEFAULT_SUBJECT), b"", lambda: None)
-        self.recipients = recipients = Recipients(store, devices, now)
-        delivery = Delivery(clock, now, notify.vapid, notify.make_http, recipients.gone)
-        recipients.on_removed.append(delivery.forget)
-        tokens_of_answers = AnswerTokens(notify.answer_secret or os.urandom(32))
-        self.notifier = Notifier(
-            registry,
-            recipients,
-            delivery,
-            tokens_of_answers,
-            notify.vapid,
-            now,
-            notify.allows_private,
-        )
         store.follow(self.notifications.stored)
         self.presence.on_ended.append(self.notifications.session_ended)
-        self.notifications.on_notice.append(self.notifier.notify)
-        self.notifications.on_settled.append(self.notifier.settled)
         self.retention = Retention(registry, lifecycle, retention)
         lifecycle.on_removed.append(self.retention.purge_soon)
         self.older_messages = OlderMessages(registry)
         rate_limit = LoginRateLimit()
         self.audit = audit = AuditLog(audit_directory, now)
+        self.devices = notified = DeviceNotifications(
+            notify or NotifyParts(),
+            registry,
+            documents,
+            messages,
+            self.notifications,
+            devices,
+            audit,
+        )
         self.tokens = tokens = TokenKeeper(devices, store, clock)
         self.cli = CliNamespace(
             registry, token_issuer, rate_limit, self.presence, messages, documents, audit
@@ -159,14 +134,22 @@ class Hub:
         dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor, audit)
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
-        tokens.on_ended += [self.cli.end_device, self.streams.end_device, recipients.end_device]
+        tokens.on_ended += [self.cli.end_device, self.streams.end_device]
+        tokens.on_ended.append(notified.recipients.end_device)
         self.monitoring = Monitoring(
             registry, messages, self.presence, self.cli.places, self.streams
         )
         status = HubStatus(registry, self.cli.places, self.monitoring.problem)
         scratchlist = Scratchlist(registry)
         parts: list[Routes] = [
-            AuthRoutes(dispatcher, token_issuer, settings, status),
+            AuthRoutes(
+                dispatcher,
+                token_issuer,
+                settings,
+                status,
+                notified.recipients,
+                notified.telegram_token,
+            ),
             TokenRoutes(dispatcher, tokens),
             AuditRoutes(dispatcher),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
@@ -186,7 +169,7 @@ class Hub:
                 Exporter(registry, scratchlist),
             ),
             MonitoringRoutes(dispatcher, self.monitoring),
-            NotificationRoutes(dispatcher, self.notifier, documents),
+            NotificationRoutes(dispatcher, notified.notifier, notified.answers),
         ]
         self.description = DocumentRoutes(dispatcher, parts, [EVENTS_ROUTE])
         application = combine(dispatcher, *parts, self.description)

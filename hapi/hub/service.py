@@ -26,8 +26,9 @@ from hapi.hub.domain.presence import SWEEP_INTERVAL
 from hapi.hub.domain.retention import SWEEP_INTERVAL as RETENTION_INTERVAL
 from hapi.hub.http.site import HostPolicy, RootResource, host_name, hub_site
 from hapi.hub.http.static import PageResource
-from hapi.hub.hub import Hub, NotifyParts
+from hapi.hub.hub import Hub
 from hapi.hub.lock import HubLock
+from hapi.hub.notify.assembly import NotifyParts
 from hapi.hub.notify.options import DEFAULT_SUBJECT
 from hapi.hub.notify.services import ServiceEndpoints, make_http
 from hapi.hub.notify.vapid import VapidKey
@@ -203,6 +204,7 @@ class HubService(Service):
             people_url=self.people_url,
         )
         self._warn()
+        self.hub.devices.start()
         self._listening.fire(self.url)
 
     def _not_started(self, failure: Failure) -> None:
@@ -233,6 +235,11 @@ class HubService(Service):
             hmac.digest(secret, purpose, "sha256"),
             make_client,
             notify.allows_private,
+            notify.telegram_token,
+            notify.telegram_api,
+            notify.telegram_notifies,
+            lambda: make_http(self._reactor, ServiceEndpoints(self._reactor, True, notify.proxy)),
+            public if public.startswith("https://") else None,
         )
 
     def _sockets(self, cli: CliNamespace) -> SocketServer:
@@ -345,7 +352,7 @@ class HubService(Service):
         try:
             await self.hub.registry.load()
             await self.hub.tokens.load()
-            await self.hub.recipients.load()
+            await self.hub.devices.recipients.load()
         except Exception as error:
             path = self.options.database_path
             raise StoreRefused(f"database {path} cannot be read: {error}") from error
@@ -422,7 +429,7 @@ class HubService(Service):
             await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
             self._site.close_connections()
             self.hub.notifications.stop()
-            self.hub.notifier.stop()
+            self.hub.devices.stop()
             self.hub.compressor.stop()
             self.hub.registry.queues.stop()
             self.hub.tokens.stop()

@@ -58,6 +58,13 @@ class Login(Body, frozen=True):
     init_data: str | None = None
 
 
+class Bind(Body, frozen=True):
+    """`init_data`: what Telegram gave to the Mini App."""
+
+    init_data: str
+    access_token: str
+
+
 class CreateToken(Body, frozen=True):
     """`expires_in`: ms, None: the token does not expire. `namespace` None: that of the request."""
 

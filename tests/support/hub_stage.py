@@ -20,7 +20,8 @@ from hapi.hub.domain.places import RequestLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
-from hapi.hub.hub import Hub, NotifyParts
+from hapi.hub.hub import Hub
+from hapi.hub.notify.assembly import NotifyParts
 from hapi.hub.store.sqlite import memory_store
 from hapi.net.common.errors import AckTimeout, ConnectRefused, PeerGone
 from hapi.protocol.json import to_json
@@ -194,7 +195,7 @@ class Stage:
         )
         self.registry, self.sockets = self.hub.registry, self.hub.sockets
         result_of(Deferred.fromCoroutine(self.registry.load()))
-        result_of(Deferred.fromCoroutine(self.hub.recipients.load()))
+        result_of(Deferred.fromCoroutine(self.hub.devices.recipients.load()))
         root = RootResource(
             host_policy or HostPolicy(), self.hub.rest, self.hub.streams, Resource(), PageResource()
         )

@@ -17,6 +17,7 @@ from hapi.hub.http.responses import Response
 from hapi.hub.http.scopes import route_key
 from hapi.hub.store.audit_log import LOGIN, AuditLog
 
+BIND = "telegram-bind"
 MAX_BODY_READ = 1 << 16  # bytes; a larger body leaves no facts
 _SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"
 SUBJECTS = {"session_id": "session", "machine_id": "machine", "request_id": "request"}
@@ -36,6 +37,7 @@ class Audited:
 _START = ("directory", "agent", "yolo", "permissionMode", "sessionType", "copilotAgentMode")
 AUDITED: Mapping[str, Audited] = {
     "POST /api/auth": Audited(LOGIN),
+    "POST /api/bind": Audited(BIND),
     "POST /api/tokens": Audited(
         "token-create", ("name", "scopes", "expiresIn", "namespace", "machineId"), ("id",)
     ),
@@ -144,7 +146,7 @@ def record_request(
         action, facts = audited.action, facts_of(audited, body, reply)
     else:
         return
-    if is_login:
+    if is_login or action == BIND:
         principal = getattr(request, "identified", None)
     request_id = getattr(request, "request_id", None) or ""
     audit.record(

@@ -21,6 +21,7 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "GET /ready": ANYBODY,
     "GET /metrics": READ,  # and only in the owner's namespace
     "POST /api/auth": ANYBODY,
+    "POST /api/bind": ANYBODY,
     "GET /api/openapi.json": ANYBODY,
     "GET /api/share/<secret>": ANYBODY,  # who has the address of a shared conversation
     # The event stream of a page.

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
+from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.errors import Conflict, NotFound
 from hapi.hub.domain.tokens import DeviceToken, DeviceTokens
 from hapi.hub.notify.settings import NotificationSettings, SettingsChange, stored_settings
@@ -61,6 +62,8 @@ class Recipients:
     _store: IStore
     _devices: DeviceTokens
     _now: Callable[[], int]
+    # Stands for the hub's own access token; another one makes its recipients worthless.
+    _hub_token_id: str = ""
     on_removed: list[Callable[[str], None]] = field(factory=list)
     _by_id: dict[str, Recipient] = field(factory=dict)
 
@@ -94,11 +97,15 @@ class Recipients:
         """The access token with which the recipient was made, if it is that of a device and still
         in force.
         """
-        return self._devices.get(recipient.row.token_id) if recipient.row.token_id else None
+        return self._devices.get(recipient.row.token_id)
+
+    def token_id_of(self, principal: Principal) -> str:
+        """Stands for the access token of a request, with which a recipient ends."""
+        return self._hub_token_id if principal.device is None else principal.device.id
 
     def scopes(self, recipient: Recipient) -> frozenset[Scope]:
         """What a recipient may do; nothing once the access token it was made with has ended."""
-        if not recipient.row.token_id:
+        if recipient.row.token_id == self._hub_token_id:
             return ALL_SCOPES
         device = self.device(recipient)
         return frozenset() if device is None else device.scopes

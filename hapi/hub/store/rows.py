@@ -83,7 +83,7 @@ class RecipientRow:
     address: str  # unique within its kind: the subscription's endpoint, or the user's id
     keys: Document = field(repr=False)  # of a subscription: {"p256dh", "auth"}; else None
     label: str  # what people call the device
-    token_id: str  # of the device's access token; "": it was made with that of the hub
+    token_id: str  # of the device's access token, or what stands for that of the hub
     settings: Document
     created_at: int
 

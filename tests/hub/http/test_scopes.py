@@ -34,6 +34,7 @@ def test_only_health_readiness_login_the_description_and_what_was_shared_are_ope
         "GET /health",
         "GET /ready",
         "POST /api/auth",
+        "POST /api/bind",
         "GET /api/openapi.json",
         "GET /api/share/<secret>",
         "POST /api/notifications/answer",  # its body has a token for this one answer

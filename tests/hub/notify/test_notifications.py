@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hapi.hub.domain.notifications import END_DELAY, STUCK_AFTER
-from hapi.hub.hub import NotifyParts
 from hapi.hub.notify.answers import LIFETIME
+from hapi.hub.notify.assembly import NotifyParts
 from hapi.hub.notify.recipients import MAX_RECIPIENTS
 from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.store.sqlite import memory_store
@@ -30,8 +30,9 @@ class Told(Stage):
     def __init__(self, **more: Any) -> None:
         self.http = ScriptedHttp()
         key = VapidKey(None, "mailto:me@example.com")
+        secret = more.pop("secret", b"a" * 32)
         super().__init__(
-            notify=NotifyParts(key, b"a" * 32, lambda: self.http),
+            notify=NotifyParts(key, secret, lambda: self.http),
             **more,
         )
         self.version = 0
@@ -491,6 +492,20 @@ def test_devices_outlast_the_hub() -> None:
     second = Told(store=store)
     (shown,) = second.get(PATH)["devices"]
     assert shown["settings"]["detail"] == "command"
+
+
+def test_another_access_token_of_the_hub_ends_what_was_made_with_the_old_one() -> None:
+    """Answers and devices follow the secret that is made of the access token."""
+    store = memory_store(Clock())
+    first, device = Told(store=store), Device()
+    first.subscribe(device)
+    second = Told(store=store, secret=b"b" * 32)
+    second.version = second.registry.sessions[second.sid].row.agent_state_version - 1
+    second.show(r1=REQUEST)
+    assert second.got(device) == []
+    second.subscribe(device)
+    second.show(r1=REQUEST, r2={**REQUEST, "createdAt": 2})
+    assert len(second.got(device)) == 1
 
 
 @pytest.mark.parametrize(

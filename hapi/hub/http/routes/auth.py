@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
-from attrs import define
+from attrs import define, field
 from klein import Klein
 
-from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.domain.auth import Principal, TokenIssuer, device_principal
 from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.errors import (
     AccessDenied,
+    Conflict,
     InvalidRequest,
     LoginRateLimited,
     NotFound,
@@ -25,8 +26,19 @@ from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routes.tokens import access_view
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
-from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLive, Visibility
+from hapi.hub.notify.init_data import InvalidInitData, TelegramUser, read_init_data
+from hapi.hub.notify.recipients import Recipients
+from hapi.hub.store.rows import TELEGRAM
+from hapi.protocol.hub import (
+    PROTOCOL_VERSION,
+    Bind,
+    HubSettingsChange,
+    Login,
+    ReadLive,
+    Visibility,
+)
 from hapi.protocol.rest import replies
+from hapi.protocol.token import Scope
 
 
 class StatusReport(Protocol):
@@ -40,6 +52,8 @@ class AuthRoutes(Routes):
     token_issuer: TokenIssuer
     settings: HubSettings
     status: StatusReport
+    recipients: Recipients
+    telegram_token: str = field(default="", repr=False)  # of the bot, "" without one
 
     app: ClassVar[Klein] = Klein()
 
@@ -67,22 +81,76 @@ class AuthRoutes(Routes):
         body = context.body(Login)
         if body.access_token is None:
             if body.init_data is not None:
-                raise Unavailable(
-                    "Telegram authentication is disabled. Configure TELEGRAM_BOT_TOKEN."
-                )
+                user = self._telegram_user(context, body.init_data)
+                return self._log_in_by_telegram(context, user)
             reason = "Invalid input: expected string, received undefined"
             raise InvalidRequest(INVALID_BODY, issues=field_issues("accessToken", reason))
-        authenticator = self.dispatcher.authenticator
-        principal = authenticator.check_access_token(
-            context.request, body.access_token, "Invalid access token"
+        principal = self._check_access_token(context, body.access_token)
+        return self._logged_in(context, principal, "Web User")
+
+    @app.route("/api/bind", methods=["POST"])
+    @public
+    @operation(
+        replies.LoginReply,
+        body=Bind,
+        errors=(Unauthenticated, LoginRateLimited, RequestRateLimited, Unavailable, Conflict),
+    )
+    async def bind(self, context: RequestContext) -> dict[str, Any]:
+        """Let a Telegram user log in from now on, and notify them, by an access token."""
+        body = context.body(Bind)
+        user = self._telegram_user(context, body.init_data)
+        principal = self._check_access_token(context, body.access_token)
+        if Scope.READ not in principal.scopes:
+            raise Unauthenticated("This access token is not one for people")
+        known = self.recipients.at(TELEGRAM, str(user.id))
+        is_elsewhere = known is not None and known.namespace != principal.namespace
+        if known is not None and is_elsewhere and self.recipients.scopes(known):
+            message = "This Telegram account is bound to another namespace"
+            raise Conflict(message, "already_bound")
+        await self.recipients.add(
+            principal.namespace,
+            TELEGRAM,
+            str(user.id),
+            None,
+            f"@{user.name}" if user.username else user.name,
+            self.recipients.token_id_of(principal),
+        )
+        context.request.identified = principal  # type: ignore[attr-defined]  # for the audit
+        return self._logged_in(context, principal, user.first_name)
+
+    def _check_access_token(self, context: RequestContext, token: str) -> Principal:
+        principal = self.dispatcher.authenticator.check_access_token(
+            context.request, token, "Invalid access token"
         )
         self.dispatcher.limits.count(Cost.LOGIN, principal, context.registry.clock.seconds())
+        return principal
+
+    def _telegram_user(self, context: RequestContext, init_data: str) -> TelegramUser:
+        """Raises Unavailable, Unauthenticated."""
+        if not self.telegram_token:
+            raise Unavailable("Telegram authentication is disabled. Configure TELEGRAM_BOT_TOKEN.")
+        try:
+            now = context.registry.now() / 1000
+            return read_init_data(init_data, self.telegram_token, now)
+        except InvalidInitData as error:
+            raise Unauthenticated(str(error)) from error
+
+    def _log_in_by_telegram(self, context: RequestContext, user: TelegramUser) -> dict[str, Any]:
+        """Raises Unauthenticated with `not_bound`, also when the access token has ended."""
+        found = self.recipients.at(TELEGRAM, str(user.id))
+        if found is None or Scope.READ not in self.recipients.scopes(found):
+            raise Unauthenticated("not_bound")
+        device = self.recipients.device(found)
+        principal = Principal(found.namespace) if device is None else device_principal(device)
+        self.dispatcher.limits.count(Cost.LOGIN, principal, context.registry.clock.seconds())
+        context.request.identified = principal  # type: ignore[attr-defined]  # for the audit
+        return self._logged_in(context, principal, user.first_name)
+
+    def _logged_in(
+        self, context: RequestContext, principal: Principal, name: str
+    ) -> dict[str, Any]:
         token = self.token_issuer.issue_web_token(principal, context.registry.now() / 1000)
-        return {
-            "token": token,
-            "user": {"id": 1, "firstName": "Web User"},
-            **access_view(principal),
-        }
+        return {"token": token, "user": {"id": 1, "firstName": name}, **access_view(principal)}
 
     @app.route("/api/visibility", methods=["POST"])
     @api

@@ -12,8 +12,6 @@ import msgspec
 from attrs import define
 from klein import Klein
 
-from hapi.hub.domain.auth import Principal, actor_of
-from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.errors import (
     Conflict,
     InvalidRequest,
@@ -25,6 +23,7 @@ from hapi.hub.domain.errors import (
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
 from hapi.hub.notify.notifier import Notifier
+from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.settings import SettingsChange, zone_named
 from hapi.protocol.hub import AnswerByToken, Subscribe, Unsubscribe
 from hapi.protocol.rest import replies
@@ -33,14 +32,10 @@ from hapi.settings import ConfigurationError
 UNKNOWN_ZONE = "The time zone of the quiet hours is unknown"
 
 
-def _token_id(principal: Principal) -> str:
-    return "" if principal.device is None else principal.device.id
-
-
 @define(eq=False)
 class NotificationRoutes(Routes):
     notifier: Notifier
-    documents: Documents
+    answers: RequestAnswers
 
     app: ClassVar[Klein] = Klein()
 
@@ -67,7 +62,7 @@ class NotificationRoutes(Routes):
         """
         body, principal = context.body(Subscribe), context.principal
         keys = msgspec.to_builtins(body.keys)
-        label, token_id = body.label or "", _token_id(principal)
+        label, token_id = body.label or "", self.notifier.recipients.token_id_of(principal)
         made = await self.notifier.subscribe(
             principal.namespace, body.endpoint, keys, label.strip(), token_id, None
         )
@@ -134,30 +129,13 @@ class NotificationRoutes(Routes):
         """
         body = context.body(AnswerByToken)
         found = self.notifier.read_answer(body.token)
-        status = 500
-        try:
-            if not found.session.active:
-                raise Conflict("Session is inactive", "session_inactive")
-            if found.session.answered.get(found.request_id) == found.request:
-                raise NotFound("This request has been answered already", "answered")
-            answer = {"id": found.request_id, "approved": body.decision == "allow"}
-            await self.documents.answer_request(found.session, answer, found.request)
-            status = 200
-        except NotFound:
-            status = 404
-            raise
-        except Conflict:
-            status = 409
-            raise
-        finally:
-            device = self.notifier.recipients.device(found.recipient)
-            self.dispatcher.audit.record(
-                "permission-approve" if body.decision == "allow" else "permission-deny",
-                status,
-                actor_of(Principal(found.recipient.namespace, device=device)),
-                self.dispatcher.authenticator.address(context.request),
-                {"session": found.session.id, "request": found.request_id},
-                {"notification": found.recipient.row.label or found.recipient.id},
-                getattr(context.request, "request_id", None) or "",
-            )
+        await self.answers.give(
+            found.recipient,
+            found.session,
+            found.request_id,
+            found.request,
+            body.decision == "allow",
+            self.dispatcher.authenticator.address(context.request),
+            getattr(context.request, "request_id", None) or "",
+        )
         return OK
