@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 
 import click
@@ -13,7 +14,7 @@ from click.shell_completion import ShellComplete
 from hapi.attempts import AttemptFolder
 from hapi.cli.app import hapi as root
 from hapi.cli.base import completion
-from hapi.cli.base.completion import complete_hub_session, complete_machine
+from hapi.cli.base.completion import complete_hub_session, complete_machine, complete_token
 from hapi.protocol.attempt import AttemptEnd, AttemptRequest, AttemptSession
 from tests.support.completion_shell import TerminalShell, fish_completions
 from tests.support.programs import Stage, free_port
@@ -53,6 +54,13 @@ def test_each_command_offers_the_sessions_that_it_can_take(home):
     assert values("runner", "revive", "") == [ENDED]
     assert values("runner", "logs", "7e") == [ENDED]
     assert values("demo", "--existing-session-id", "3") == [LIVE]
+
+
+def test_scopes_are_offered_behind_those_that_are_typed_already(home):
+    create = ["auth", "token", "create", "--can"]
+    assert values(*create, "a") == ["approve", "admin"]
+    assert values(*create, "read,a") == ["read,approve", "read,admin"]
+    assert "chat,chat" not in values(*create, "chat,")
 
 
 def test_the_home_that_was_typed_is_the_one_that_is_looked_into(home, tmp_path):
@@ -159,5 +167,9 @@ def test_machines_and_sessions_of_the_hub_are_offered(tmp_path, monkeypatch):
         settings = json.loads((tmp_path / "up/settings.json").read_text())
         found = complete_machine(click.Context(root), None, "")
         assert [item.value for item in found] == [settings["machineId"]]
+        create = ["auth", "token", "create", "--name", "phone", "--can=chat"]
+        subprocess.run([sys.executable, "-m", "hapi", *create], check=True, timeout=60)
+        (token,) = complete_token(click.Context(root), None, "ph")
+        assert (token.value, token.help) == ("phone", "chat")
     finally:
         stage.end()

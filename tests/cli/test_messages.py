@@ -30,6 +30,7 @@ from hapi.cli.base.errors import (
 from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.cli.base.output import mask_token
 from hapi.home import Home, HomeUnusable
+from hapi.net.common.errors import HubRefused
 from hapi.runner import RunnerOptions
 from hapi.settings import ConfigurationError, InvalidSettings, read_settings
 from tests.support.paths import ROOT
@@ -291,6 +292,19 @@ def test_known_failures_have_a_sentence_and_a_code(error, exit_code):
     failure = known_failure(error)
     assert failure is not None
     assert (failure.sentence, failure.exit_code) == (str(error), exit_code)
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (401, "the hub refused the access token ({}); run `hapi auth login`"),
+        (403, "the access token does not allow this ({})"),
+    ],
+)
+def test_only_a_wrong_token_is_told_to_log_in(status, sentence):
+    error = HubRefused(status, "why")
+    failure = known_failure(error)
+    assert failure == KnownFailure(sentence.format(error), 7)
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyError("x"), None])

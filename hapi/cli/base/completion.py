@@ -74,6 +74,23 @@ def complete_machine(_context: Any, _parameter: Any, incomplete: str) -> list[Co
     return []
 
 
+def complete_token(_context: Any, _parameter: Any, incomplete: str) -> list[CompletionItem]:
+    """The names of the access tokens that were made at the hub, with what they allow."""
+    with suppress(Exception):
+        found = _ask("/api/tokens")["tokens"]
+        return _matching(((each["name"], ", ".join(each["scopes"])) for each in found), incomplete)
+    return []
+
+
+def complete_scopes(_context: Any, _parameter: Any, incomplete: str) -> list[CompletionItem]:
+    """The scopes of an access token behind those that are typed already, with commas between."""
+    from hapi.protocol.token import Scope
+
+    typed, comma, _ = incomplete.rpartition(",")
+    rest = [scope.value for scope in Scope if scope.value not in typed.split(",")]
+    return _matching(((f"{typed}{comma}{scope}", "") for scope in rest), incomplete)
+
+
 def complete_hub_session(_context: Any, _parameter: Any, incomplete: str) -> list[CompletionItem]:
     """The sessions that the hub knows, on all machines."""
     return _hub_sessions(incomplete, only_active=False)

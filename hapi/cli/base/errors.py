@@ -84,11 +84,13 @@ def known_failure(error: BaseException | None) -> KnownFailure | None:
     """The sentence and exit code for `error`; None for an unexpected error, which is a bug."""
     if isinstance(error, CommandError):
         return KnownFailure(escape_control(error), error.exit_code)
-    if getattr(error, "status", None) in (401, 403) and type(error).__name__ == "HubRefused":
-        return KnownFailure(
-            f"the hub refused the access token ({escape_control(error)}); run `hapi auth login`",
-            REFUSED,
-        )
+    status = getattr(error, "status", None)
+    if status in (401, 403) and type(error).__name__ == "HubRefused":
+        reason = escape_control(error)
+        sentence = f"the hub refused the access token ({reason}); run `hapi auth login`"
+        if status == 403:  # the token is right
+            sentence = f"the access token does not allow this ({reason})"
+        return KnownFailure(sentence, REFUSED)
     for kind in type(error).__mro__[:-1]:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name in _EXIT_CODES:

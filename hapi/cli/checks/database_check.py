@@ -14,6 +14,7 @@ from hapi.cli.checks.check import Check
 from hapi.home import Home
 from hapi.hub.options import HubOptions
 from hapi.hub.store.backup import lost_database
+from hapi.hub.store.database_files import size_on_disk
 from hapi.hub.store.maintenance import database_size
 from hapi.hub.store.rows import DatabaseSize
 from hapi.units import format_size
@@ -35,12 +36,16 @@ def check_database(home: Home, environ: Mapping[str, str]) -> list[Check]:
     if not path.exists():
         return []
     limit = HubOptions.from_environment(environ, home=home).retention.database_size
-    return [judge(path, _size(path), limit, _log_size(path))]
+    return [judge(path, _size(path), limit, _log_size(path), size_on_disk(path))]
 
 
-def judge(path: Path, size: DatabaseSize, limit: int | None, log_size: int) -> Check:
+def judge(
+    path: Path, size: DatabaseSize, limit: int | None, log_size: int, on_disk: int | None = None
+) -> Check:
     """The finding about a database of that size; `limit` is --max-database-size in bytes."""
     text = f"{path} holds {format_size(size.used)}"
+    if on_disk is not None:
+        text += f" ({format_size(on_disk)} on disk)"
     if limit is not None and size.used > limit:
         text += f", more than its limit of {format_size(limit)} (--max-database-size)"
         return Check("database", "note", text)

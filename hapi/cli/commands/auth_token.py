@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from hapi.cli.base.common_options import home_option, json_flag
+from hapi.cli.base.completion import complete_scopes, complete_token
 from hapi.cli.base.errors import ERROR, REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
 from hapi.cli.base.run import run_once
@@ -68,6 +69,7 @@ def _read_lifetime(
     required=True,
     metavar="SCOPES",
     callback=_read_scopes,
+    shell_complete=complete_scopes,
     help="What the token allows, separated by commas: read (see sessions), chat (write to them), "
     "approve (answer permission requests), spawn (start, resume and archive sessions), machine "
     "(run a machine's sessions), admin (tokens, settings, audit, deleting sessions). All but "
@@ -144,7 +146,7 @@ def show(as_json: bool) -> None:
     epilog=exit_codes_epilog(UNREACHABLE, REFUSED),
     short_help="End an access token.",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_token)
 @home_option
 def revoke(name: str) -> None:
     """End the access token NAME (a name or an id) and everything that was opened with it."""

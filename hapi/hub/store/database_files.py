@@ -188,3 +188,12 @@ def open_files(pid: int) -> Iterator[tuple[str, os.stat_result]]:
             link = f"/proc/{pid}/fd/{number}"
             with suppress(OSError):
                 yield link, os.stat(link)
+
+
+def size_on_disk(path: Path) -> int | None:
+    """The size of the files of the database at `path` in bytes, None if there is none."""
+    sizes = []
+    for suffix in ("", LOG, INDEX):
+        with suppress(OSError):
+            sizes.append(os.stat(f"{path}{suffix}").st_size)
+    return sum(sizes) if sizes else None

@@ -39,6 +39,11 @@ def test_size_limit_and_free_space_are_judged(
     assert words in check.text
 
 
+def test_the_size_of_the_files_is_told_as_by_the_hubs_status() -> None:
+    check = judge(Path("/h/hub.db"), DatabaseSize(5 * MIB, 0, True), None, 0, 9 * MIB)
+    assert "/h/hub.db holds 5M (9M on disk)" in check.text
+
+
 def test_a_home_without_a_hub_has_no_finding(home: Home) -> None:
     assert check_database(home, os.environ) == []
 

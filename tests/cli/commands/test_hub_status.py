@@ -43,6 +43,11 @@ def shown(**changes):
     return dict(status_facts({**FACTS, **changes}, NOW))
 
 
+def test_the_size_of_the_database_is_told_as_by_doctor():
+    database = {**FACTS["database"], "usedBytes": 2 << 20}
+    assert shown(database=database)["Database"] == "/h/hub.db (holds 2M, 3M on disk)"
+
+
 def test_a_person_reads_each_fact():
     facts = shown()
     started = facts.pop("Started")
@@ -58,7 +63,7 @@ def test_a_person_reads_each_fact():
         "Machines": "2 (1 online)",
         "Connections": "1 socket of runners and sessions, 0 event streams of pages",
         "Home": "/h",
-        "Database": "/h/hub.db (3M)",
+        "Database": "/h/hub.db (3M on disk)",
         "Disk": "5G free",
     }
 
@@ -106,7 +111,7 @@ def test_without_a_hub_database_and_backup_are_shown_and_the_exit_code_is_5(home
     result = status(home)
     assert (result.exit_code, result.stderr) == (5, f"hapi: no hub is running in {home.path}\n")
     assert "Hub:         not running\n" in result.stdout
-    assert f"Database:    {home.path}/hub.db (2K)\n" in result.stdout
+    assert f"Database:    {home.path}/hub.db (2K on disk)\n" in result.stdout
     told = json.loads(status(home, "--json").stdout)
     assert (told["running"], told["database"]["bytes"]) == (False, 2048)
     assert (told["lastBackup"]["file"], told["lastBackup"]["exists"]) == (

@@ -26,6 +26,7 @@ from hapi.cli.base.hub_request import get_json
 from hapi.cli.base.output import echo, plural, print_json
 from hapi.cli.base.times import ago, local_time
 from hapi.home import Home, read_capped
+from hapi.hub.store.database_files import size_on_disk
 from hapi.redaction import escape_control
 from hapi.settings import HubAccess, read_settings
 from hapi.units import format_size
@@ -100,17 +101,11 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
 
 def _file_facts(path: Path) -> dict[str, Any]:
     """The sizes of the database's files and the free space of their disk, None if unknown."""
-    sizes = []
-    for suffix in ("", "-wal", "-shm"):
-        try:
-            sizes.append(os.stat(f"{path}{suffix}").st_size)
-        except OSError:
-            continue
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
         free = None
-    return {"bytes": sum(sizes) if sizes else None, "diskFreeBytes": free}
+    return {"bytes": size_on_disk(path), "diskFreeBytes": free}
 
 
 def last_backup(home: Home) -> dict[str, Any] | None:
@@ -161,9 +156,9 @@ def _database(database: Mapping[str, Any]) -> str:
     size = database["bytes"]
     if size is None:
         return f"{database['path']} (does not exist)"
-    free = database.get("freeBytes")
-    unused = f", {format_size(free)} of it unused" if free else ""
-    return f"{database['path']} ({format_size(size)}{unused})"
+    used = database.get("usedBytes")
+    holds = "" if used is None else f"holds {format_size(used)}, "
+    return f"{database['path']} ({holds}{format_size(size)} on disk)"
 
 
 def _backup(backup: Mapping[str, Any] | None, now: float) -> str:
