@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.page_sessions import ScriptedSession, now
 from tests.support.peers import NPM, OURS
+from tests.support.programs import until
 
 pytestmark = pytest.mark.peer("chromium")
 both_hubs = pytest.mark.parametrize(
@@ -217,13 +218,10 @@ def test_earlier_messages_come_page_by_page_without_a_jump(place):
     log = page.get_by_role("log")
     assert log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight") < 5
     log.evaluate("log => { log.scrollTop = 150; }")
-    expect(page.locator(".block.text").filter(has_text=re.compile("^answer 20\\.$"))).to_have_count(
-        1
-    )
-    assert log.evaluate("log => log.scrollTop") > 500
+    until(lambda: log.evaluate("log => log.scrollTop > 500"))
     log.evaluate("log => { log.scrollTop = 0; }")
     expect(page.locator(".block.text").first).to_have_text("answer 0.")
-    expect(page.locator(".block.text")).to_have_count(120)
+    assert page.locator(".block.text").count() < 100, "what is far from the screen"
     expect(page.get_by_role("button", name="Earlier messages")).to_be_hidden()
 
 

@@ -45,6 +45,25 @@ function withOwnKeys(blocks) {
 }
 
 /**
+ * The block of that key, or the one that shows the message or record of that id.
+ * @param {Block[]} blocks
+ * @param {string} id
+ * @returns {Block | undefined}
+ */
+export function blockNamed(blocks, id) {
+  return (
+    blocks.find((block) => block.key === id) ??
+    blocks.find(
+      (block) =>
+        block.version === id ||
+        ("messageId" in block && block.messageId === id) ||
+        block.key.endsWith(`:${id}`) ||
+        block.key.includes(`:${id}/`),
+    )
+  );
+}
+
+/**
  * `blocks` with a block for each new day between them.
  * @param {Block[]} blocks
  * @returns {Block[]}

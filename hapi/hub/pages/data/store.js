@@ -227,8 +227,8 @@ export class Store {
     this.changed();
   }
 
-  /** Read the page before the oldest message that is known. @param {string} id */
-  async readOlder(id) {
+  /** Read the page before the oldest message that is known. @param {string} id @param {number} [limit] messages */
+  async readOlder(id, limit = FIRST_PAGE) {
     const transcript = this.transcript(id);
     const position = transcript.olderPosition();
     if (!position || transcript.loadingOlder) return;
@@ -236,7 +236,7 @@ export class Store {
     this.changed();
     try {
       await this._read(
-        () => this._api.messages(id, FIRST_PAGE, position),
+        () => this._api.messages(id, limit, position),
         (answer) => transcript.addOlderPage(answer),
       );
     } finally {

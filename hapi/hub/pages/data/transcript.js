@@ -59,6 +59,25 @@ export class Transcript {
     this.revision += 1;
   }
 
+  /**
+   * Forget all but the newest messages, when there are many: they can be read again.
+   * @param {number} most messages that are kept at most
+   * @param {number} [rest] messages that are kept when there are more
+   */
+  trim(most, rest = most) {
+    if (this.messages.size <= most || this.loadingOlder) return;
+    const said = this.ordered().filter((message) => !isQueued(message));
+    const gone = said.slice(0, Math.max(0, said.length - rest));
+    const oldest = said[gone.length];
+    if (gone.length === 0 || !oldest) return;
+    for (const message of gone) this.messages.delete(message.id);
+    for (const [stream, id] of this._snapshots)
+      if (!this.messages.has(id)) this._snapshots.delete(stream);
+    this._oldest = { beforeSeq: oldest.seq, beforeAt: positionTime(oldest) };
+    this.hasOlder = true;
+    this.revision += 1;
+  }
+
   /** @param {Message} message */
   upsert(message) {
     this._put(message);

@@ -222,10 +222,11 @@ export function keyedNode(parent, key) {
 }
 
 /**
+ * Put `after` in the place of `before`. If the focus is inside of it, the control of the same name gets it.
  * @param {Element} before
  * @param {Element} after
  */
-function replaceKeepingFocus(before, after) {
+export function replaceKeepingFocus(before, after) {
   const focused = document.activeElement;
   const name = focused && before.contains(focused) ? focusName(focused) : null;
   before.replaceWith(after);

@@ -1,5 +1,7 @@
 // Finds the tokens of code, in a worker that the page ends when it takes too long.
 
+import { vendoredAddress } from "./vendored.js";
+
 /** @type {Promise<any> | null} */
 let core = null;
 /** @type {Map<string, Promise<void>>} */
@@ -7,9 +9,7 @@ const languages = new Map();
 
 /** @param {string} path below the directory of highlight.js */
 async function loaded(path) {
-  const { default: module } = await import(
-    new URL(`../vendor/highlight/${path}`, import.meta.url).href
-  );
+  const { default: module } = await import(vendoredAddress(`highlight/${path}`));
   return module;
 }
 

@@ -3,7 +3,7 @@
 
 import { h } from "./dom.js";
 import { languageNamed } from "./languages.js";
-import { addStyle } from "./vendored.js";
+import { stylesheet } from "./stylesheet.js";
 
 /**
  * @typedef {object} Tokens what is coloured in a text, in order and without overlaps
@@ -172,7 +172,7 @@ export function knownTokens(code, language) {
 }
 
 function addColours() {
-  addStyle(new URL("../style/code.css", import.meta.url).href);
+  stylesheet(new URL("../style/code.css", import.meta.url).href);
 }
 
 /**

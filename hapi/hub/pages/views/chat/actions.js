@@ -167,8 +167,9 @@ export class SessionActions {
     return this._orNotify(() => this._api.abort(this._id));
   }
 
-  loadOlder() {
-    return this._orNotify(() => this._store.readOlder(this._id));
+  /** @param {number} [limit] messages */
+  loadOlder(limit) {
+    return this._orNotify(() => this._store.readOlder(this._id, limit));
   }
 
   /** Take back a message that the agent has not received. Returns its text, null if it could not be taken back. @param {UserBlock} block */

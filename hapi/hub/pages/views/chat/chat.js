@@ -2,6 +2,7 @@
 
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
+import { BlockNavigation } from "./block-navigation.js";
 import { sessionPartAddress } from "../../data/addresses.js";
 import { modeName } from "../../data/offer.js";
 import { AttachedFiles, sentPicture } from "./attachments.js";
@@ -56,6 +57,9 @@ export function view(context) {
 }
 
 await stylesheet(new URL("../../style/composer.css", import.meta.url).href);
+const MAX_READ = 3000; // messages of a conversation whose end is on screen; then the oldest are forgotten
+const KEPT_READ = 2000;
+const KEPT_ELSEWHERE = 200; // messages of a conversation that has been left
 
 /** @implements {View} */
 export class ChatView {
@@ -103,10 +107,12 @@ export class ChatView {
       context: this._context,
       onOlder: () => this._loadOlder(),
       footer: this._working.node,
+      isAtEnd: () => this._scroll?.isAtEnd() ?? true,
     });
     this._scroll = followEnd(this._messages.node, this._messages.content, () => {
       if (store.transcript(id).hasOlder) this._loadOlder();
     });
+    this._navigation = this._blockNavigation();
     this._plan = planStrip();
     this._notice = sessionNotice(
       () => actions.resume().catch(() => {}), // resume() shows the error
@@ -124,22 +130,7 @@ export class ChatView {
       this._files.followDraft();
     });
     this._announced = announcementOf(undefined, store.catalog);
-    this.node = h(
-      "main",
-      { class: "main chat" },
-      this._header.node,
-      this._messages.node,
-      h(
-        "div",
-        { class: "chat-foot" },
-        this._scroll.jump,
-        this._plan.node,
-        this._notice.node,
-        this._starters.node,
-        this._composer.node,
-      ),
-      this._composer.overlay,
-    );
+    this.node = this._frame();
     this._composer.watch(this.node);
   }
 
@@ -214,8 +205,40 @@ export class ChatView {
     this._composer.restore(text);
   }
 
+  _frame() {
+    return h(
+      "main",
+      { class: "main chat" },
+      this._header.node,
+      this._messages.node,
+      h(
+        "div",
+        { class: "chat-foot" },
+        this._scroll.jump,
+        this._plan.node,
+        this._notice.node,
+        this._starters.node,
+        this._composer.node,
+      ),
+      this._composer.overlay,
+    );
+  }
+
+  _blockNavigation() {
+    const { store, id } = this._options;
+    return new BlockNavigation({
+      transcript: () => store.transcript(id),
+      blocks: () => this.blocks(),
+      bringOnScreen: (key) => this._bringOnScreen(key),
+      loadOlder: (limit) => this._loadOlder(limit),
+      draw: () => this.draw(),
+      isGivenUp: () => !this.node.isConnected || this._actions.problem !== null,
+    });
+  }
+
   start() {
     addEventListener("keydown", this._listener);
+    current = this;
     return this._actions.open();
   }
 
@@ -231,6 +254,7 @@ export class ChatView {
     const enabled = this._actions.acceptsMessages;
     const resumes = Boolean(session) && !active && !isStarting(session);
     const isWorking = thinking && !isAsking;
+    this._trim();
     // Each part on its own: what one of them cannot show keeps nobody from reading and writing.
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
     attempt("The header cannot be drawn", () =>
@@ -269,7 +293,10 @@ export class ChatView {
     const { FindBar } = await import("./find.js");
     this._find ??= new FindBar({
       blocks: () => this._messages.blocks(),
-      show: (key) => this._messages.show(key),
+      show: (key) => {
+        this._scroll.hold();
+        return this._messages.show(key);
+      },
       hasOlder: () => store.transcript(id).hasOlder,
       loadOlder: () => this._loadOlder(),
       closed: () => this.focus(),
@@ -304,11 +331,37 @@ export class ChatView {
     composerMenu({ api, id, composer: write, schedule, files, storage, onPromptsChanged });
   }
 
-  _loadOlder() {
-    return this._scroll.keepPosition(async () => {
-      await this._actions.loadOlder();
-      this.draw();
-    });
+  /** @param {number} [limit] messages */
+  async _loadOlder(limit) {
+    await this._actions.loadOlder(limit);
+    this.draw();
+  }
+
+  /** What the conversation shows, as far as its messages have been read. */
+  blocks() {
+    return this._messages.blocks();
+  }
+
+  /**
+   * Bring a block on screen. Earlier messages are read until it is there.
+   * @param {string} id the key of a block, or the id of a message or of an agent's record that it shows
+   * @returns {Promise<boolean>} whether there is such a block
+   */
+  show(id) {
+    return this._navigation.show(id);
+  }
+
+  /** @param {string} key */
+  _bringOnScreen(key) {
+    this._scroll.hold();
+    return this._messages.show(key);
+  }
+
+  /** A conversation that goes on for long forgets its oldest messages, unless somebody reads or searches them. */
+  _trim() {
+    const isInUse = this._navigation.isReading || this._find?.node.isConnected;
+    const { store, id } = this._options;
+    if (this._scroll.isAtEnd() && !isInUse) store.transcript(id).trim(MAX_READ, KEPT_READ);
   }
 
   title() {
@@ -322,12 +375,23 @@ export class ChatView {
 
   leave() {
     removeEventListener("keydown", this._listener);
+    if (current === this) current = null;
+    this._options.store.transcript(this._options.id).trim(KEPT_ELSEWHERE);
     this._actions.close();
     this._unwatchLive();
     this._unwatchDrafts();
     this._composer.stopWatching();
     this._reader.stop();
     this._scroll.disconnect();
+    this._messages.disconnect();
     this._working.stop();
   }
+}
+
+/** @type {ChatView | null} */
+let current = null;
+
+/** The conversation that is on screen. */
+export function openConversation() {
+  return current;
 }

@@ -1,6 +1,7 @@
 // The conversation: a list of blocks that is redrawn where it changes.
 
-import { append, button, h, keyed, keyedNode } from "../../lib/dom.js";
+import { append, button, h } from "../../lib/dom.js";
+import { VirtualList } from "../../lib/virtual-list.js";
 import { blocksOf, withDays } from "../../data/blocks.js";
 import { withLive } from "../../data/live.js";
 import { openPlan } from "../../data/todos.js";
@@ -12,8 +13,19 @@ import { drawBlock, updateBlock } from "./block.js";
  * @import { Block, BlockContext, Session } from "../../data/types.js"
  */
 
-/** @param {{ store: Store, outbox: Outbox, id: string, context: BlockContext, onOlder: () => void, footer: Node }} options */
-export function messageList({ store, outbox, id, context, onOlder, footer }) {
+/**
+ * @typedef {object} MessageListOptions
+ * @property {Store} store
+ * @property {Outbox} outbox
+ * @property {string} id of the session
+ * @property {BlockContext} context
+ * @property {() => void} onOlder
+ * @property {Node} footer
+ * @property {() => boolean} [isAtEnd] whether the end is to stay on screen
+ */
+
+/** @param {MessageListOptions} options */
+export function messageList({ store, outbox, id, context, onOlder, footer, isAtEnd }) {
   const older = button("Load earlier messages", {
     class: "older",
     hidden: true,
@@ -28,11 +40,14 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     tabindex: "0",
   });
   append(node, older, content, footer);
+  const list = blockList(node, content, context, isAtEnd ?? (() => false));
   let shown = "";
   let shownLive = -1;
   /** @type {Block[]} */
   let recorded = [];
   let plan = openPlan(undefined, []);
+  /** @type {Block[]} */
+  let blocks = [];
 
   /** @param {Session | undefined} session */
   function draw(session) {
@@ -61,15 +76,8 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     if (version !== shown) drawRecorded(session);
     shown = version;
     shownLive = live.revision;
-    const blocks = withDays(ready ? withLive(recorded, live.blocks.values()) : recorded);
-    keyed(
-      content,
-      blocks,
-      (block) => block.key,
-      (block) => versionOf(block, context),
-      (block) => drawBlock(block, context),
-      (shownNode, block) => updateBlock(shownNode, block, context),
-    );
+    blocks = ready ? withLive(recorded, live.blocks.values()) : recorded;
+    list.set(blocks);
     content.classList.toggle("is-empty", ready && blocks.length === 0);
     content.dataset.empty = `Tell ${label} what to do.`;
   }
@@ -85,28 +93,43 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
     older.hidden = !hasOlder;
     older.disabled = loadingOlder;
     older.textContent = loadingOlder ? "Loading…" : "Load earlier messages";
-    const blocks = blocksOf(transcript.ordered(), outbox.of(id), agentState);
-    plan = openPlan(session, blocks);
-    recorded = blocks.filter(({ key }) => key !== plan.key);
+    const all = blocksOf(transcript.ordered(), outbox.of(id), agentState);
+    plan = openPlan(session, all);
+    recorded = withDays(all.filter(({ key }) => key !== plan.key));
   }
 
   return {
     node,
     content,
     draw,
-    /** Bring a block on screen; null if it has not been read. @param {string} key */
-    show: (key) => broughtIntoView(keyedNode(content, key)),
-    /** What the records and the waiting messages show. */
-    blocks: () => recorded,
     /** The steps of the plan that is shown above the place to write, and not in the conversation. */
     plan: () => plan.steps,
+    /** What the conversation shows, as far as its messages have been read. */
+    blocks: () => blocks,
+    /** Bring a block on screen; null if it has not been read. @param {string} key */
+    show: (key) => list.show(key),
+    disconnect: () => list.disconnect(),
   };
 }
 
-/** @param {Element | null} node */
-function broughtIntoView(node) {
-  node?.scrollIntoView({ block: "center" });
-  return node;
+/**
+ * @param {HTMLElement} scroller
+ * @param {HTMLElement} content
+ * @param {BlockContext} context
+ * @param {() => boolean} isAtEnd
+ * @returns {VirtualList<Block>}
+ */
+function blockList(scroller, content, context, isAtEnd) {
+  return new VirtualList({
+    scroller,
+    content,
+    key: (block) => block.key,
+    version: (block) => versionOf(block, context),
+    draw: (block) => drawBlock(block, context),
+    update: (node, block) => updateBlock(node, block, context),
+    keepsNode: (block) => block.requestId !== undefined,
+    isAtEnd,
+  });
 }
 
 /** @param {Block} block @param {BlockContext} context */

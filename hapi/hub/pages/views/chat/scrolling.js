@@ -54,11 +54,11 @@ export function followEnd(log, content, onTop) {
       if (atEnd) toEnd();
       jump.hidden = atEnd;
     },
-    /** Run `load`, which adds messages at the top, and keep what is on screen where it is. @param {() => Promise<void>} load */
-    async keepPosition(load) {
-      const fromEnd = log.scrollHeight - log.scrollTop;
-      await load();
-      log.scrollTop = log.scrollHeight - fromEnd;
+    /** Whether the end stays on screen. */
+    isAtEnd: () => atEnd,
+    /** Stay where the conversation is from now on. */
+    hold: () => {
+      atEnd = false;
     },
     disconnect: () => resized.disconnect(),
   };

@@ -1,0 +1,83 @@
+// Bringing a block of a conversation on screen, also one whose messages have not been read yet.
+
+import { blockNamed } from "../../data/blocks.js";
+
+/**
+ * @import { Transcript } from "../../data/transcript.js"
+ * @import { Block } from "../../data/types.js"
+ */
+
+const LOADING_INTERVAL = 50; // ms between two looks whether earlier messages have come
+const PAGE = 200; // messages that are read at once on the way to a given one
+const MARK_TIME = 2500; // ms
+
+/**
+ * @typedef {object} Conversation
+ * @property {() => Transcript} transcript
+ * @property {() => Block[]} blocks
+ * @property {(key: string) => HTMLElement | null} bringOnScreen
+ * @property {(limit: number) => Promise<unknown>} loadOlder
+ * @property {() => void} draw
+ * @property {() => boolean} isGivenUp whether nothing more is read
+ */
+
+export class BlockNavigation {
+  /** @param {Conversation} conversation */
+  constructor(conversation) {
+    this._conversation = conversation;
+    this._searches = 0;
+  }
+
+  /** Whether messages are being read on the way to a block. */
+  get isReading() {
+    return this._searches > 0;
+  }
+
+  /**
+   * Bring a block on screen. Earlier messages are read until it is there.
+   * @param {string} id the key of a block, or the id of a message or of an agent's record that it shows
+   * @returns {Promise<boolean>} whether there is such a block
+   */
+  async show(id) {
+    this._searches += 1;
+    try {
+      const block = await this._read(id);
+      const node = block && this._conversation.bringOnScreen(block.key);
+      if (node) markShown(node);
+      return Boolean(node);
+    } finally {
+      this._searches -= 1;
+    }
+  }
+
+  /** @param {string} id @returns {Promise<Block | undefined>} */
+  async _read(id) {
+    const { transcript, blocks, loadOlder, draw, isGivenUp } = this._conversation;
+    for (;;) {
+      draw();
+      const block = blockNamed(blocks(), id);
+      if (block) return block;
+      while (!isGivenUp() && (!transcript().ready || transcript().loadingOlder))
+        await pause(LOADING_INTERVAL);
+      const known = transcript().messages.size;
+      if (isGivenUp() || !transcript().hasOlder) return undefined;
+      await loadOlder(PAGE);
+      if (transcript().messages.size === known) return undefined;
+    }
+  }
+}
+
+/** Mark a block for a moment, and read on from there with the keyboard. @param {HTMLElement} node */
+function markShown(node) {
+  node.tabIndex = -1;
+  node.focus({ preventScroll: true });
+  node.classList.add("is-shown");
+  setTimeout(() => node.classList.remove("is-shown"), MARK_TIME);
+}
+
+/** @param {number} time ms */
+function pause(time) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, time);
+  });
+}
