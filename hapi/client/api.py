@@ -11,7 +11,7 @@ import msgspec
 from hapi.client.entities import Machine, Message, Session, SessionSummary, Spawned
 from hapi.client.events import EventStream
 from hapi.client.transport import Transport
-from hapi.protocol.hub import Approve, Deny, Spawn
+from hapi.protocol.hub import Approve, CreateShareLink, Deny, Spawn
 from hapi.settings import HubAccess
 
 Approval = Literal["approved", "approved_for_session"]
@@ -36,6 +36,10 @@ class _Machines(msgspec.Struct):
 
 class _Messages(msgspec.Struct):
     messages: list[Message]
+
+
+class _ShareLinks(msgspec.Struct):
+    links: list[dict[str, Any]]
 
 
 class _Reopened(msgspec.Struct, rename="camel"):
@@ -120,6 +124,49 @@ class ApiClient:
         local_id = local_id or str(uuid.uuid4())
         await self._post(session_id, "messages", {"text": text, "localId": local_id})
         return local_id
+
+    async def search(
+        self,
+        query: str,
+        limit: int = 20,
+        session_id: str | None = None,
+        cursor: int | None = None,
+    ) -> dict[str, Any]:
+        """Messages that a query finds, the newest first: the reply of `GET /api/search`."""
+        given = {"q": query, "limit": limit, "sessionId": session_id, "cursor": cursor}
+        return await self._transport.request("GET", "/api/search", dict[str, Any], query=given)
+
+    async def export(self, session_id: str, as_markdown: bool = False) -> bytes:
+        """A whole conversation, as JSON or Markdown."""
+        path = f"/api/sessions/{_id(session_id)}/export{'/markdown' if as_markdown else ''}"
+        return await self._transport.content("GET", path, query={"force": "true"})
+
+    # --- share links
+    async def share(
+        self,
+        session_id: str,
+        expires_in: int | None = None,
+        includes_later: bool = False,
+        includes_tools: bool = False,
+        includes_thoughts: bool = False,
+    ) -> dict[str, Any]:
+        """Make a link under which anybody may read a conversation; `expires_in` in ms. `url` of the
+        result is its address, which is told this once.
+        """
+        body = CreateShareLink(expires_in, includes_later, includes_tools, includes_thoughts)
+        path = f"/api/sessions/{_id(session_id)}/share-links"
+        link = await self._transport.request("POST", path, dict[str, Any], body)
+        return {**link, "url": self._transport.access.url.rstrip("/") + str(link["path"])}
+
+    async def share_links(self, session_id: str) -> list[dict[str, Any]]:
+        """The share links of a conversation that are in force, without their addresses."""
+        path = f"/api/sessions/{_id(session_id)}/share-links"
+        found = await self._transport.request("GET", path, _ShareLinks)
+        return found.links
+
+    async def revoke_share_link(self, session_id: str, link_id: str) -> None:
+        path = f"/api/sessions/{_id(session_id)}/share-links/{_id(link_id)}"
+        await self._transport.request("DELETE", path, _Any)
 
     # --- permission requests
     async def approve(

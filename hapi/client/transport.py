@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -40,18 +40,34 @@ class Transport:
         query: Mapping[str, Any] | None = None,
     ) -> T:
         """The reply of a route, as a `reply`. Raises HubError, HubUnreachable."""
+        return await self._request(method, path, lambda answer: _read(answer, reply), body, query)
+
+    async def content(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """The bytes of a reply that need not be JSON. Raises HubError, HubUnreachable."""
+        return await self._request(method, path, _content, None, query)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[_Answer], T],
+        body: Any,
+        query: Mapping[str, Any] | None,
+    ) -> T:
         content = None if body is None else to_json(body).encode()
         where = _with_query(path, query)
         is_new = self._token is None
         token = await self.web_token()
         try:
-            return _read(await self._exchange(method, where, content, token), reply)
+            return read(await self._exchange(method, where, content, token))
         except TokenRefused:
             if is_new:
                 raise
         self.forget_token(token)
         token = await self.web_token()
-        return _read(await self._exchange(method, where, content, token), reply)
+        return read(await self._exchange(method, where, content, token))
 
     async def web_token(self) -> str:
         """The web token; the first one is got by logging in."""
@@ -158,6 +174,14 @@ def _read(answer: _Answer, kind: type[T]) -> T:
         return msgspec.json.decode(answer.content, type=kind)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise UnexpectedReply(answer.status, f"its answer has another form: {error}") from error
+
+
+def _content(answer: _Answer) -> bytes:
+    """The body of a reply. Raises HubError."""
+    if not 200 <= answer.status < 300:
+        is_json = (answer.header("content-type") or "").partition(";")[0].strip().lower() == JSON
+        raise error_for(answer.status, _decoded(answer, is_json), answer.header("retry-after"))
+    return answer.content
 
 
 def _decoded(answer: _Answer, is_json: bool) -> Any:

@@ -140,6 +140,7 @@ FURTHER = {
     **dict.fromkeys(["sessions list", "sessions show", "sessions send", "sessions watch"], (6, 7)),
     **dict.fromkeys(["sessions approve", "sessions deny", "sessions stop"], (6, 7)),
     **dict.fromkeys(["sessions archive", "sessions delete"], (6, 7)),
+    **dict.fromkeys(["sessions search", "sessions export", "sessions share"], (6, 7)),
 }  # fmt: skip
 
 

@@ -12,6 +12,9 @@ _MODULES = {
     for name in (
         "list",
         "show",
+        "search",
+        "export",
+        "share",
         "send",
         "approve",
         "deny",
