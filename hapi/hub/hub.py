@@ -32,6 +32,7 @@ from hapi.hub.http.routes.auth import AuthRoutes
 from hapi.hub.http.routes.cli import CliRoutes
 from hapi.hub.http.routes.files import FileRoutes
 from hapi.hub.http.routes.git import GitRoutes
+from hapi.hub.http.routes.history import HistoryRoutes
 from hapi.hub.http.routes.machines import MachineRoutes
 from hapi.hub.http.routes.messages import MessageRoutes
 from hapi.hub.http.routes.monitoring import Monitoring, MonitoringRoutes
@@ -47,6 +48,7 @@ from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
 from hapi.hub.notify.assembly import DeviceNotifications, NotifyParts
 from hapi.hub.records.export import Exporter
+from hapi.hub.records.fork import Forking
 from hapi.hub.records.indexing import OlderMessages
 from hapi.hub.records.saved_prompts import SavedPrompts
 from hapi.hub.records.scratchlist import Scratchlist
@@ -162,6 +164,7 @@ class Hub:
             FileRoutes(dispatcher),
             GitRoutes(dispatcher),
             ShareRoutes(dispatcher, Sharing(registry)),
+            HistoryRoutes(dispatcher, Forking(registry, lifecycle)),
             RecordRoutes(
                 dispatcher,
                 ConversationSearch(registry),

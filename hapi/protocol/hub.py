@@ -75,6 +75,16 @@ class CreateToken(Body, frozen=True):
     machine_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
+class Fork(Body, frozen=True):
+    """`message_local_id`: the prompt before which the copy ends; None: it has everything."""
+
+    message_local_id: str | None = None
+
+
+class Rewind(Body, frozen=True):
+    message_local_id: Annotated[str, Meta(min_length=1)]
+
+
 class CreateShareLink(Body, frozen=True):
     """`expires_in`: ms, None: seven days. `includes_later`: also what is said after now."""
 

@@ -165,7 +165,7 @@ def session_arguments(
     argv = [request.flavor]
     if request.resume_session_id:
         argv += [agent.resume_option, request.resume_session_id]
-    if agent.forks and request.fork_session:
+    if request.fork_session and (agent.forks or own_session):
         argv.append("--fork-session")
     if agent.has_starting_mode:
         argv += ["--hapi-starting-mode", request.starting_mode]

@@ -97,6 +97,7 @@ class SessionAgent:
         if rested:
             self._awake(driver)
         self.turns.running_driver = driver
+        self._tell_capabilities(driver)
         for problem in await self.settings.begin(driver):
             self._hub.publish_status(f"Not set: {problem}")
         self.offer.opened()
@@ -114,6 +115,19 @@ class SessionAgent:
             self._tell_memory(driver.resumed or (fork and wanted is not None))
         await self._store_resume_key(driver.session_id)
         return driver
+
+    def _tell_capabilities(self, driver: Driver) -> None:
+        """Tell the hub whether the agent can copy its session."""
+        found = driver.introduction
+        capabilities = (
+            {"conversationHistory": {"forkCurrent": True}}
+            if found is not None and found.forks_sessions
+            else {}
+        )
+        if ((self._hub.metadata.value or {}).get("capabilities") or {}) != capabilities:
+            self._hub.change_metadata(
+                lambda stored: {**(stored or {}), "capabilities": capabilities}
+            )
 
     def _tell_memory(self, is_kept: bool) -> None:
         """Tell the hub whether the agent went on with its memory of the conversation."""

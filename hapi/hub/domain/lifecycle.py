@@ -361,13 +361,13 @@ class Lifecycle:
         self._resuming[session.id] = None
         earlier = session.metadata.get("agentMemory")
         try:
-            machine = None if reopen else self._find_machine(session)
+            machine = None if reopen else self.find_machine(session)
             before = {key: session.metadata[key] for key in ARCHIVE_KEYS if key in session.metadata}
             cleared = reopen and session.metadata.get("lifecycleState") == "archived"
             if cleared:
                 await self.documents.rewrite(session, self._without_archive)
             try:
-                machine = machine or self._find_machine(session)
+                machine = machine or self.find_machine(session)
                 self._resuming[session.id] = machine.id
                 alive = await self._start(session, machine, mode)
                 memory = await self._when_memory_known(alive, earlier)
@@ -386,7 +386,7 @@ class Lifecycle:
     def _without_archive(self, metadata: dict[str, Any]) -> dict[str, Any]:
         return {**_without_archive_fields(metadata), "lifecycleStateSince": self.registry.now()}
 
-    def _find_machine(self, session: HubSession) -> HubMachine:
+    def find_machine(self, session: HubSession) -> HubMachine:
         """The machine to resume the session on. Raises Conflict, Unprocessable, Unavailable if it
         cannot be resumed.
         """
@@ -432,14 +432,14 @@ class Lifecycle:
         result = await request_spawn(self.registry.rpc, machine, request)
         if result["type"] != "success":
             raise OperationFailed(result["message"], "resume_failed")
-        alive = await self._when_active(result["sessionId"], session)
+        alive = await self.when_active(result["sessionId"], session)
         if alive is None:
             raise OperationFailed("Session failed to become active", "resume_failed")
         if alive is not session and session.id in self.registry.sessions:
             await self.merge(session, alive)
         return alive
 
-    async def _when_active(self, session_id: str, request: HubSession) -> HubSession | None:
+    async def when_active(self, session_id: str, request: HubSession) -> HubSession | None:
         clock = self.registry.clock
         deadline = clock.seconds() + ACTIVE_TIMEOUT
         while True:

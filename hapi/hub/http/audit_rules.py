@@ -54,6 +54,7 @@ AUDITED: Mapping[str, Audited] = {
     f"POST {_SESSION}/resume": Audited("resume", ("permissionMode",), ("sessionId",)),
     f"POST {_SESSION}/reopen": Audited("reopen", (), ("sessionId",)),
     f"POST {_SESSION}/archive": Audited("archive"),
+    f"POST {_SESSION}/fork": Audited("fork", (), ("sessionId",)),
     f"DELETE {_SESSION}": Audited("delete"),
     f"POST {_SESSION}/share-links": Audited(
         "share", ("expiresIn", "includesLater", "includesTools", "includesThoughts"), ("id",)

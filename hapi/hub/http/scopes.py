@@ -71,6 +71,9 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     f"POST {_SESSION}/reopen": SPAWN,
     f"POST {_SESSION}/resume": SPAWN,
     f"POST {_SESSION}/abort": CHAT,
+    f"POST {_SESSION}/fork": SPAWN,
+    f"POST {_SESSION}/rewind": CHAT,
+    f"POST {_SESSION}/clear": CHAT,
     f"POST {_SESSION}/switch": CHAT,
     f"POST {_SESSION}/model": CHAT,
     # Modes and options of an agent may allow what its permission requests ask for.

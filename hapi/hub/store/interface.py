@@ -267,6 +267,12 @@ class IStore(Interface):
         Older live snapshots of `row.stream` go. `touch` becomes the session's updated_at.
         """
 
+    def copy_messages(source: str, target: str, after: int) -> Awaitable[int | None]:
+        """Copy one portion of the messages of a session that are not waiting, as history of another
+        one: those with a seq higher than `after`. The last seq that was copied, None if there are
+        no more. The copies are not found by `search`, and their tokens are not counted again.
+        """
+
     def message(session_id: str, name: str) -> Awaitable[MessageRow | None]:
         """The message with this id or local id."""
 

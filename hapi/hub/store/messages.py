@@ -21,6 +21,12 @@ ADVANCE = (
     " updated_at = max(updated_at, ?), has_content = max(has_content, ?)"
     " WHERE id = ? RETURNING updated_at, has_content, epoch"
 )
+COPY = (
+    "INSERT INTO messages (id, session_id, seq, content, created_at, invoked_at, moved)"
+    " SELECT lower(hex(randomblob(16))), ?, seq, content, created_at, invoked_at, 1"
+    " FROM messages WHERE session_id = ? AND seq > ? AND seq <= ? AND invoked_at IS NOT NULL"
+)
+COPIED_AT_ONCE = 100  # messages
 MAX_VARIABLES = 500  # values in one statement; SQLite takes at least 999
 
 
@@ -219,6 +225,19 @@ class MessageTable:
         where = "session_id = ? AND (local_id = ? OR id = ?) ORDER BY local_id = ? DESC LIMIT 1"
         found = self._rows(where, (session_id, name, name, name))
         return found[0] if found else None
+
+    async def copy_messages(self, source: str, target: str, after: int) -> int | None:
+        def copy(connection: sqlite3.Connection) -> int | None:
+            (last,) = connection.execute(
+                "SELECT max(seq) FROM (SELECT seq FROM messages WHERE session_id = ? AND seq > ?"
+                " ORDER BY seq LIMIT ?)",
+                (source, after, COPIED_AT_ONCE),
+            ).fetchone()
+            if last is not None:
+                connection.execute(COPY, (target, source, after, last))
+            return None if last is None else int(last)
+
+        return await self.database.write(copy)
 
     async def local_messages(self, session_id: str, local_ids: Sequence[str]) -> list[MessageRow]:
         found: list[MessageRow] = []

@@ -685,3 +685,9 @@ class SharedConversation(TypedDict):
     isGrowing: bool
     messages: list[SharedMessage]
     cursor: str | None
+
+
+class ForkReply(TypedDict):
+    """The id of the new session."""
+
+    sessionId: str

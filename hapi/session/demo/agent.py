@@ -35,6 +35,7 @@ class DemoAgent:
             "authenticate": lambda params: {},
             "session/new": self._new,
             "session/load": self._load,
+            "session/fork": self._fork,
             "session/set_mode": self._set_mode,
             "session/set_config_option": self._set_option,
         }
@@ -87,6 +88,7 @@ class DemoAgent:
             "protocolVersion": 1,
             "agentCapabilities": {
                 "loadSession": True,
+                "sessionCapabilities": {"fork": {}},
                 "promptCapabilities": {"embeddedContext": True},
             },
             "agentInfo": {"name": "hapi-demo", "title": "HAPI demo agent", "version": "1"},
@@ -113,6 +115,19 @@ class DemoAgent:
             kind = "user_message_chunk" if entry["role"] == "user" else "agent_message_chunk"
             self._stream.update(session.id, kind, content={"type": "text", "text": entry["text"]})
         return self._settings(session)
+
+    def _fork(self, params: Json) -> Json:
+        original = DemoConversation(self._stream, str(params.get("sessionId")), _directory(params))
+        if CONVERSATION_ID.fullmatch(original.id) is None:
+            raise RpcError(-32602, f"There is no conversation {original.id}")
+        try:
+            original.load()
+        except FileNotFoundError as error:
+            raise RpcError(-32602, f"There is no conversation {original.id}") from error
+        copy = self._new(params)
+        for entry in original.transcript:
+            self._sessions[copy["sessionId"]].record(entry["role"], entry["text"])
+        return copy
 
     def _open(self, session: DemoConversation) -> None:
         self._sessions[session.id] = session

@@ -8,6 +8,7 @@ import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
  * @import { Identity } from "./identity.js"
  */
 
+const FORK_TIMEOUT = 180_000; // ms; another agent has to start and to tell that it has its copy
 const EXPORT_TIMEOUT = 600_000; // ms; a long conversation over a mobile network
 const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
 
@@ -247,6 +248,14 @@ export class Api {
     const path = format === "json" ? "export" : "export/markdown";
     const signal = AbortSignal.timeout(EXPORT_TIMEOUT);
     return (await this.fetch("GET", `${sessionPath(id)}/${path}?force=true`, { signal })).blob();
+  }
+
+  /** Begins another session with the memory of this one. @param {string} id @returns {Promise<{ sessionId: string }>} */
+  forkSession(id) {
+    const signal = AbortSignal.timeout(FORK_TIMEOUT);
+    return this.fetch("POST", `${sessionPath(id)}/fork`, { body: {}, signal }).then((response) =>
+      response.json(),
+    );
   }
 
   /** @param {string} id @returns {Promise<ShareLink[]>} */

@@ -4,6 +4,7 @@ import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
 import { confirmDialog, openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
 import { choicesOf, currentMode, offerOf, sessionModes } from "../../data/offer.js";
+import { sessionAddress } from "../../data/addresses.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
 import { describeUsage } from "../../data/usage.js";
@@ -309,7 +310,7 @@ function factSection(session, store) {
 }
 
 /** Saving and sharing the conversation. @param {Session} session @param {SettingsOptions} options @param {() => void} close */
-function recordSection(session, { api, store }, close) {
+function recordSection(session, { api, store, go }, close) {
   const problem = problemLine();
   /** @param {string} label @param {"json" | "markdown"} format */
   const exportButton = (label, format) => {
@@ -331,6 +332,18 @@ function recordSection(session, { api, store }, close) {
       shareDialog({ api, id: session.id });
     }),
   );
+  const canFork = session.metadata?.capabilities?.conversationHistory?.forkCurrent === true;
+  const fork = button("Fork", {
+    hidden: !canFork || !session.active || !store.access.allows("spawn"),
+    title: "Go on in another session that remembers this conversation",
+  });
+  fork.addEventListener("click", () =>
+    runBusy(fork, problem, async () => {
+      const { sessionId } = await api.forkSession(session.id);
+      close();
+      go(sessionAddress(sessionId));
+    }),
+  );
   return h(
     "div",
     { class: "field" },
@@ -339,6 +352,7 @@ function recordSection(session, { api, store }, close) {
     h(
       "div",
       { class: "buttons start" },
+      fork,
       share,
       exportButton("Export Markdown", "markdown"),
       exportButton("Export JSON", "json"),
