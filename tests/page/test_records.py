@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.paths import ROOT
+
 pytestmark = pytest.mark.peer("chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 both_sizes = pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
+
+
+def make_screenshots() -> Any:
+    """The script that makes the pictures of the documentation; it starts `hapi up`."""
+    spec = importlib.util.spec_from_file_location("tour", ROOT / "docs/make_screenshots.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @both_sizes
@@ -130,3 +144,30 @@ def test_a_conversation_is_saved_as_a_file(place):
             page.get_by_role("button", name=f"Export {label}").click()
         assert download.value.suggested_filename == name
         assert "Here is the answer" in download.value.path().read_text()
+
+
+@pytest.mark.program
+def test_a_fork_of_a_conversation_remembers_it(browser, tmp_path):
+    tour = make_screenshots()
+    with tour.hapi_up(tmp_path / "walk") as address:
+        page = tour.open_page(browser, address, **tour.DESKTOP)
+        page.get_by_role("main").get_by_role("button", name="New session").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Directory", exact=True).fill("~/work")
+        dialog.get_by_role("button", name="Start session").click()
+        box = page.get_by_role("textbox", name="Message")
+        expect(box).to_be_enabled()
+        box.fill("the colour is magenta")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Allow", exact=True).click()
+        expect(page.locator(".block.turn")).to_be_visible(timeout=30_000)
+        expect(page.locator(".working")).to_be_hidden()
+        first = page.url
+        page.get_by_role("button", name="Session settings").click()
+        page.get_by_role("button", name="Fork").click()
+        expect(page).not_to_have_url(first, timeout=60_000)
+        expect(page.get_by_text("the colour is magenta").first).to_be_visible()
+        expect(box).to_be_enabled()
+        box.fill("what did I say?")
+        page.keyboard.press("Enter")
+        expect(page.locator('[data-kind="text"]').last).to_contain_text("magenta")
