@@ -25,7 +25,7 @@ from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.presence import SWEEP_INTERVAL
 from hapi.hub.domain.retention import SWEEP_INTERVAL as RETENTION_INTERVAL
 from hapi.hub.http.site import HostPolicy, RootResource, host_name, hub_site
-from hapi.hub.http.static import PageResource
+from hapi.hub.http.static import OwnPage, PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.lock import HubLock
 from hapi.hub.notify.assembly import NotifyParts
@@ -169,7 +169,9 @@ class HubService(Service):
             self.hub.rest,
             self.hub.streams,
             self.server.resource,
-            PageResource(options.web_root),
+            PageResource(
+                options.web_root or OwnPage(is_mini_app=bool(options.notify.telegram_token))
+            ),
             options.base_path.encode(),
         )
         self._site = hub_site(

@@ -30,6 +30,8 @@ CONTENT_POLICY = (
     " base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
+TELEGRAM_FRAMES = "frame-ancestors https://web.telegram.org https://*.telegram.org"
+"""What may show the page in a frame while the hub has a Telegram bot: Telegram in a browser."""
 SHARED = "share/"  # the path of a shared conversation begins so
 SHARED_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -67,7 +69,12 @@ class Files(Protocol):
 class OwnPage:
     """HAPI's own page, with its strict policy."""
 
-    def __init__(self, root: Path = PAGES) -> None:
+    def __init__(self, root: Path = PAGES, is_mini_app: bool = False) -> None:
+        self._policy = (
+            CONTENT_POLICY.replace("frame-ancestors 'none'", TELEGRAM_FRAMES)
+            if is_mini_app
+            else CONTENT_POLICY
+        )
         self._builds = PageBuilds(os.path.realpath(root))
 
     def find(self, path: str) -> Found | None:
@@ -81,13 +88,13 @@ class OwnPage:
         if path == "index.html":
             return self.document("", 0)
         file = self._builds.current().files.get(path)
-        return Found(file, policy=CONTENT_POLICY) if file else None
+        return Found(file, policy=self._policy) if file else None
 
     def document(self, path: str, depth: int) -> Found | None:
         build = self._builds.current()
         if path.startswith(SHARED):
             return Found(build.shared_document(depth), policy=SHARED_POLICY, is_private=True)
-        return Found(build.document(path, depth), policy=CONTENT_POLICY)
+        return Found(build.document(path, depth), policy=self._policy)
 
 
 class Directory:

@@ -7,6 +7,7 @@ import { ApiError, problemOf, Unreachable } from "../lib/errors.js";
 /** @typedef {{ jwt: string, until: number }} Grant a JWT and the time it expires (ms) */
 
 const TOKEN_KEY = "hapi.accessToken";
+const TELEGRAM_PREFIX = "Telegram initData "; // in the place of an access token, none of which has a space
 const JWT_KEY = "hapi.jwt";
 const LOGIN_TIMEOUT = 20_000; // ms
 const MIN_REMAINING = 60_000; // ms; a JWT with less to live is renewed
@@ -40,6 +41,11 @@ export class Identity {
     const storage = this._storages[keep ? 0 : 1];
     storage.setItem(TOKEN_KEY, accessToken);
     storage.setItem(JWT_KEY, JSON.stringify(grant));
+  }
+
+  /** As `login`, for the user that Telegram's data is about; until the tab is closed. @param {string} initData */
+  logInByTelegram(initData) {
+    return this.login(TELEGRAM_PREFIX + initData, false);
   }
 
   /** What the present token allows. */
@@ -94,7 +100,11 @@ async function requestJwt(accessToken) {
   const request = {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ accessToken }),
+    body: JSON.stringify(
+      accessToken.startsWith(TELEGRAM_PREFIX)
+        ? { initData: accessToken.slice(TELEGRAM_PREFIX.length) }
+        : { accessToken },
+    ),
     signal: AbortSignal.timeout(LOGIN_TIMEOUT),
   };
   const response = await fetch(withBase("/api/auth"), request).catch(() => {

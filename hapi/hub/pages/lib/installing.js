@@ -1,19 +1,7 @@
 // Installing the page as an app: browsers offer it by an event that comes once, soon after the page was loaded.
 
-/** @type {any} */
-let offer = null;
-
-/** Keep the browser's offer. Called once, when the page starts. */
-export function watchForInstallation() {
-  addEventListener("beforeinstallprompt", (event) => {
-    event.preventDefault(); // no banner of the browser
-    offer = event;
-    dispatchEvent(new Event("hapi-installable"));
-  });
-  addEventListener("appinstalled", () => {
-    offer = null;
-  });
-}
+/** The browser's offer, which the start of the page keeps. */
+const theWindow = /** @type {any} */ (globalThis);
 
 /** Whether the page runs as an app already. */
 export function isInstalled() {
@@ -22,7 +10,7 @@ export function isInstalled() {
 }
 
 /** Whether the browser can install the page now. */
-export const canInstall = () => offer !== null && !isInstalled();
+export const canInstall = () => Boolean(theWindow.installOffer) && !isInstalled();
 
 /** Whether installing is up to the person: Safari on iPhone and iPad has no way for pages to offer it. */
 export function needsHomeScreen() {
@@ -32,8 +20,8 @@ export function needsHomeScreen() {
 
 /** Ask the person. @returns {Promise<boolean>} whether they have installed it */
 export async function install() {
-  const event = offer;
-  offer = null;
+  const event = theWindow.installOffer;
+  theWindow.installOffer = null;
   if (!event) return false;
   await event.prompt();
   return (await event.userChoice).outcome === "accepted";

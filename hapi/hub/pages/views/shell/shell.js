@@ -160,6 +160,7 @@ export class Shell {
     const route = routeOf(withoutBase(location.pathname), location.search);
     const isSame = route.place === this._shown?.place && route.id === this._shown.id;
     this._shown = route;
+    dispatchEvent(new Event("hapi-route"));
     if (isSame && this._view?.navigate) {
       this._view.navigate(route.query);
       this._draw();
