@@ -42,7 +42,22 @@ test("a fence keeps its text, also where it is not closed", () => {
 
 test("a table has as many cells per row as its head", () => {
   const html = markdown("| a | b |\n|---|:-:|\n| 1 |\n| 2 | 3 | 4 |").innerHTML;
-  assert.equal(html.match(/<td>/g).length, 4);
+  assert.equal(html.match(/<td[ >]/g).length, 4);
+});
+
+test("the columns of a table are aligned as its divider says", () => {
+  const html = markdown("| a | b | c | d |\n|---|:-:|--:|:--|\n| 1 | 2 | 3 | 4 |").innerHTML;
+  const row = '<td>1</td><td class="centered">2</td><td class="right">3</td><td>4</td>';
+  assert.ok(html.includes(row));
+});
+
+test("a table of very many cells ends early, one of very many columns is text, and nothing is lost", () => {
+  const long = `|a|b|\n|-|-|\n${"|1|\n".repeat(30_000)}`;
+  const drawn = markdown(long);
+  assert.equal(drawn.querySelectorAll("td").length, 10_000);
+  assert.equal(drawn.textContent.replace(/[^1]/g, "").length, 30_000);
+  const wide = `${"|a".repeat(1000)}\n${"|-".repeat(1000)}\n${"|\n".repeat(1000)}`;
+  assert.equal(markdown(wide).querySelector("table"), null);
 });
 
 test("a long line takes no longer than others of its length", () => {
@@ -94,5 +109,43 @@ for (const piece of [
     const started = performance.now();
     markdown(piece.repeat(20_000));
     assert.ok(performance.now() - started < 5000);
+  });
+}
+
+const MEGABYTE = 1_000_000; // characters
+const filled = (piece) => piece.repeat(MEGABYTE / piece.length);
+
+/** Texts that made the time of a parser grow faster than their length, or that do so to other parsers. */
+const HOSTILE = {
+  "a heading with spaces": `# a${filled(" ")}x`,
+  "number signs": filled("#"),
+  asterisks: filled("*"),
+  "open emphasis": filled("*a "),
+  underscores: filled("_"),
+  "open brackets": filled("["),
+  "open links": filled("[a](b"),
+  backticks: filled("`"),
+  "less-than signs": filled("<"),
+  "a fence with spaces": `\`\`\`${filled(" ")}x`,
+  "a divider": `| a |\n|${filled("-|")}`,
+  "a wide table": `${filled("|a").slice(0, 300_000)}\n${filled("|-").slice(0, 300_000)}\n${filled("|\n").slice(0, 400_000)}`,
+  "a long table": `|a|b|c|\n|-|-|-|\n${filled("|\n")}`,
+  "deep quotes": filled("> "),
+  "deep lists": filled("- "),
+  "link references": filled("[a]: b\n"),
+  addresses: filled("https://"),
+};
+
+for (const [name, text] of Object.entries(HOSTILE)) {
+  test(`${name}: a megabyte is drawn in a time that grows with the length`, () => {
+    const took = (size) => {
+      const started = performance.now();
+      markdown(text.slice(0, size));
+      return performance.now() - started;
+    };
+    const [quarter, whole] = [took(MEGABYTE / 4), took(MEGABYTE + 10)];
+    console.log(`${name}: ${Math.round(quarter)} ms, four times of it: ${Math.round(whole)} ms`);
+    // A quadratic parser takes 16 times as long, and a megabyte costs it minutes.
+    assert.ok(whole < Math.max(12 * quarter, 4000), `${quarter} ms, then ${whole} ms`);
   });
 }

@@ -137,7 +137,8 @@ def test_nothing_that_is_written_becomes_markup__U02(place):
 
 IMPORT = "const {markdown} = await import('/lib/markdown.js');"
 LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"'
-HEAD, ROW = "<tr><th>a</th><th>b</th></tr>", "<tr><td>1</td><td>2</td></tr>"
+HEAD = '<tr><th>a</th><th class="centered">b</th></tr>'
+ROW = '<tr><td>1</td><td class="centered">2</td></tr>'
 GRID = f"<table><thead>{HEAD}</thead><tbody>{ROW}</tbody></table>"
 TABLE = f'<div class="table" tabindex="0">{GRID}</div>'
 MARKDOWN = {

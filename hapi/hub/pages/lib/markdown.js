@@ -16,6 +16,8 @@ import { h } from "./dom.js";
 const MAX_DEPTH = 8; // nested quotes, lists and emphasis; deeper ones stay text
 const PART_ITEMS = 100; // of a long list
 const PART_BLOCKS = 50; // of a long text
+const MAX_COLUMNS = 100; // of a table; wider ones stay text
+const MAX_CELLS = 10_000; // of a table
 const MAX_PARAGRAPH = 50_000; // characters; in longer paragraphs inline marks stay text
 
 /**
@@ -63,6 +65,11 @@ function isDivider(line) {
   return parts.every((cell) => DIVIDER_CELL.test(cell.trim()));
 }
 
+/** @param {string} line */
+function isTableHead(line) {
+  return line.includes("|") && line.split("|", MAX_COLUMNS + 2).length <= MAX_COLUMNS + 1;
+}
+
 /**
  * The text of a heading, without the marks that may close it.
  * @param {string} rest
@@ -105,7 +112,7 @@ export function blockNode(lines, at, depth) {
   if (RULE.test(line)) return [h("hr"), at + 1];
   if (QUOTE.test(line) && depth < MAX_DEPTH) return quote(lines, at, depth);
   if (ITEM.test(line) && depth < MAX_DEPTH) return list(lines, at, depth);
-  if (line.includes("|") && at + 1 < lines.length && isDivider(lines[at + 1]))
+  if (isTableHead(line) && at + 1 < lines.length && isDivider(lines[at + 1]))
     return table(lines, at);
   return paragraph(lines, at);
 }
@@ -248,22 +255,27 @@ function listItem(content, depth) {
 }
 
 /**
+ * A table. One with very many cells ends early, and the rest of its lines are text.
  * @param {string[]} lines
  * @param {number} at
  * @returns {BlockResult}
  */
 function table(lines, at) {
   const head = cells(lines[at]);
+  const alignments = cells(lines[at + 1]).map(alignmentOf);
+  const last = at + 2 + Math.floor(MAX_CELLS / head.length);
   const rows = [];
   let end = at + 2;
-  for (; end < lines.length && lines[end].includes("|") && lines[end].trim(); end += 1)
+  for (; end < Math.min(lines.length, last) && isRow(lines[end]); end += 1)
     rows.push(cells(lines[end]));
   /** @type {(texts: string[], tag: "th" | "td") => HTMLElement} */
   const row = (texts, tag) =>
     h(
       "tr",
       null,
-      head.map((_, column) => h(tag, null, inline(texts[column] ?? ""))),
+      head.map((_, column) =>
+        h(tag, { class: alignments[column] ?? null }, inline(texts[column] ?? "")),
+      ),
     );
   const grid = h(
     "table",
@@ -276,6 +288,17 @@ function table(lines, at) {
     ),
   );
   return [h("div", { class: "table", tabindex: "0" }, grid), end];
+}
+
+/** @param {string} line */
+function isRow(line) {
+  return line.includes("|") && line.trim() !== "";
+}
+
+/** The class of a column's cells. @param {string} divider */
+function alignmentOf(divider) {
+  if (!divider.endsWith(":")) return null; // as the text runs
+  return divider.startsWith(":") ? "centered" : "right";
 }
 
 /** @param {string} line */
