@@ -25,6 +25,11 @@ const CASES = {
   "<b>text</b>": "<p>&lt;b&gt;text&lt;/b&gt;</p>",
   "unclosed **bold and `code": "<p>unclosed **bold and `code</p>",
   "a paragraph\n2024. is no list": "<p>a paragraph<br>2024. is no list</p>",
+  "costs $5 and $6, $HOME/$USER": "<p>costs $5 and $6, $HOME/$USER</p>",
+  "so $x_1 * y$ and $a$.":
+    '<p>so <span class="math">$x_1 * y$</span> and <span class="math">$a$</span>.</p>',
+  "$$\n\\int_0^1 x\n$$": '<p><span class="math display">$$\n\\int_0^1 x\n$$</span></p>',
+  "a `$x$` and $ b $": "<p>a <code>$x$</code> and $ b $</p>",
   "": "",
 };
 
@@ -125,6 +130,8 @@ const HOSTILE = {
   "open brackets": filled("["),
   "open links": filled("[a](b"),
   backticks: filled("`"),
+  "dollar signs": filled("$"),
+  "open formulas": filled("$a $$"),
   "less-than signs": filled("<"),
   "a fence with spaces": `\`\`\`${filled(" ")}x`,
   "a divider": `| a |\n|${filled("-|")}`,

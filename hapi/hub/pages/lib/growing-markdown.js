@@ -1,8 +1,7 @@
 // Markdown that grows while an agent writes it.
 
-import { colourCode } from "./code-block.js";
 import { h } from "./dom.js";
-import { blockNode, listItems, placeOfBlock } from "./markdown.js";
+import { blockNode, finish, listItems, placeOfBlock } from "./markdown.js";
 
 /** @import { BlockResult, ListForm } from "./markdown.js" */
 
@@ -66,7 +65,7 @@ export class GrowingMarkdown {
 
   /** No more text comes. */
   finish() {
-    colourCode(this.node);
+    finish(this.node);
   }
 
   /** Remove the last block. @param {HTMLElement} block */

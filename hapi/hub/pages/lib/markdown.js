@@ -28,8 +28,18 @@ export function markdown(text) {
   const node = h("div", { class: "markdown" });
   const blocks = blockNodes(String(text).replaceAll("\r\n", "\n").split("\n"), 0);
   blocks.forEach((block, index) => placeOfBlock(node, index).append(block));
-  colourCode(node);
+  finish(node);
   return node;
+}
+
+/**
+ * Add to Markdown whose text is complete what takes time: the colours of code, and formulas.
+ * @param {Element} node
+ */
+export function finish(node) {
+  colourCode(node);
+  if (node.querySelector(".math"))
+    import("./math.js").then(({ drawMath }) => drawMath(node)).catch(() => {}); // without the library a formula is text
 }
 
 /**
@@ -410,6 +420,7 @@ class InlineScanner {
     const next = text[at + 1] ?? "";
     if (character === "\\" && ESCAPABLE.test(next)) return this._emit(next, at, at + 2);
     if (character === "`") return this._codeSpan(at);
+    if (character === "$") return this._formula(at);
     if (character === "[" || (character === "!" && next === "[")) return this._link(at);
     if (character === "h" && !/\w/.test(text[at - 1] ?? "")) return this._address(at);
     if (character === "*" || character === "_" || character === "~") return this._emphasis(at);
@@ -430,6 +441,28 @@ class InlineScanner {
     const code = text.slice(at + length, end);
     const isPadded = code.trim() && /^ .* $/s.test(code);
     return this._emit(h("code", null, isPadded ? code.slice(1, -1) : code), at, end + length);
+  }
+
+  /**
+   * A formula: `$…$` inside a line, `$$…$$` on its own. A dollar sign beside a word or a space is none: "$5 and $6", "$HOME/$USER".
+   * @param {number} at
+   */
+  _formula(at) {
+    const text = this._text;
+    const mark = text[at + 1] === "$" ? "$$" : "$";
+    const from = at + mark.length;
+    const end = this._unclosed.has(mark) ? -1 : text.indexOf(mark, from);
+    if (end < 0) {
+      this._unclosed.add(mark);
+      return from;
+    }
+    const tex = text.slice(from, end);
+    const isBeside = /\w/.test(text[at - 1] ?? "") || /\w/.test(text[end + 1] ?? "");
+    const isLoose = tex !== tex.trim() || isBeside || tex.endsWith("\\");
+    if (!tex.trim() || (mark === "$" && (isLoose || tex.includes("\n")))) return from;
+    const look = mark === "$" ? "math" : "math display";
+    const to = end + mark.length;
+    return this._emit(h("span", { class: look }, text.slice(at, to)), at, to);
   }
 
   /** @param {number} at */
