@@ -26,6 +26,11 @@ MACHINE_MODELS: Mapping[str, str] = {
     "opencode-model-variants": "listOpencodeModelVariants",
     "grok-models": LIST_GROK_MODELS_FOR_CWD,
     "copilot-models": "listCopilotModelsForCwd",
+    # Of our own:
+    "claude-models": "listClaudeModelsForMachine",
+    "gemini-models": "listGeminiModelsForMachine",
+    "kimi-models": "listKimiModelsForMachine",
+    "qwen-models": "listQwenModelsForMachine",
 }
 
 # Session processes

@@ -388,7 +388,10 @@ class RunnerService(Service):
         self.hub.connect(self.options, facts)
 
     def _offer_methods(self, rpc: RpcTable) -> None:
-        register_methods(rpc, self.api)
+        from hapi.runner.spawn.offer_inquiry import OfferInquiry
+
+        inquiry = OfferInquiry(self._clock, self.options.home, self.options.environ)
+        register_methods(rpc, self.api, inquiry.ask)
 
     def _retry_deliveries(self) -> None:
         """What the hub did not accept, and what nobody reported, is tried again now and then.

@@ -236,3 +236,19 @@ def test_an_agent_of_the_settings_has_its_name_wherever_a_machine_is_shown(place
     expect(card).to_contain_text("My Agent")
     card.click()
     expect(page.locator(".agent-list li")).to_contain_text(["My Agent"])
+
+
+def test_an_agent_that_has_not_run_yet_is_asked_for_its_models(place, machine):
+    machine.answers["listOpencodeModelsForCwd"] = lambda _: tell()
+    machine.serve("listOpencodeModelsForCwd")
+
+    def tell():
+        models = [{"id": "lab/small", "name": "Small"}]
+        offering = {"agent": "opencode", "available": True, "offer": {"models": models}}
+        machine.answers["agent-availability"] = {"agents": [offering]}
+        return {"success": True, "availableModels": [{"modelId": "lab/small", "name": "Small"}]}
+
+    _, dialog = dialog_of(place)
+    dialog.get_by_role("radio", name="OpenCode").check(force=True)
+    dialog.get_by_text("More options").click()
+    dialog.get_by_label("Model").select_option("Small")

@@ -309,6 +309,11 @@ class ScriptedMachine(ScriptedSession):
         self.machine_id = machine or str(uuid.uuid4())
         super().__init__(hub, token, **{"homeDir": "/home/dev", **metadata})
 
+    def serve(self, *names: str) -> None:
+        for name in names:
+            call = {"method": f"{self.machine_id}:{name}"}
+            self._run(self._io.emit("rpc-register", call, namespace="/cli"))
+
     async def _open(self) -> None:
         self.answers = {
             "agent-availability": {"agents": [{"agent": "demo", "available": True}]},

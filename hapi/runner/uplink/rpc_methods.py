@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.threads import deferToThread
@@ -47,8 +47,16 @@ class RunnerMethods(Protocol):
     async def restart(self, actor: str) -> str | None: ...
 
 
-def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
-    """Add the methods to `rpc` in the order in which the reference runner registers them."""
+def register_methods(
+    rpc: RpcTable,
+    runner: RunnerMethods,
+    inquire: Callable[[str], Awaitable[str | None]] | None = None,
+) -> None:
+    """Add the methods to `rpc` in the order in which the reference runner registers them.
+
+    `inquire` asks an installed agent what it offers, and returns why it did not tell; see
+    OfferInquiry.
+    """
     options = runner.options
 
     async def spawn(params: Any) -> dict[str, Any]:
@@ -81,11 +89,16 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
     def agent_availability(params: Any) -> dict[str, Any]:
         return runner.availability.response(params)  # a reload replaces `availability`
 
-    def models_of(agent: str) -> Callable[[Any], dict[str, Any]]:
-        def answer(params: Any) -> dict[str, Any]:
+    def models_of(agent: str) -> Callable[[Any], Awaitable[dict[str, Any]]]:
+        async def answer(params: Any) -> dict[str, Any]:
             offer = runner.availability.offer(agent)
+            problem = NOTHING_KNOWN.format(label=AGENTS[agent].label)
+            if offer is None and inquire is not None:
+                refused = runner.availability.refusal(agent)
+                reason = refused.message if refused is not None else await inquire(agent)
+                offer, problem = runner.availability.offer(agent), reason or problem
             if offer is None:
-                return {"success": False, "error": NOTHING_KNOWN.format(label=AGENTS[agent].label)}
+                return {"success": False, "error": problem}
             return model_list(AGENTS[agent], offer)
 
         return answer

@@ -65,9 +65,9 @@ def runner(home, tmp_path):
     return Runner(home, tmp_path)
 
 
-def call(runner, method, params):
+def call(runner, method, params, inquire=None):
     table = RpcTable("m")
-    register_methods(table, runner)
+    register_methods(table, runner, inquire)
     request = {
         "method": f"m:{method}",
         "params": params if isinstance(params, str) else json.dumps(params),
@@ -127,6 +127,30 @@ def test_the_models_of_the_last_session_are_those_of_the_machine(own_runner, hom
     remember_offer(home, AGENTS["codex"], own_runner.options.environ, CODEX_OFFER)
     assert call(own_runner, "listCodexModels", {})["models"][0]["id"] == "m"
     assert call(own_runner, "listOpencodeModelsForCwd", {"cwd": "/w"})["success"] is False
+
+
+def test_an_agent_that_has_not_run_yet_is_asked_for_its_models(own_runner, home):
+    asked = []
+
+    async def inquire(agent):
+        asked.append(agent)
+        remember_offer(home, AGENTS[agent], own_runner.options.environ, CODEX_OFFER)
+
+    assert call(own_runner, "listCodexModels", {}, inquire)["models"][0]["id"] == "m"
+    assert call(own_runner, "listCodexModels", {}, inquire)["success"] is True
+    assert asked == ["codex"]
+    missing = call(own_runner, "listOpencodeModelsForCwd", {"cwd": "/w"}, inquire)
+    assert missing == {"success": False, "error": "opencode is not installed or is not on PATH"}
+
+
+def test_an_agent_that_does_not_tell_its_models_is_quoted(own_runner):
+    async def inquire(agent):
+        return "Codex did not say what it offers: Authentication required"
+
+    assert call(own_runner, "listCodexModels", {}, inquire) == {
+        "success": False,
+        "error": "Codex did not say what it offers: Authentication required",
+    }
 
 
 def test_the_form_for_a_new_session_is_told_what_the_machine_knows(own_runner, home):

@@ -288,6 +288,14 @@ export class Api {
     return (await this.request("GET", `${machinePath(id)}/agent-availability`)).agents;
   }
 
+  /** What an agent of a machine offers; the machine asks the agent if it does not know. @param {string} id @param {string} agent @param {string} cwd @returns {Promise<Json>} */
+  machineModels(id, agent, cwd) {
+    return this.request(
+      "GET",
+      `${machinePath(id)}/${segment(agent)}-models?${new URLSearchParams({ cwd })}`,
+    );
+  }
+
   /** @param {string} id @param {string} path */
   listDirectory(id, path) {
     return this.request("POST", `${machinePath(id)}/list-directory`, { path });

@@ -6,6 +6,7 @@ import { errorMessage, explained } from "../../lib/errors.js";
 import { expandHome, isAbsolute, plural, unavailableReason } from "../../lib/format.js";
 import { machineName } from "../../data/sessions.js";
 import { ABSOLUTE_PATH_HINT, directoryField } from "./directory.js";
+import { askWhenUnfolded } from "./offer-inquiry.js";
 import { spawnOptions } from "./spawn-options.js";
 
 /**
@@ -74,6 +75,7 @@ function spawnForm({ api, store, storage, done }, machines, choice, close) {
   );
   let directory = directoryOf("");
   let parameters = () => ({});
+  askWhenUnfolded({ api, store, choice }, more, () => directory.value(), drawOptions);
   selectMachine(choice.machine);
 
   /** @param {string} start */
@@ -94,9 +96,7 @@ function spawnForm({ api, store, storage, done }, machines, choice, close) {
     if (isOther) directory = directoryOf(directory.value());
     fill(place, directory.node);
     drawAgents();
-    store.readAgents(machine.id).then(() => {
-      if (form.isConnected) drawAgents();
-    });
+    store.readAgents(machine.id).then(() => form.isConnected && drawAgents());
   }
 
   function drawAgents() {
