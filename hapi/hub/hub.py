@@ -90,6 +90,7 @@ class Hub:
         retention: RetentionLimits = NO_LIMITS,
         audit_directory: Path | None = None,
         notify: NotifyParts | None = None,
+        git_actions: bool = False,
     ) -> None:
         late = _LateRooms()
         devices = DeviceTokens(now)
@@ -162,7 +163,7 @@ class Hub:
             PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
-            GitRoutes(dispatcher),
+            GitRoutes(dispatcher, git_actions),
             ShareRoutes(dispatcher, Sharing(registry)),
             HistoryRoutes(dispatcher, Forking(registry, lifecycle)),
             RecordRoutes(

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from hapi.git_actions import read_git_actions
 from hapi.home import Home, read_capped, write_atomically
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
@@ -62,6 +63,7 @@ class HubOptions:
     tls: TlsFiles | None = None  # None: plain HTTP
     base_path: str = ""  # as "/hapi": the hub is also served below this path
     notify: NotifyOptions = field(factory=NotifyOptions)
+    git_actions: bool = False  # whether people may change repositories from the page
 
     @property
     def database_path(self) -> Path:
@@ -137,6 +139,7 @@ class HubOptions:
                 or ""
             ),
             notify=NotifyOptions.read(given, environ, settings),
+            git_actions=read_git_actions(environ, settings, given.get("git_actions")),
         )
 
 

@@ -163,6 +163,7 @@ class HubService(Service):
             options.retention,
             options.home.path,
             self._notify_parts(secret),
+            options.git_actions,
         )
         self._root = root = RootResource(
             self._policy,

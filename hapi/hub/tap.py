@@ -29,6 +29,7 @@ class Options(usage.Options):
         ["notify-proxy", None, None, "HTTP proxy for push services and Telegram [none]"],
         ["telegram-api", None, None, "Address of the Telegram Bot API [https://api.telegram.org]"],
         ["telegram-notification", None, None, "Send notifications by Telegram [yes]"],
+        ["git-actions", None, None, "Let people stage, commit and push from the page [no]"],
         ["max-database-size", None, None, "Remove old sessions beyond this size, e.g. 2G [none]"],
     ]
 
@@ -72,6 +73,7 @@ class Options(usage.Options):
             "notify_proxy": self["notify-proxy"],
             "telegram_api": self["telegram-api"],
             "telegram_notification": self["telegram-notification"],
+            "git_actions": self["git-actions"],
             "allowed_hosts": self["allowed_hosts"] or None,
             "cors_origins": self["cors_origins"] or None,
             "trusted_proxies": self["trusted_proxies"] or None,

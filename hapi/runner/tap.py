@@ -15,7 +15,10 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.handoff.descriptors import StartCommand
 from hapi.settings import ConfigurationError, InvalidSettings
 
-FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory", "idle_agent")
+FLAGS = (
+    *("max_sessions", "min_free_memory", "queue", "revive", "session_memory", "idle_agent"),
+    "git_actions",
+)
 
 
 class Options(usage.Options):
@@ -69,6 +72,12 @@ class Options(usage.Options):
             None,
             None,
             "Time after which an idle agent rests, e.g. 30m (HAPI_IDLE_AGENT; default: off).",
+        ],
+        [
+            "git-actions",
+            None,
+            None,
+            "Let people stage, commit and push from the page (HAPI_GIT_ACTIONS; default: no).",
         ],
         ["home", None, None, "Directory of the runner's files (HAPI_HOME; default: ~/.hapi)."],
     ]

@@ -16,6 +16,7 @@ from hapi.configured_agents import (
     default_agent,
     unavailable_reason,
 )
+from hapi.git_actions import read_git_actions
 from hapi.home import Home
 from hapi.idle_limit import read_idle_limit
 from hapi.protocol.agents import Agent
@@ -73,6 +74,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         return FAILED
     access = hub_access(environ, settings)
     idle_limit = read_idle_limit(environ, settings, arguments.idle_agent)
+    git_actions = read_git_actions(environ, settings)
     try:
         facts = facts_of(arguments, home, environ, machine_id(home))
     except FileNotFoundError:
@@ -99,6 +101,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         registration,
         early.noted,
         idle_limit,
+        git_actions,
     ).main()
 
 

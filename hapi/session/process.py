@@ -67,6 +67,7 @@ class SessionProcess:
     first: EarlyRegistration
     early_signals: list[int]
     idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
+    git_actions: bool = False  # whether people may change the repository from the page
     exit_code: int = FAILED
     _attempt: AttemptFolder | None = None
     _sources: AccessSources = field(init=False)
@@ -176,6 +177,7 @@ class SessionProcess:
             attempt,
             self.idle_limit,
             terminal,
+            self.git_actions,
         )
 
         async def rows_after(sequence: int) -> list[dict[str, Any]]:

@@ -95,6 +95,7 @@ class SessionStart:
     attempt: AttemptFolder | None = None
     idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
     has_terminal: bool = False
+    git_actions: bool = False  # whether people may change the repository from the page
 
 
 @define(eq=False)
@@ -236,7 +237,12 @@ class Session:
         self.turns.observers.append(self.idle.seen)
         rpc: RpcTable = self.link.rpc
         register_file_methods(
-            rpc, self._reactor, self._files.directory, self._files, self.start.environ
+            rpc,
+            self._reactor,
+            self._files.directory,
+            self._files,
+            self.start.environ,
+            self.start.git_actions,
         )
         register_session_methods(rpc, self)
 

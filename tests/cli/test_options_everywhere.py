@@ -34,6 +34,7 @@ HUB = {
     "--notify-proxy": ("HAPI_NOTIFY_PROXY", "notifyProxy", "ftp://x"),
     "--telegram-api": ("HAPI_TELEGRAM_API", "telegramApi", "nowhere"),
     "--telegram-notification": ("TELEGRAM_NOTIFICATION", "telegramNotification", "perhaps"),
+    "--git-actions": ("HAPI_GIT_ACTIONS", "gitActions", "perhaps"),
     "--max-database-size": ("HAPI_MAX_DATABASE_SIZE", "maxDatabaseSize", "x"),
 }
 RUNNER = {
@@ -44,6 +45,7 @@ RUNNER = {
     "--min-free-memory": ("HAPI_RUNNER_MIN_FREE_MEMORY", "minFreeMemory", "x"),
     "--queue": ("HAPI_RUNNER_QUEUE", "spawnQueue", "x"),
     "--idle-agent": ("HAPI_IDLE_AGENT", "idleAgent", "x"),
+    "--git-actions": ("HAPI_GIT_ACTIONS", "gitActions", "perhaps"),
     "--revive": ("HAPI_RUNNER_REVIVE", "revive", "x"),
 }
 # Programs in the foreground; twistd has --logger for it.

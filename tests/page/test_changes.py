@@ -13,7 +13,7 @@ from tests.support.work_repository import WorkRepository
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-GIT_TIMEOUT = 40_000.0  # ms; several git processes answer, on a machine that may be busy
+GIT_TIMEOUT = 120_000.0  # ms; several git processes answer, on a machine that may be busy
 POEM = "one\ntwo\nthree\nfour\nfive\n"
 
 

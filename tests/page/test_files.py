@@ -13,7 +13,7 @@ from tests.support.pictures import png
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-ANSWER_TIMEOUT = 40_000.0  # ms; the session's process answers, on a machine that may be busy
+ANSWER_TIMEOUT = 120_000.0  # ms; the session's process answers, on a machine that may be busy
 
 
 @pytest.fixture

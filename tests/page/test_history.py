@@ -12,7 +12,7 @@ from tests.support.work_repository import WorkRepository
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-ANSWER_TIMEOUT = 40_000.0  # ms; several git processes answer, on a machine that may be busy
+ANSWER_TIMEOUT = 120_000.0  # ms; several git processes answer, on a machine that may be busy
 
 
 @pytest.fixture

@@ -178,6 +178,7 @@ class Stage:
         trusted_proxies: TrustedProxies = NO_PROXIES,
         audit_directory: Path | None = None,
         notify: NotifyParts | None = None,
+        git_actions: bool = False,
     ) -> None:
         self.clock, self.start = Clock(), start
         # `store` may be a function that makes one on the stage's clock.
@@ -192,6 +193,7 @@ class Stage:
             trusted_proxies,
             audit_directory=audit_directory,
             notify=notify,
+            git_actions=git_actions,
         )
         self.registry, self.sockets = self.hub.registry, self.hub.sockets
         result_of(Deferred.fromCoroutine(self.registry.load()))

@@ -30,6 +30,7 @@ def dropped_flags(argv: Sequence[str], options: Any) -> str:
 
 def has_value(options: Any, name: str, value: str) -> bool:
     """Whether `options` have the `value` of a VALUE_FLAGS keyword, wherever they got it from."""
+    from hapi.git_actions import read_git_actions
     from hapi.idle_limit import read_idle_limit
     from hapi.runner.config.admission_limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
@@ -46,6 +47,8 @@ def has_value(options: Any, name: str, value: str) -> bool:
             case "session_memory":
                 wanted = read_session_limits({}, {}, value).memory
                 return bool(options.session_limits.memory == wanted)
+            case "git_actions":
+                return bool(options.git_actions == read_git_actions({}, {}, value))
             case "idle_agent":
                 return bool(options.idle_limit == read_idle_limit({}, {}, value))
             case _:

@@ -14,6 +14,7 @@ VALUE_FLAGS = {  # flag → keyword of RunnerOptions.from_environment; each take
     "--revive": "revive",
     "--session-memory": "session_memory",
     "--idle-agent": "idle_agent",
+    "--git-actions": "git_actions",
 }
 
 

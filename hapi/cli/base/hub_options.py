@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hapi.cli.base.completion import complete_directory, complete_file
+from hapi.cli.base.runner_options import git_actions_option
 
 database_option = click.option(
     "--database",
@@ -151,6 +152,7 @@ VARIABLES = (  # of these options; none is secret
     "HAPI_NOTIFY_PROXY",
     "HAPI_TELEGRAM_API",
     "TELEGRAM_NOTIFICATION",
+    "HAPI_GIT_ACTIONS",
 )
 _REPEATABLE = {
     "cors_origins": "--cors-origin",
@@ -160,7 +162,11 @@ _REPEATABLE = {
 
 
 def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a hub."""
+    """Add the options of a hub, without those that the command already has: `hapi up` has one
+    --git-actions for hub and runner."""
+    known = {param.name for param in getattr(command, "__click_params__", ())}
+    if "git_actions" not in known:
+        command = git_actions_option(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

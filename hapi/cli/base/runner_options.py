@@ -10,7 +10,16 @@ import click
 from hapi.cli.base.completion import complete_choice, complete_directory, complete_file
 from hapi.cli.base.flags import RunnerFlags
 
+git_actions_option = click.option(
+    "--git-actions",
+    metavar="yes|no",
+    shell_complete=complete_choice(("yes", "no")),
+    help="Let people stage, discard, commit and push changes from the page; hub and runner must "
+    "both allow it. [env: HAPI_GIT_ACTIONS; default: no]",
+)
+
 _OPTIONS = (
+    git_actions_option,
     click.option(
         "--workspace-root",
         "roots",

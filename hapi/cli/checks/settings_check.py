@@ -8,6 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
+from hapi.git_actions import read_git_actions
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import read_base_path, read_list, read_port, read_proxies
@@ -65,6 +66,7 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
         lambda: read_revive_mode({}, settings)
     )
     found += _raised(lambda: read_idle_limit({}, settings))
+    found += _raised(lambda: read_git_actions({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     for key in ("keepSessions", "maxDatabaseSize"):

@@ -64,6 +64,7 @@ def command(
     queue: str | None,
     revive: str | None,
     idle_agent: str | None,
+    git_actions: str | None,
     **hub_values: Any,
 ) -> None:
     """Start hub, runner and web page on this machine, in one process.
@@ -80,9 +81,11 @@ def command(
         "queue": queue,
         "revive": revive,
         "idle_agent": idle_agent,
+        "git_actions": git_actions,
     }
     flags = runner_flags(roots, session_command, more)
     home = Home.find().prepare()
+    hub_values["git_actions"] = git_actions
     sys.exit(Up(home, hub_flags(hub_values), flags, tunnel, qr, as_json).serve())
 
 
@@ -318,5 +321,6 @@ def _options_of(status: Mapping[str, Any]) -> Any:
         ),
         session_limits=SimpleNamespace(memory=status.get("sessionMemory")),
         idle_limit=status.get("idleAgentSeconds"),
+        git_actions=bool(status.get("gitActions")),
         revive=status.get("revive"),
     )

@@ -35,6 +35,7 @@ class Audited:
 
 
 _START = ("directory", "agent", "yolo", "permissionMode", "sessionType", "copilotAgentMode")
+_OUTCOME = ("success", "error")
 AUDITED: Mapping[str, Audited] = {
     "POST /api/auth": Audited(LOGIN),
     "POST /api/bind": Audited(BIND),
@@ -73,6 +74,10 @@ AUDITED: Mapping[str, Audited] = {
     f"POST {_SESSION}/permissions/<request_id>/deny": Audited(
         "permission-deny", ("decision", "optionId")
     ),
+    f"POST {_SESSION}/git-stage": Audited("git-stage", ("paths", "staged"), _OUTCOME),
+    f"POST {_SESSION}/git-discard": Audited("git-discard", ("paths",), _OUTCOME),
+    f"POST {_SESSION}/git-commit": Audited("git-commit", (), (*_OUTCOME, "commit")),
+    f"POST {_SESSION}/git-push": Audited("git-push", (), (*_OUTCOME, "remote", "branch")),
     f"DELETE {_SESSION}/permission-rules/<rule_id>": Audited("permission-rule-remove"),
 }
 

@@ -122,6 +122,12 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     f"GET {_SESSION}/git-log": READ,
     f"GET {_SESSION}/git-commit-files": READ,
     f"GET {_SESSION}/git-commit-diff": READ,
+    f"GET {_SESSION}/git-actions": READ,
+    # What an agent asks permission for, a person needs the same scope for.
+    f"POST {_SESSION}/git-stage": APPROVE,
+    f"POST {_SESSION}/git-discard": APPROVE,
+    f"POST {_SESSION}/git-commit": APPROVE,
+    f"POST {_SESSION}/git-push": APPROVE,
     f"GET {_SESSION}/slash-commands": READ,
     f"GET {_SESSION}/skills": READ,
     f"POST {_SESSION}/upload": CHAT,

@@ -13,6 +13,8 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.build import removal
+from hapi.git_actions import VARIABLE as GIT_ACTIONS_VARIABLE
+from hapi.git_actions import read_git_actions
 from hapi.home import Home
 from hapi.idle_limit import KEY as IDLE_KEY
 from hapi.idle_limit import VARIABLE as IDLE_VARIABLE
@@ -57,6 +59,7 @@ class RunnerOptions:
     announce_timeout: float = ANNOUNCE_TIMEOUT  # seconds without a sign of life
     start_timeout: float = START_TIMEOUT  # seconds in any case
     heartbeat: float = HEARTBEAT_INTERVAL  # seconds
+    git_actions: bool = False  # whether people may change repositories from the page
     hostname: str = ""
     supervised: bool = False
     handoff_disabled: bool = False
@@ -92,6 +95,7 @@ class RunnerOptions:
             found[IDLE_VARIABLE] = f"{self.idle_limit:.0f}s"
         elif self.settings.get(IDLE_KEY):
             found[IDLE_VARIABLE] = "off"
+        found[GIT_ACTIONS_VARIABLE] = "yes" if self.git_actions else "no"
         if self.access.headers:
             import json
 
@@ -114,6 +118,7 @@ class RunnerOptions:
         revive: str | None = None,
         session_memory: str | int | None = None,
         idle_agent: str | None = None,
+        git_actions: str | None = None,
         **more: Any,
     ) -> RunnerOptions:
         """Read options from flags, environment and `settings.json`. Creates the home and, the first
@@ -130,10 +135,12 @@ class RunnerOptions:
         command = read_command(session_command, environ)
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
         flags |= {"revive": revive, "session_memory": session_memory, "idle_agent": idle_agent}
+        flags |= {"git_actions": git_actions}
         given = {
             "revive": read_revive_mode(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
             "idle_limit": read_idle_limit(environ, settings, idle_agent),
+            "git_actions": read_git_actions(environ, settings, git_actions),
             "limits": AdmissionLimits.read(flags, environ, settings),
             **_read_times(environ, settings),
             "hostname": environ.get("HAPI_HOSTNAME", ""),

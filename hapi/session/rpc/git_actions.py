@@ -44,7 +44,7 @@ PROTOCOLS = "https:http:ssh:git"  # a local path would run the hooks of another 
 PLAIN = ("core.splitIndex=false", "gc.auto=0", "maintenance.auto=false", "user.useConfigOnly=true")
 UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 OFF = (
-    "Git actions are turned off on this machine. Start its runner with --git-actions on to allow "
+    "Git actions are turned off on this machine. Start its runner with --git-actions yes to allow "
     "them."
 )
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")

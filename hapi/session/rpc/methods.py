@@ -19,6 +19,7 @@ from hapi.session.rpc.content_search import ContentSearch
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.git import GitMethods
+from hapi.session.rpc.git_actions import GitActions
 from hapi.session.rpc.git_history import GitHistory
 
 
@@ -44,10 +45,15 @@ def register_file_methods(
     directory: ConfinedDirectory,
     files: Files,
     environ: Mapping[str, str],
+    git_actions: bool = False,
 ) -> None:
-    """Register the methods for files, git and search, confined to the session's directory."""
+    """Register the methods for files, git and search, confined to the session's directory.
+
+    `git_actions`: whether people may change the repository.
+    """
     git, search = GitMethods(reactor, directory, environ), FileSearch(reactor, directory, environ)
     history = GitHistory(git)
+    actions = GitActions(reactor, directory, environ, git, git_actions)
     _register(
         rpc,
         {
@@ -64,6 +70,11 @@ def register_file_methods(
             names.GIT_LOG: history.log,
             names.GIT_COMMIT_FILES: history.files,
             names.GIT_COMMIT_DIFF: history.diff,
+            names.GIT_ACTIONS: actions.info,
+            names.GIT_STAGE: actions.stage,
+            names.GIT_DISCARD: actions.discard,
+            names.GIT_COMMIT: actions.commit,
+            names.GIT_PUSH: actions.push,
         },
     )
 

@@ -16,6 +16,7 @@ import { KINDS, parseNumstat, parseStatus, withCounts } from "./working-tree.js"
 /** @typedef {{ id: string, parents: string[], author: string, date: string, subject: string, refs: string[] }} Commit */
 /** @typedef {{ path: string, from: string | null, kind: ChangeKind, added: number | null, removed: number | null, binary: boolean }} CommittedFile */
 /** @typedef {{ message: string, files: CommittedFile[] }} CommitFiles */
+/** @typedef {{ enabled: boolean, reason: string | null, branch: string | null, remote: string | null, url: string | null }} GitActionsInfo */
 
 const NOT_REGISTERED = /RPC handler not registered|Method not found/i;
 const NO_REPOSITORY = /not a git repository/i;
@@ -125,6 +126,37 @@ export class WorkRequests {
     const query = { commit, path };
     if (from !== null) query.from = from;
     return text((await this._get("git-commit-diff", query)).stdout);
+  }
+
+  /** Whether changes can be staged and so on, and where a push would go. @returns {Promise<GitActionsInfo>} */
+  async gitActions() {
+    const { enabled, reason, branch, remote, url } = await this._get("git-actions");
+    return {
+      enabled: enabled === true,
+      reason: text(reason) || null,
+      branch: text(branch) || null,
+      remote: text(remote) || null,
+      url: text(url) || null,
+    };
+  }
+
+  /** @param {string[]} paths @param {boolean} staged */
+  stage(paths, staged) {
+    return this._post("git-stage", { paths, staged });
+  }
+
+  /** @param {string[]} paths */
+  discard(paths) {
+    return this._post("git-discard", { paths });
+  }
+
+  /** @param {string} message */
+  commit(message) {
+    return this._post("git-commit", { message });
+  }
+
+  push() {
+    return this._post("git-push", {});
   }
 
   /**

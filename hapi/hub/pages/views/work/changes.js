@@ -8,6 +8,7 @@ import { totals } from "../../data/working-tree.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { DiffView } from "./diff.js";
+import { GitActions } from "./git-actions.js";
 import { failureNote, waitingNote, workFrame } from "./frame.js";
 import { fileMark, lineCounts } from "./marks.js";
 import { reviewBar } from "./review-bar.js";
@@ -42,6 +43,11 @@ class ChangesView {
     this._query = context.query;
     this._filter = "";
     this._number = 0; // of the latest read: an earlier one that ends later is not shown
+    this._actions = new GitActions({
+      requests: this._frame.requests,
+      mayAct: () => context.store.access.allows("approve"),
+      reload: () => this._show(),
+    });
     this.node = this._frame.node;
     this._review.onChange = () => {
       this._bar.draw();
@@ -122,7 +128,10 @@ class ChangesView {
     );
     if (!this._tree) return;
     const number = this._number;
-    const counted = await requests.counted(this._tree).catch(() => null); // the list is worth having without counts
+    const [counted] = await Promise.all([
+      requests.counted(this._tree).catch(() => this._tree), // the list is worth having without counts
+      this._actions.read(),
+    ]);
     if (!counted || number !== this._number) return;
     this._tree = counted;
     const { scrollTop } = this._frame.body;
@@ -137,9 +146,9 @@ class ChangesView {
     const drawGroups = () =>
       fill(
         groups,
-        this._group("Staged", tree.staged),
-        this._group("Not staged", tree.unstaged),
-        this._group("Untracked", tree.untracked),
+        this._group("Staged", tree.staged, true),
+        this._group("Not staged", tree.unstaged, false),
+        this._group("Untracked", tree.untracked, false),
       );
     drawGroups();
     const filter = h("input", {
@@ -156,6 +165,7 @@ class ChangesView {
     });
     return [
       this._branchLine(tree, all),
+      this._actions.treeButtons(tree),
       all.length === 0 && h("p", { class: "empty-note" }, "There are no changes."),
       all.length >= FILTER_FROM && h("div", { class: "work-filter" }, filter),
       groups,
@@ -191,8 +201,8 @@ class ChangesView {
     );
   }
 
-  /** @param {string} title @param {ChangedFile[]} files */
-  _group(title, files) {
+  /** @param {string} title @param {ChangedFile[]} files @param {boolean} staged */
+  _group(title, files, staged) {
     const wanted = this._filter.toLowerCase();
     const found = wanted ? files.filter((file) => file.path.toLowerCase().includes(wanted)) : files;
     if (found.length === 0) return null;
@@ -208,7 +218,12 @@ class ChangesView {
     return h(
       "section",
       null,
-      h("h2", { class: "group-title" }, `${title} (${found.length})`),
+      h(
+        "div",
+        { class: "work-group-head" },
+        h("h2", { class: "group-title" }, `${title} (${found.length})`),
+        this._actions.groupButton(found, staged),
+      ),
       list,
       more,
     );
@@ -241,8 +256,9 @@ class ChangesView {
     });
     return h(
       "li",
-      null,
+      { class: "work-item" },
       h("a", { class: "work-row", href: address, on: { click: followLink(go, address) } }, content),
+      this._actions.fileButton(file),
     );
   }
 

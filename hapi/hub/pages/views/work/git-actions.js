@@ -1,0 +1,180 @@
+// What a person can do to the changes: stage, discard, commit, push. Each is confirmed, and only where hub and machine allow it.
+
+import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
+import { button, h, iconButton, problemLine } from "../../lib/dom.js";
+import { plural } from "../../lib/format.js";
+
+/**
+ * @import { ChangedFile, WorkingTree } from "../../data/working-tree.js"
+ * @import { GitActionsInfo, WorkRequests } from "../../data/work-requests.js"
+ */
+
+const MAX_PATHS = 5000; // in one request
+
+export class GitActions {
+  /** @param {{ requests: WorkRequests, mayAct: () => boolean, reload: () => void }} options */
+  constructor({ requests, mayAct, reload }) {
+    this._requests = requests;
+    this._mayAct = mayAct;
+    this._reload = reload;
+    /** @type {GitActionsInfo | null} null: nothing can be done here */
+    this.info = null;
+  }
+
+  /** Ask what can be done. A session that does not know the question can do nothing. */
+  async read() {
+    const info = await this._requests.gitActions().catch(() => null);
+    this.info = info?.enabled && this._mayAct() ? info : null;
+  }
+
+  /** The buttons for the whole working tree. @param {WorkingTree} tree */
+  treeButtons(tree) {
+    const { info } = this;
+    if (!info) return null;
+    const { branch, remote, url } = info;
+    return h(
+      "div",
+      { class: "work-actions" },
+      button("Commit…", {
+        class: "primary",
+        disabled: tree.staged.length === 0,
+        on: { click: () => this._commit(tree.staged.length) },
+      }),
+      remote &&
+        branch &&
+        button("Push…", { on: { click: () => this._push(branch, remote, url ?? "") } }),
+    );
+  }
+
+  /** The button for all files of a group. @param {ChangedFile[]} files @param {boolean} staged whether they are staged */
+  groupButton(files, staged) {
+    if (!this.info) return null;
+    const usable = files.filter(isUsable);
+    if (usable.length === 0) return null;
+    return button(staged ? "Unstage all" : "Stage all", {
+      class: "work-group-button",
+      on: { click: () => this._stageAll(usable, !staged) },
+    });
+  }
+
+  /** The button for one file. @param {ChangedFile} file */
+  fileButton(file) {
+    if (!this.info || !isUsable(file)) return null;
+    return iconButton("more", `Actions for ${file.path}`, {
+      on: { click: () => this._fileDialog(file) },
+    });
+  }
+
+  /** @param {ChangedFile} file */
+  _fileDialog(file) {
+    const { path, staged } = file;
+    openDialog(path, (close) => {
+      const problem = problemLine();
+      const stage = button(staged ? "Unstage" : "Stage", { class: "primary", "data-first": true });
+      stage.addEventListener("click", () =>
+        runBusy(stage, problem, async () => {
+          await this._requests.stage(pathsOf(file), !staged);
+          close();
+          this._reload();
+        }),
+      );
+      const discard = button("Discard…", {
+        class: "danger",
+        on: {
+          click: () => {
+            close();
+            this._discard(file);
+          },
+        },
+      });
+      return [problem, h("div", { class: "buttons" }, !staged && discard, stage)];
+    });
+  }
+
+  /** @param {ChangedFile} file */
+  _discard({ path, kind }) {
+    const isNew = kind === "untracked";
+    confirmDialog({
+      title: isNew ? "Delete this file?" : "Discard these changes?",
+      text: isNew
+        ? `${path} is not in the repository. It will be deleted for good.`
+        : `${path} will be as it was staged or committed last. Its changes are lost for good.`,
+      action: isNew ? "Delete the file" : "Discard the changes",
+      act: async () => {
+        await this._requests.discard([path]);
+        this._reload();
+      },
+    });
+  }
+
+  /** @param {ChangedFile[]} files @param {boolean} staged */
+  _stageAll(files, staged) {
+    const paths = files.flatMap(pathsOf);
+    confirmDialog({
+      title: staged ? "Stage all?" : "Unstage all?",
+      text: `${plural(files.length, "file")} will be ${staged ? "staged for" : "left out of"} the next commit.`,
+      action: staged ? "Stage all" : "Unstage all",
+      danger: false,
+      act: async () => {
+        for (let at = 0; at < paths.length; at += MAX_PATHS)
+          await this._requests.stage(paths.slice(at, at + MAX_PATHS), staged);
+        this._reload();
+      },
+    });
+  }
+
+  /** @param {number} count of staged files */
+  _commit(count) {
+    openDialog("Commit", (close) => {
+      const message = h("textarea", {
+        id: "commit-message",
+        rows: 4,
+        required: true,
+        placeholder: "What these changes do",
+        "data-first": true,
+      });
+      const problem = problemLine();
+      const commit = button(`Commit ${plural(count, "file")}`, { class: "primary" });
+      commit.addEventListener("click", () => {
+        if (!message.reportValidity()) return;
+        runBusy(commit, problem, async () => {
+          await this._requests.commit(message.value);
+          close();
+          toast("The changes are committed.");
+          this._reload();
+        });
+      });
+      return [
+        h("div", { class: "field" }, h("label", { for: message.id }, "Message"), message),
+        h("p", { class: "hint" }, "Hooks of the repository are not run."),
+        problem,
+        h("div", { class: "buttons" }, button("Cancel", { on: { click: close } }), commit),
+      ];
+    });
+  }
+
+  /** @param {string} branch @param {string} remote @param {string} url */
+  _push(branch, remote, url) {
+    confirmDialog({
+      title: "Push this branch?",
+      text: `The commits of ${branch} go to ${remote} (${url}), where others can see them.`,
+      action: "Push",
+      danger: false,
+      act: async () => {
+        await this._requests.push();
+        toast("The branch is pushed.");
+        this._reload();
+      },
+    });
+  }
+}
+
+/** Whether a file can be named in a request. @param {ChangedFile} file */
+function isUsable(file) {
+  return file.exact && !file.path.endsWith("/") && !file.path.startsWith("../");
+}
+
+/** Both names of a file that was renamed. @param {ChangedFile} file */
+function pathsOf({ path, from, kind }) {
+  return from !== null && kind === "renamed" ? [path, from] : [path];
+}
