@@ -117,9 +117,14 @@ class SessionProcess:
         return self.exit_code
 
     def _begin(self) -> None:
+        # A function with a short name: each time Twisted starts a process it asks for all handlers,
+        # and `signal.getsignal` writes their `repr`. That of a method has all that the session is.
+        def signalled(number: int, frame: object) -> None:
+            self._signalled(number, frame)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if self._terminal is None else self._signalled)
+            signal.signal(number, signalled)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self._terminal is None else signalled)
         if self.early_signals:
             self._reactor.callLater(0, self._handle_signal, self.early_signals[0])
         if self._terminal is not None:
