@@ -257,6 +257,39 @@ test("a session has news when it changed after it was on screen, and on a new de
   assert.equal(new SeenSessions(new MemoryStorage({ "hapi.seen": "{" })).isUnread("a", 1), false);
 });
 
+test("what is forgotten of many sessions does not become news again", () => {
+  const storage = new MemoryStorage();
+  const seen = new SeenSessions(storage, 0);
+  for (let number = 1; number <= 600; number += 1) seen.mark(`s${number}`, number);
+  const later = new SeenSessions(storage, 0);
+  assert.equal(later.isUnread("s1", 1), false);
+  assert.equal(later.isUnread("s600", 600), false);
+  assert.equal(later.isUnread("s600", 601), true);
+  assert.equal(later.isUnread("other", 601), true);
+});
+
+test("the marks of an earlier version are read, and a list that is broken is none", () => {
+  const old = new MemoryStorage({ "hapi.seen": JSON.stringify([["a", 10]]) });
+  const seen = new SeenSessions(old);
+  assert.equal(seen.isUnread("a", 11), true);
+  assert.equal(seen.isUnread("b", 9), false);
+  for (const broken of ['{"times":1}', "[]", "7", '{"since":"x","times":[],"marked":[]}'])
+    assert.equal(
+      new SeenSessions(new MemoryStorage({ "hapi.seen": broken }), 5).isUnread("a", 4),
+      false,
+    );
+});
+
+test("a session that was marked as unread is so until it is on screen", () => {
+  const storage = new MemoryStorage();
+  const seen = new SeenSessions(storage);
+  seen.mark("a", 10);
+  seen.markUnread("a");
+  assert.equal(new SeenSessions(storage).isMarked("a"), true);
+  seen.mark("a", 10);
+  assert.equal(new SeenSessions(storage).isMarked("a"), false);
+});
+
 test("a draft stays with its session until it is empty", () => {
   const storage = new MemoryStorage();
   const drafts = new Drafts(storage);

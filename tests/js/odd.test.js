@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { installDom, load, message, prompt, record } from "./support.js";
+import { installDom, load, MemoryStorage, message, prompt, record } from "./support.js";
 
 installDom();
 globalThis.location = { pathname: "/" };
@@ -11,7 +11,7 @@ const { LiveText } = await load("data/live.js");
 const { drawBlock } = await load("views/chat/block.js");
 const { messageList } = await load("views/chat/message-list.js");
 const { planStrip } = await load("views/chat/plan.js");
-const { sessionsView } = await load("views/sessions/sessions.js");
+const { SessionsView } = await load("views/sessions/sessions.js");
 const { pendingRequests, progressOf, readable, titleOf } = await load("data/sessions.js");
 const { AgentCatalog } = await load("data/agents.js");
 const { Transcript } = await load("data/transcript.js");
@@ -252,7 +252,7 @@ async function filledStore(sessions) {
     agentAvailability: async () => [],
   };
   const outbox = { releaseHeld: () => {}, confirm: () => {} };
-  const store = new Store(api, outbox, { isUnread: () => false });
+  const store = new Store(api, outbox, { isUnread: () => false, isMarked: () => false });
   await store.readSessions();
   await store.readMachines();
   return store;
@@ -262,7 +262,10 @@ test("odd sessions are listed beside the others", async () => {
   const good = { id: "good", active: true, updatedAt: 2, metadata: { name: "Good one" } };
   const store = await filledStore([null, 7, {}, { id: 5 }, ...ODD_SESSIONS, good]);
   store.loaded = true;
-  const view = sessionsView({ store, go: () => {}, newSession: () => {}, openMenu: () => {} });
+  const does = () => {};
+  const storage = new MemoryStorage();
+  const frame = { store, api: {}, storage, go: does, newSession: does, openMenu: does };
+  const view = new SessionsView(frame);
   view.draw();
   assert.match(view.node.textContent, /Good one/);
   assert.equal(store.sessions.size, ODD_SESSIONS.length + 1);

@@ -165,7 +165,10 @@ class FakeElement extends FakeNode {
   attributes = new Map();
   dataset = {};
   listeners = {};
+  style = {};
   value = "";
+  scrollTop = 0; // px
+  clientHeight = 1_000_000; // px
   classes = new Set();
   classList = {
     add: (name) => this.classes.add(name),
@@ -197,12 +200,13 @@ class FakeElement extends FakeNode {
   }
 
   matches(selector) {
+    if (selector.startsWith("[")) return this.attributes.has(selector.slice(1, -1));
     return selector.startsWith(".")
       ? Boolean(this.getAttribute("class")?.split(" ").includes(selector.slice(1)))
       : this.tagName === selector.toUpperCase();
   }
 
-  /** @param {string} selector a class or a tag */
+  /** @param {string} selector a class, a tag, or an attribute in brackets */
   querySelectorAll(selector) {
     return this.childNodes
       .filter((node) => node instanceof FakeElement)
@@ -241,6 +245,7 @@ export function installDom() {
     createTextNode: (text) => new FakeText(text),
     visibilityState: "hidden",
     activeElement: null,
+    documentElement: new FakeElement("html"),
   };
   Object.assign(globalThis, {
     document,
@@ -248,6 +253,11 @@ export function installDom() {
     Text: FakeText,
     Element: FakeElement,
     HTMLElement: FakeElement,
+    ResizeObserver: class {
+      observe() {}
+    },
+    getComputedStyle: () => ({ fontSize: "15px" }),
+    location: { pathname: "/", search: "", origin: "http://localhost" },
   });
   return document;
 }

@@ -14,7 +14,6 @@ const { planTitle } = await load("views/chat/plan.js");
 const { answersOf } = await load("views/chat/questions.js");
 const { healthLine } = await load("views/machine/home.js");
 const { listProblem, parentOf } = await load("views/sessions/directory.js");
-const { groupsOf } = await load("views/sessions/sessions.js");
 const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
@@ -371,22 +370,6 @@ test("a session that can't be read says so; one that does not exist for good", a
 });
 
 // --- lists, forms, the frame ---
-
-test("sessions stand in groups by what they need", () => {
-  const asking = session({ id: "a", agentState: { requests: { r: { tool: "Run" } } } });
-  const active = session({ id: "b" });
-  const ended = session({ id: "c", active: false });
-  const titles = groupsOf([ended, active, asking]).map(({ title, sessions }) => [
-    title,
-    sessions.map(({ id }) => id),
-  ]);
-  assert.deepEqual(titles, [
-    ["Needs attention", ["a"]],
-    ["Active", ["b"]],
-    ["Earlier", ["c"]],
-  ]);
-  assert.deepEqual(groupsOf([]), []);
-});
 
 test("a machine's line shows its load, or only that it is online", () => {
   assert.equal(healthLine({ cpuPercent: 12.4, memoryPercent: 50 }), "CPU 12 % · memory 50 %");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -21,8 +22,12 @@ def settings(page):
     return page.get_by_role("dialog")
 
 
+def titles(page):
+    return page.locator(".virtual-list > li:not(.list-earlier) :is(h2, .row-title)")
+
+
 @both_hubs
-def test_sessions_stand_in_the_order_in_which_they_need_somebody(place):
+def test_sessions_stand_by_project_and_first_those_that_need_somebody(place):
     quiet = place.session(name="Quiet")
     asking = place.session(name="Asking")
     ended = place.session(name="Ended", opencodeSessionId="oc")
@@ -31,16 +36,19 @@ def test_sessions_stand_in_the_order_in_which_they_need_somebody(place):
     ended.record(type="message", message="bye")
     ended.end()
     page = place.visit()
-    expect(page.get_by_role("region", name="Needs attention").locator(".row-title")).to_have_text(
-        ["Asking"]
-    )
-    expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(["Quiet"])
-    expect(page.get_by_role("region", name="Earlier").locator(".row-title")).to_have_text(["Ended"])
+    shop = re.compile("^shop")
+    expect(titles(page)).to_have_text(["Needs attention", "Asking", shop, "Quiet", "Ended"])
+    head = page.get_by_role("button", name="shop 1 of 2 sessions running")
+    expect(head).to_have_attribute("aria-expanded", "true")
     fresh = place.session(name="Fresh")
     fresh.record(type="message", message="hello")
-    expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(
-        ["Fresh", "Quiet"]
+    expect(titles(page)).to_have_text(
+        ["Needs attention", "Asking", shop, "Fresh", "Quiet", "Ended"]
     )
+    page.get_by_role("button", name=shop).click()
+    expect(titles(page)).to_have_text(["Needs attention", "Asking", shop])
+    page.reload()
+    expect(titles(page)).to_have_text(["Needs attention", "Asking", shop])
 
 
 @both_hubs

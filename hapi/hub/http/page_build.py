@@ -28,6 +28,8 @@ from posixpath import dirname, join, normpath
 
 from attrs import field, frozen
 
+from hapi.hub.http.page_bundle import bundled
+
 ENTRY_MODULE = "app.js"
 SHARED_ENTRY_MODULE, SHARED_INDEX = "share.js", "share.html"
 """The page of a shared conversation, a document of its own: it has no token and asks for none."""
@@ -59,6 +61,7 @@ STATIC_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILIN
 LOCAL_ADDRESS = re.compile(r'(href|src)="/([^"]+)"')
 LINE_COMMENT = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
 BLOCK_COMMENT = re.compile(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*$", re.MULTILINE | re.DOTALL)
+INLINE_COMMENT = re.compile(r"/\*\*(?:(?!\*/)[^\n])*\*/ ?")  # a type; none is in a text
 INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
@@ -165,14 +168,17 @@ class PageBuild:
         for path, content in sorted(sources.items()):
             digest.update(b"%d %s %d " % (len(path), path.encode(), len(content)) + content)
         name = digest.hexdigest()
-        modules = {path: text.decode() for path, text in sources.items() if path.endswith(".js")}
+        written = {path: text.decode() for path, text in sources.items() if path.endswith(".js")}
+        modules = bundled(written, static_imports(written, [ENTRY_MODULE]))
+        others = {path: text for path, text in sources.items() if path not in written}
+        served = others | {path: text.encode() for path, text in modules.items()}
         preloads = {
             place: static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
             for place, view in {"": None, **view_modules(modules)}.items()
         }
         files = {
             path: PageFile.of(path, without_comments(path, content))
-            for path, content in sources.items()
+            for path, content in served.items()
             if path not in ("index.html", SHARED_INDEX, VENDOR_LIST)
         }
         preloads[SHARED_INDEX] = static_imports(modules, [SHARED_ENTRY_MODULE])
@@ -235,7 +241,8 @@ def is_place(place: str, segments: Sequence[str]) -> bool:
 
 
 def without_comments(path: str, content: bytes) -> bytes:
-    """A script or style sheet without its indentation and without comments on lines of their own.
+    """A script or style sheet without its indentation, and without comments on lines of their own
+    and types.
 
     Lines keep their numbers. No text in the page's scripts spans lines (the linter checks that), so
     only comments and indentation match.
@@ -244,7 +251,7 @@ def without_comments(path: str, content: bytes) -> bytes:
         return content
     text = BLOCK_COMMENT.sub(lambda match: "\n" * match[0].count("\n"), content.decode())
     if path.endswith(".js"):
-        text = LINE_COMMENT.sub("", text)
+        text = INLINE_COMMENT.sub("", LINE_COMMENT.sub("", text))
     return INDENTATION.sub("", text).encode()
 
 

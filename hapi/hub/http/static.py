@@ -23,6 +23,7 @@ from hapi.hub.http.page_build import (
     entity_tag,
 )
 from hapi.net.server.http import accepts_gzip
+from hapi.request_id import REQUEST_ID_HEADER
 
 PAGES = Path(__file__).parents[1] / "pages"
 CONTENT_POLICY = (
@@ -163,6 +164,10 @@ class PageResource(Resource):
         file = found.file
         request.setHeader("Content-Type", file.content_type)
         request.setHeader("Cache-Control", found.cache)
+        if found.cache == IMMUTABLE:
+            # There are many of these, and a browser asks for each once: nothing refers to one.
+            for name in ("Server", REQUEST_ID_HEADER):
+                request.responseHeaders.removeHeader(name)
         if found.cache == REVALIDATE:
             request.setHeader("Referrer-Policy", "no-referrer")
             request.setHeader("ETag", file.etag)

@@ -36,9 +36,10 @@ export class Api {
     return this.request("GET", "/api/agents");
   }
 
-  /** @returns {Promise<Session[]>} */
-  async sessions() {
-    return (await this.request("GET", "/api/sessions?limit=500")).sessions;
+  /** @param {number} [limit] how many at most; without it all of them @returns {Promise<Session[]>} */
+  async sessions(limit) {
+    const query = limit === undefined ? "" : `?limit=${limit}`;
+    return (await this.request("GET", `/api/sessions${query}`)).sessions;
   }
 
   /** @param {string} id @returns {Promise<Session>} */
@@ -49,6 +50,11 @@ export class Api {
   /** @param {string} id @param {string} name */
   renameSession(id, name) {
     return this.request("PATCH", sessionPath(id), { name });
+  }
+
+  /** @param {string} id @param {"none" | "project" | "global"} mode */
+  pinSession(id, mode) {
+    return this.request("PUT", `${sessionPath(id)}/pin`, { mode });
   }
 
   /** @param {string} id */

@@ -15,7 +15,7 @@ const CHECK_TIMEOUT = 3000; // ms for anything to arrive on a stream that is che
 const HURRIED_ATTEMPTS = 5; // without a pause, after a check that failed
 const IDLE_CONNECTIONS = 5; // that a browser may keep to one server beside that of the stream
 const MIN_LIFE = 5000; // ms; a connection that lived longer is made again at once when it ends
-const RETRY_DELAYS = [500, 1000, 2000, 4000, 8000, 15_000]; // ms, each shortened by up to a third at random
+const CONNECT_DELAYS = [500, 1000, 2000, 4000, 8000, 15_000]; // ms, each shortened by up to a third at random
 
 /** Cuts a stream of text into SSE frames; keeps an unfinished frame for the next piece. */
 export class FrameParser {
@@ -145,7 +145,7 @@ export class EventStream {
         continue;
       }
       const delay = Math.max(
-        RETRY_DELAYS[Math.min(attempt, RETRY_DELAYS.length) - 1] * (1 - Math.random() / 3),
+        CONNECT_DELAYS[Math.min(attempt, CONNECT_DELAYS.length) - 1] * (1 - Math.random() / 3),
         (answer?.retryAfter ?? 0) * 1000,
       );
       await /** @type {Promise<void>} */ (

@@ -14,6 +14,7 @@ import { Transcript } from "./transcript.js";
  * @import { AgentAvailability, Connection, HubEvent, Json, LiveEvent, Machine, Message, Session, Toast } from "./types.js"
  */
 
+const FIRST_SESSIONS = 500; // of the list; the most that the hub gives when it is asked for a number
 const FIRST_PAGE = 50; // messages
 const CATCH_UP_PAGE = 200; // messages
 const MAX_QUEUED_IDS = 1000; // in one request
@@ -151,14 +152,23 @@ export class Store {
     return this._catalogRead;
   }
 
-  readSessions() {
+  /** Read the list: the sessions that matter most, then, if there are more, all of them. */
+  async readSessions() {
+    const { length } = await this._readList(FIRST_SESSIONS);
+    if (length >= FIRST_SESSIONS) await this._readList();
+  }
+
+  /** @param {number} [limit] */
+  _readList(limit = Infinity) {
     return this._read(
-      () => this._api.sessions(),
+      () => this._api.sessions(limit === Infinity ? undefined : limit),
       (summaries) => {
-        const found = summaries.filter(hasId).map(readable);
-        const present = new Set(found.map((summary) => summary.id));
-        for (const id of this.sessions.keys())
-          if (!present.has(id) && !this._resuming.has(id)) this.sessions.delete(id);
+        const found = summaries.filter(hasKnownId).map(readable);
+        if (summaries.length < limit) {
+          const present = new Set(found.map((summary) => summary.id));
+          for (const id of this.sessions.keys())
+            if (!present.has(id) && !this._resuming.has(id)) this.sessions.delete(id);
+        }
         for (const summary of found)
           this.sessions.set(summary.id, withSummary(this.sessions.get(summary.id), summary));
       },
@@ -169,7 +179,9 @@ export class Store {
     return this._read(
       () => this._api.machines(),
       (machines) => {
-        this.machines = new Map(machines.filter(hasId).map((machine) => [machine.id, machine]));
+        this.machines = new Map(
+          machines.filter(hasKnownId).map((machine) => [machine.id, machine]),
+        );
         for (const id of this.machines.keys()) this.readAgents(id);
       },
     );
@@ -415,7 +427,7 @@ export class Store {
 }
 
 /** Whether an entry of a list can be told from the others. @param {Json} entry */
-function hasId(entry) {
+function hasKnownId(entry) {
   return typeof entry?.id === "string";
 }
 

@@ -99,6 +99,9 @@ export interface Session {
   pendingRequestsCount?: number;
   hasConversationContent?: boolean;
   globalPinned?: boolean;
+  /** within its project */
+  pinned?: boolean;
+  futureScheduledMessageCount?: number;
   /** The page has read the whole session, not only its entry in the list. */
   detailed?: boolean;
   /** The page has seen the session active, so it is not merely starting. */

@@ -56,7 +56,11 @@ export function view(context) {
   return new ChatView({ ...context, openSettings });
 }
 
-await stylesheet(new URL("../../style/composer.css", import.meta.url).href);
+await Promise.all(
+  ["chat", "composer", "choices"].map((name) =>
+    stylesheet(new URL(`../../style/${name}.css`, import.meta.url).href),
+  ),
+);
 const MAX_READ = 3000; // messages of a conversation whose end is on screen; then the oldest are forgotten
 const KEPT_READ = 2000;
 const KEPT_ELSEWHERE = 200; // messages of a conversation that has been left

@@ -1,242 +1,325 @@
-// The side pane: sessions in the order in which they need a person, and machines.
+// The side pane: sessions by project, those that need a person first, and machines.
 
 import { withoutBase } from "../../lib/base-path.js";
-import { button, fill, followLink, h, icon, iconButton, keyed, keyedNode } from "../../lib/dom.js";
-import { machineAddress, sessionAddress } from "../../data/addresses.js";
-import { reportOnce } from "../../lib/errors.js";
-import { abbreviateHome, isoTime, plural, relativeTime } from "../../lib/format.js";
-import {
-  damageText,
-  isWorthListing,
-  machineName,
-  pendingCount,
-  progressOf,
-  STATE_LABELS,
-  stateOf,
-  titleOf,
-} from "../../data/sessions.js";
+import { button, fill, followLink, h, icon, iconButton, keyed } from "../../lib/dom.js";
+import { orToast } from "../../lib/dialog.js";
+import { rowList } from "../../lib/row-list.js";
+import { machineAddress } from "../../data/addresses.js";
+import { Folds } from "../../data/folds.js";
+import { filterCount, isUnread, listItems, NO_FILTERS } from "../../data/session-list.js";
+import { isWorthListing, machineName } from "../../data/sessions.js";
+import { machineRow, ROW_HEIGHTS, rowOf, rowVersion } from "./rows.js";
 
 /**
+ * @import { Api } from "../../data/api.js"
+ * @import { Filters, Item } from "../../data/session-list.js"
  * @import { Store } from "../../data/store.js"
  * @import { Go, Machine, Session } from "../../data/types.js"
+ * @import { RowContext } from "./rows.js"
  */
 
 const MIN_SEARCHABLE = 7; // sessions; with fewer a search field is of no help
 
-/** @param {{ store: Store, go: Go, newSession: () => void, openMenu: () => void }} options */
-export function sessionsView({ store, go, newSession, openMenu }) {
-  const search = h("input", {
-    type: "search",
-    placeholder: "Search sessions",
-    "aria-label": "Search sessions",
-    on: { input: () => draw() },
-  });
-  const searchRow = h("div", { class: "search", hidden: true }, icon("search"), search);
-  const groups = h("div", { class: "groups" });
-  const machines = h("div", { class: "machine-rows" });
-  const node = h(
-    "aside",
-    { class: "side", "aria-label": "Sessions and machines" },
-    h(
-      "header",
-      { class: "side-head" },
-      h(
-        "a",
-        { class: "brand", href: "/", on: { click: followLink(go, "/") } },
-        h("img", { src: "/icon.svg", alt: "", width: "28", height: "28" }),
-        "HAPI",
-      ),
-      h("span", { class: "spring" }),
-      iconButton("search", "Search all conversations", { on: { click: () => go("/search") } }),
-      iconButton("more", "Menu", { on: { click: openMenu } }),
-      button([icon("plus"), "New session"], {
-        class: "primary",
-        hidden: !store.access.allows("spawn"),
-        on: { click: newSession },
-      }),
-    ),
-    searchRow,
-    h(
-      "nav",
-      { class: "side-scroll", "aria-label": "Sessions" },
-      groups,
+// These parts are loaded when they are first needed.
+const loadActions = () => import("./actions.js");
+const loadGestures = () => import("./gestures.js");
+const loadFilters = () => import("./filters.js");
+const loadSelection = () => import("./selection.js");
+
+/**
+ * @typedef {object} SideOptions
+ * @property {Store} store
+ * @property {Api} api
+ * @property {Go} go
+ * @property {Storage} storage of this device
+ * @property {(machineId?: string, directory?: string) => void} newSession
+ * @property {() => void} openMenu
+ */
+
+export class SessionsView {
+  /** @param {SideOptions} options */
+  constructor(options) {
+    this._options = options;
+    this._folds = new Folds(options.storage);
+    /** @type {Filters} */
+    this._filters = { ...NO_FILTERS };
+    /** @type {Set<string> | null} ids of selected sessions; null while nothing is being selected */
+    this._selected = null;
+    this._lastToggled = ""; // id of a session
+    this._rem = 15; // px
+    this._search = this._searchField();
+    this._filterButton = iconButton("filter", "Filter sessions", {
+      "aria-expanded": "false",
+      "aria-controls": "session-filters",
+      on: { click: () => this._toggleFilters() },
+    });
+    this._searchRow = h(
+      "div",
+      { class: "search", hidden: true },
+      h("div", { class: "search-field" }, icon("search"), this._search),
+      this._filterButton,
+    );
+    this._filterPanel = h("div", { id: "session-filters", class: "filters", hidden: true });
+    this._selectionBar = h("div", { class: "selection", hidden: true });
+    this._elsewhere = h("div", { hidden: true });
+    this._empty = h("p", { class: "empty-note", hidden: true });
+    this._machines = h("div", { class: "machine-rows" });
+    this._scroller = h("nav", { class: "side-scroll", "aria-label": "Sessions", tabindex: "-1" });
+    this._list = this._makeList();
+    /** @type {ReturnType<typeof import("./gestures.js").listGestures> | null} */
+    this._gestures = null; // until the list is first used
+    this._loadGestures();
+    this._scroller.append(
+      this._list.node,
+      this._empty,
+      this._elsewhere,
       h("h2", { class: "group-title" }, "Machines"),
-      machines,
-    ),
-  );
-
-  function draw() {
-    const listed = [...store.sessions.values()].filter(isWorthListing);
-    searchRow.hidden = listed.length < MIN_SEARCHABLE && !search.value;
-    const wanted = search.value.trim().toLowerCase();
-    const found = listed
-      .filter((session) => !wanted || searchText(session, store).includes(wanted))
-      .sort(byNeed(store));
-    drawGroups(groups, groupsOf(found), store, go);
-    if (found.length === 0) fill(groups, h("p", { class: "empty-note" }, emptyText(wanted)));
-    drawMachines(machines, store, go);
-  }
-
-  /** @param {string} wanted */
-  function emptyText(wanted) {
-    if (!store.loaded) return "Loading…";
-    return wanted ? "No matching sessions." : "No sessions yet.";
-  }
-
-  return { node, draw };
-}
-
-/** @typedef {{ title: string, sessions: Session[] }} Group */
-
-/** @param {Session[]} sessions @returns {Group[]} */
-export function groupsOf(sessions) {
-  const groups = [
-    { title: "Needs attention", sessions: sessions.filter((session) => pendingCount(session) > 0) },
-    {
-      title: "Active",
-      sessions: sessions.filter((session) => session.active && pendingCount(session) === 0),
-    },
-    { title: "Earlier", sessions: sessions.filter((session) => !session.active) },
-  ];
-  return groups.filter(({ sessions: members }) => members.length > 0);
-}
-
-/** @param {Element} parent @param {Group[]} groups @param {Store} store @param {Go} go */
-function drawGroups(parent, groups, store, go) {
-  keyed(
-    parent,
-    groups,
-    (group) => group.title,
-    () => "",
-    ({ title }) =>
-      h(
-        "section",
-        { "aria-label": title },
-        h("h2", { class: "group-title" }, title),
-        h("ul", { class: "rows" }),
-      ),
-  );
-  for (const { title, sessions } of groups) {
-    const rows = keyedNode(parent, title)?.lastElementChild;
-    if (!rows) continue;
-    keyed(
-      rows,
-      sessions,
-      (session) => session.id,
-      (session) => versionOf(session, store),
-      (session) => guardedRow(session, store, go),
+      this._machines,
+    );
+    this.node = h(
+      "aside",
+      { class: "side", "aria-label": "Sessions and machines" },
+      sideHead(options),
+      this._searchRow,
+      this._filterPanel,
+      this._selectionBar,
+      this._scroller,
     );
   }
-}
 
-/** Pinned sessions first, then unread ones among the active, then the latest. @param {Store} store */
-function byNeed(store) {
-  /** @param {Session} one @param {Session} other */
-  return (one, other) =>
-    Number(other.globalPinned ?? false) - Number(one.globalPinned ?? false) ||
-    (other.active ? Number(isUnread(store, other)) - Number(isUnread(store, one)) : 0) ||
-    other.updatedAt - one.updatedAt;
-}
-
-/** @param {Store} store @param {Session} session */
-function isUnread(store, session) {
-  return session.id !== store.openId && store.seen.isUnread(session.id, session.updatedAt);
-}
-
-/** @param {Session} session @param {Store} store */
-function searchText(session, store) {
-  const { path, flavor } = session.metadata ?? {};
-  return `${titleOf(session)} ${path} ${store.catalog.label(flavor)}`.toLowerCase();
-}
-
-/** What the row of a session shows. @param {Session} session @param {Store} store */
-function rowFacts(session, store) {
-  const { metadata } = session;
-  const machine = store.machines.get(metadata?.machineId ?? "");
-  return {
-    title: titleOf(session),
-    agent: store.catalog.label(metadata?.flavor),
-    path: abbreviateHome(metadata?.path, machine?.metadata?.homeDir ?? metadata?.homeDir),
-    state: stateOf(session),
-    pending: pendingCount(session),
-    unread: isUnread(store, session),
-    when: relativeTime(session.updatedAt),
-    progress: session.active ? progressOf(session) : null,
-    open: store.openId === session.id,
-    damaged: damageText(session),
-  };
-}
-
-/** @param {Session} session @param {Store} store */
-function versionOf(session, store) {
-  try {
-    return JSON.stringify(rowFacts(session, store));
-  } catch {
-    return "unreadable";
+  _searchField() {
+    const node = h("input", {
+      type: "search",
+      placeholder: "Search sessions",
+      "aria-label": "Search sessions",
+    });
+    node.addEventListener("input", () => this._setFilters({ ...this._filters, text: node.value }));
+    node.addEventListener("keydown", ({ key }) => {
+      if (key === "ArrowDown") this._gestures?.focusFirst();
+    });
+    return node;
   }
-}
 
-/** The row of a session, also of one that cannot be shown as what it is. @param {Session} session @param {Store} store @param {Go} go */
-function guardedRow(session, store, go) {
-  try {
-    return sessionRow(session, store, go);
-  } catch (error) {
-    reportOnce("The row of a session cannot be drawn", error);
-    const address = sessionAddress(session.id);
-    const props = { class: "row", href: address, on: { click: followLink(go, address) } };
-    const text = `Session ${session.id} cannot be shown.`;
-    return h("li", null, h("a", props, h("span", { class: "row-main muted" }, text)));
+  _makeList() {
+    /** @type {RowContext} */
+    const context = {
+      ...this._options,
+      selected: () => this._selected,
+      toggle: (id, isRange) => this._toggle(id, isRange),
+      fold: (key, isOpen) => this._fold(key, isOpen),
+      openMenu: (item, target) => this._openMenu(item, target),
+    };
+    return rowList({
+      scroller: this._scroller,
+      key: (/** @type {Item} */ item) => item.key,
+      height: (item) => ROW_HEIGHTS[item.kind] * this._rem,
+      version: (item) => rowVersion(item, context),
+      draw: (item) => rowOf(item, context),
+      drawn: () => this._gestures?.drawn(),
+    });
   }
-}
 
-/** @param {Session} session @param {Store} store @param {Go} go */
-function sessionRow(session, store, go) {
-  const facts = rowFacts(session, store);
-  const { title, agent, path, state, unread, when, open, damaged } = facts;
-  const address = sessionAddress(session.id);
-  const link = h("a", {
-    class: `row ${unread ? "unread" : ""}`,
-    href: address,
-    "aria-current": open ? "page" : null,
-    "data-session": session.id,
-    on: { click: followLink(go, address) },
-  });
-  link.append(
-    h("span", { class: `dot ${state}`, role: "img", "aria-label": STATE_LABELS[state] }),
-    h(
-      "span",
-      { class: "row-main" },
-      h("span", { class: "row-title" }, title),
+  /** Load what answers to long presses and keys when the list is first touched, clicked or focused. */
+  _loadGestures() {
+    /** @type {Event | null} the first one, or a wish for a menu that came after it */
+    let first = null;
+    /** @param {Event} event */
+    const load = async (event) => {
+      if (this._gestures) return;
+      const isMenu = event.type === "contextmenu";
+      if (isMenu) event.preventDefault();
+      const isBegun = first !== null;
+      if (isMenu || !isBegun) first = event;
+      if (isBegun) return;
+      const gestures = await orToast(loadGestures);
+      this._gestures ??=
+        gestures?.listGestures(this._list, this._scroller, this._answers()) ?? null;
+      this._gestures?.begin(/** @type {Event} */ (first));
+      first = null;
+    };
+    for (const type of ["pointerdown", "focusin", "contextmenu"])
+      this._list.node.addEventListener(type, load);
+  }
+
+  _answers() {
+    return {
+      fold: (/** @type {string} */ key, /** @type {boolean} */ isOpen) => this._fold(key, isOpen),
+      act: async (/** @type {Item} */ item, /** @type {"rename" | "end"} */ action) => {
+        const actions = await orToast(loadActions);
+        actions?.actOn(this._actionContext(), item, action);
+      },
+      openMenu: (/** @type {Item} */ item, /** @type {HTMLElement} */ target) =>
+        this._openMenu(item, target),
+      toggle: (/** @type {string} */ id) => {
+        if (this._selected !== null) this._toggle(id, false);
+      },
+      leave: () => {
+        if (this._selected !== null) this._select(null);
+      },
+    };
+  }
+
+  draw() {
+    const { store, go } = this._options;
+    const { fontSize } = getComputedStyle(document.documentElement);
+    this._rem = parseFloat(fontSize) || this._rem;
+    const items = listItems({
+      sessions: store.sessions,
+      machines: store.machines,
+      catalog: store.catalog,
+      seen: store.seen,
+      openId: store.openId,
+      filters: this._filters,
+      foldOf: (key) => this._folds.get(key),
+      now: Date.now(),
+    });
+    const isFiltered = this._filters.text.trim() !== "" || filterCount(this._filters) > 0;
+    this._searchRow.hidden = !isFiltered && this._filterPanel.hidden && !hasMany(store.sessions);
+    this._list.show(items);
+    this._empty.hidden = items.length > 0;
+    if (!store.loaded) this._empty.textContent = "Loading…";
+    else this._empty.textContent = isFiltered ? "No matching sessions." : "No sessions yet.";
+    this._drawElsewhere();
+    drawMachines(this._machines, store, go);
+    if (this._selected !== null) this._drawSelection();
+  }
+
+  /** The way from a search for sessions to one through all conversations. */
+  _drawElsewhere() {
+    const node = this._elsewhere;
+    const text = this._filters.text.trim();
+    node.hidden = text === "";
+    if (text === node.dataset.text) return;
+    node.dataset.text = text;
+    const address = `/search?${new URLSearchParams({ q: text })}`;
+    fill(
+      node,
       h(
-        "span",
-        { class: "row-more" },
-        h("span", { class: "agent" }, agent),
-        damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
-        h("span", { class: "path" }, h("bdi", null, path)),
+        "a",
+        {
+          class: "row machine",
+          href: address,
+          on: { click: followLink(this._options.go, address) },
+        },
+        icon("search"),
+        h("span", { class: "row-main" }, `Search all conversations for “${text}”`),
       ),
-    ),
-    h(
-      "span",
-      { class: "row-side" },
-      h("time", { datetime: isoTime(session.updatedAt) }, when),
-      rowMark(facts),
-    ),
-  );
-  return h("li", null, link);
+    );
+  }
+
+  /** @param {string} key @param {boolean} isOpen */
+  _fold(key, isOpen) {
+    this._folds.set(key, isOpen);
+    this.draw();
+  }
+
+  // --- filters ---
+
+  /** @param {Filters} next */
+  _setFilters(next) {
+    this._filters = next;
+    const count = filterCount(next);
+    const label = count > 0 ? `Filter sessions (${count} set)` : "Filter sessions";
+    this._filterButton.classList.toggle("is-set", count > 0);
+    this._filterButton.setAttribute("aria-label", label);
+    this._scroller.scrollTop = 0;
+    this.draw();
+  }
+
+  async _toggleFilters() {
+    const isShown = this._filterPanel.hidden;
+    if (isShown) {
+      const filters = await orToast(loadFilters);
+      if (!filters) return;
+      const form = filters.filterForm({
+        store: this._options.store,
+        current: () => this._filters,
+        set: (next) => this._setFilters(next),
+      });
+      fill(this._filterPanel, form);
+    }
+    this._filterPanel.hidden = !isShown;
+    this._filterButton.setAttribute("aria-expanded", String(isShown));
+  }
+
+  // --- what can be done with sessions ---
+
+  _actionContext() {
+    const { store } = this._options;
+    return {
+      ...this._options,
+      select: (/** @type {Iterable<string> | null} */ ids) => this._select(ids),
+      isUnread: (/** @type {Session} */ session) => isUnread(session, store),
+    };
+  }
+
+  /** @param {Item} item @param {HTMLElement} target */
+  async _openMenu(item, target) {
+    const actions = await orToast(loadActions);
+    actions?.openMenu(this._actionContext(), item, target);
+  }
+
+  /** @param {Iterable<string> | null} ids null: nothing is being selected any more */
+  _select(ids) {
+    this._selected = ids === null ? null : new Set(ids);
+    this._lastToggled = [...(ids ?? [])].at(-1) ?? "";
+    this._selectionBar.hidden = ids === null;
+    this.draw();
+  }
+
+  /** @param {string} id @param {boolean} isRange whether all rows from the one before it change with it */
+  _toggle(id, isRange) {
+    const list = this._list;
+    const isAdded = !this._selected?.has(id);
+    const [one, other] = [list.numberOf(this._lastToggled), list.numberOf(id)];
+    const [from, to] = isRange && one >= 0 ? [Math.min(one, other), Math.max(one, other)] : [0, -1];
+    const range = list.items().slice(from, to + 1);
+    const ids = range.flatMap((item) => (item.kind === "session" ? [item.key] : []));
+    for (const each of [...ids, id]) {
+      if (isAdded) this._selected?.add(each);
+      else this._selected?.delete(each);
+    }
+    this._lastToggled = id;
+    this.draw();
+  }
+
+  async _drawSelection() {
+    const selection = await orToast(loadSelection);
+    if (this._selected === null) return;
+    selection?.drawSelectionBar(this._selectionBar, this._actionContext(), this._selected);
+  }
 }
 
-/** What a row tells beside the time: requests, news or progress. @param {ReturnType<typeof rowFacts>} facts */
-function rowMark({ pending, unread, progress }) {
-  if (pending > 0)
-    return h("span", { class: "badge", "aria-label": plural(pending, "pending request") }, pending);
-  if (unread) return h("span", { class: "unread-dot", role: "img", "aria-label": "unread" });
-  if (!progress) return null;
-  const { completed, total } = progress;
+/** @param {SideOptions} options */
+function sideHead({ store, go, newSession, openMenu }) {
   return h(
-    "span",
-    { class: "progress", "aria-label": `${completed} of ${total} steps done` },
-    `${completed}/${total}`,
+    "header",
+    { class: "side-head" },
+    h(
+      "a",
+      { class: "brand", href: "/", on: { click: followLink(go, "/") } },
+      h("img", { src: "/icon.svg", alt: "", width: "28", height: "28" }),
+      "HAPI",
+    ),
+    h("span", { class: "spring" }),
+    iconButton("search", "Search all conversations", { on: { click: () => go("/search") } }),
+    iconButton("more", "Menu", { on: { click: openMenu } }),
+    button([icon("plus"), "New session"], {
+      class: "primary",
+      hidden: !store.access.allows("spawn"),
+      on: { click: () => newSession() },
+    }),
   );
+}
+
+/** Whether there are so many sessions that one has to search. @param {Map<string, Session>} sessions */
+function hasMany(sessions) {
+  let count = 0;
+  for (const session of sessions.values()) {
+    if (isWorthListing(session)) count += 1;
+    if (count >= MIN_SEARCHABLE) return true;
+  }
+  return false;
 }
 
 /** @param {Element} parent @param {Store} store @param {Go} go */
@@ -260,47 +343,20 @@ function drawMachines(parent, store, go) {
     );
     return;
   }
+  /** @type {Map<string, number>} by machine */
+  const running = new Map();
+  for (const { active, metadata } of store.sessions.values()) {
+    const id = metadata?.machineId ?? "";
+    if (active) running.set(id, (running.get(id) ?? 0) + 1);
+  }
+  const place = withoutBase(location.pathname);
+  /** @param {Machine} machine @returns {[running: number, isOpen: boolean]} */
+  const facts = ({ id }) => [running.get(id) ?? 0, place === machineAddress(id)];
   keyed(
     parent,
     machines,
     (machine) => machine.id,
-    (machine) => JSON.stringify(machineFacts(machine, store)),
-    (machine) => machineRow(machine, store, go),
-  );
-}
-
-/** @param {Machine} machine @param {Store} store */
-function machineFacts(machine, store) {
-  const running = [...store.sessions.values()].filter(
-    (session) => session.active && session.metadata?.machineId === machine.id,
-  );
-  return {
-    name: machineName(machine),
-    active: machine.active,
-    count: running.length,
-    open: withoutBase(location.pathname) === machineAddress(machine.id),
-  };
-}
-
-/** @param {Machine} machine @param {Store} store @param {Go} go */
-function machineRow(machine, store, go) {
-  const { name, active, count, open } = machineFacts(machine, store);
-  const address = machineAddress(machine.id);
-  const state = active ? "online" : "offline";
-  return h(
-    "a",
-    {
-      class: "row machine",
-      href: address,
-      "aria-current": open ? "page" : null,
-      on: { click: followLink(go, address) },
-    },
-    h("span", { class: `dot ${active ? "active" : "ended"}`, role: "img", "aria-label": state }),
-    h("span", { class: "row-main" }, h("span", { class: "row-title" }, name)),
-    h(
-      "span",
-      { class: "row-side" },
-      h("span", { class: "muted" }, active && count > 0 ? plural(count, "session") : state),
-    ),
+    (machine) => JSON.stringify([machineName(machine), machine.active, ...facts(machine)]),
+    (machine) => machineRow(machine, ...facts(machine), go),
   );
 }

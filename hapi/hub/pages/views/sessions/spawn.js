@@ -4,6 +4,7 @@ import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem } from "../../lib/dialog.js";
 import { errorMessage, explained } from "../../lib/errors.js";
 import { expandHome, isAbsolute, plural, unavailableReason } from "../../lib/format.js";
+import { stylesheet } from "../../lib/stylesheet.js";
 import { machineName } from "../../data/sessions.js";
 import { ABSOLUTE_PATH_HINT, directoryField } from "./directory.js";
 import { askWhenUnfolded } from "./offer-inquiry.js";
@@ -27,11 +28,13 @@ const MAX_RECENT = 4; // directories offered
  * @property {Store} store
  * @property {Storage} storage remembers the last choice
  * @property {string} [machineId] the machine to begin with
+ * @property {string} [directory] the directory to begin with
  * @property {(sessionId: string) => void} done
  */
 
 /** @param {SpawnOptions} options */
-export function spawnDialog(options) {
+export async function spawnDialog(options) {
+  await stylesheet(new URL("../../style/choices.css", import.meta.url).href);
   const { store, storage, machineId } = options;
   const last = lastChoice(storage);
   const machines = [...store.machines.values()].filter((machine) => machine.active);
@@ -57,7 +60,7 @@ export function spawnDialog(options) {
 }
 
 /** @param {SpawnOptions} options @param {Machine[]} machines @param {Choice} choice @param {() => void} close */
-function spawnForm({ api, store, storage, done }, machines, choice, close) {
+function spawnForm({ api, store, storage, directory: start = "", done }, machines, choice, close) {
   const place = h("div");
   const agents = h("fieldset", { class: "field" });
   const more = h("div", { class: "stack" });
@@ -73,18 +76,18 @@ function spawnForm({ api, store, storage, done }, machines, choice, close) {
     problem,
     submit,
   );
-  let directory = directoryOf("");
+  let directory = directoryOf(start);
   let parameters = () => ({});
   askWhenUnfolded({ api, store, choice }, more, () => directory.value(), drawOptions);
   selectMachine(choice.machine);
 
-  /** @param {string} start */
-  function directoryOf(start) {
+  /** @param {string} path */
+  function directoryOf(path) {
     const recent = recentDirectories(store, choice.machine);
     return directoryField({
       api,
       machine: choice.machine,
-      start: start || recent[0] || "",
+      start: path || recent[0] || "",
       recent,
     });
   }

@@ -1,13 +1,14 @@
 // Settings of one session: name, permission mode, model; resume, archive, delete.
 
 import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
-import { confirmDialog, openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
+import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
 import { choicesOf, currentMode, offerOf, sessionModes } from "../../data/offer.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
 import { describeUsage } from "../../data/usage.js";
+import { archiveDialog, deleteDialog } from "../sessions/actions.js";
 
 /**
  * @import { Api } from "../../data/api.js"
@@ -380,7 +381,7 @@ function endSection(session, { api, store, go, resume }, close) {
     on: {
       click: () => {
         close();
-        deleteDialog(current(), api, go);
+        deleteDialog(current(), api, () => go("/"));
       },
     },
   });
@@ -400,32 +401,4 @@ function endSection(session, { api, store, go, resume }, close) {
     problem,
     h("div", { class: "buttons" }, remove, h("span", { class: "spring" }), archive, again),
   ];
-}
-
-/** @param {Session} session @param {Api} api */
-function archiveDialog(session, api) {
-  confirmDialog({
-    title: "Archive this session?",
-    text: `“${titleOf(session)}” will be stopped. Its conversation is kept, and you can resume it later.`,
-    action: "Archive",
-    danger: false,
-    act: async () => {
-      const { endedBy } = await api.archiveSession(session.id);
-      if (endedBy === "runner")
-        toast("The session did not respond. The runner of its machine has ended it.");
-    },
-  });
-}
-
-/** @param {Session} session @param {Api} api @param {Go} go */
-function deleteDialog(session, api, go) {
-  confirmDialog({
-    title: "Delete this session?",
-    text: `“${titleOf(session)}” and its conversation will be permanently deleted. Files in its directory are kept.`,
-    action: "Delete",
-    act: async () => {
-      await api.deleteSession(session.id);
-      go("/");
-    },
-  });
 }

@@ -14,7 +14,7 @@ import { fill, h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
 import { homeView } from "../machine/home.js";
-import { sessionsView } from "../sessions/sessions.js";
+import { SessionsView } from "../sessions/sessions.js";
 import { menuDialog } from "../settings/menu.js";
 import { waitingLink } from "../waiting/link.js";
 import { banner } from "./banner.js";
@@ -72,10 +72,12 @@ export class Shell {
     this._ended = new AbortController();
     this.go = this.go.bind(this);
     this._banner = banner({ store: this._store, retry: () => this._retryNow() });
-    this._side = sessionsView({
+    this._side = new SessionsView({
       store: this._store,
+      api: this._api,
       go: this.go,
-      newSession: () => this._newSession(),
+      storage: localStorage,
+      newSession: (machineId, directory) => this._newSession(machineId, directory),
       openMenu: () =>
         menuDialog({ storage: localStorage, go: this.go, logOut: () => this._logOut() }),
     });
@@ -234,13 +236,14 @@ export class Shell {
     module?.settingsDialog({ api: this._api, store: this._store, id, go: this.go, resume });
   }
 
-  /** @param {string} [machineId] */
-  async _newSession(machineId) {
+  /** @param {string} [machineId] @param {string} [directory] */
+  async _newSession(machineId, directory) {
     const module = await loaded(loadSpawn);
     module?.spawnDialog({
       api: this._api,
       store: this._store,
       machineId,
+      directory,
       storage: localStorage,
       done: (id) => this.go(sessionAddress(id)),
     });

@@ -1,0 +1,65 @@
+// The bar above the list while sessions are being selected: how many, and what to do with them.
+
+import { fill, h, iconButton } from "../../lib/dom.js";
+import { plural } from "../../lib/format.js";
+import { archiveAllDialog, deleteAllDialog, markAs, pinAll } from "./actions.js";
+
+/**
+ * @import { Session } from "../../data/types.js"
+ * @import { ActionContext } from "./actions.js"
+ */
+
+/** @type {WeakMap<Element, string>} what a bar shows */
+const shown = new WeakMap();
+
+/** @param {HTMLElement} bar @param {ActionContext} context @param {ReadonlySet<string>} ids */
+export function drawSelectionBar(bar, context, ids) {
+  const { store, select } = context;
+  const sessions = [...ids]
+    .map((id) => store.sessions.get(id))
+    .filter((session) => session !== undefined);
+  const running = sessions.filter((session) => session.active);
+  const ended = sessions.filter((session) => !session.active);
+  const version = JSON.stringify([[...ids], running.length, ended.length]);
+  if (shown.get(bar) === version && bar.childElementCount > 0) return;
+  shown.set(bar, version);
+  const isPinned = sessions.length > 0 && sessions.every((session) => session.globalPinned);
+  const isUnread = sessions.some(context.isUnread);
+  /** @param {(sessions: Session[]) => unknown} act */
+  const andLeave = (act) => () => {
+    act(sessions);
+    select(null);
+  };
+  const isEmpty = sessions.length === 0;
+  const { access } = store;
+  fill(
+    bar,
+    iconButton("close", "End the selection", { on: { click: () => select(null) } }),
+    h("strong", { role: "status" }, `${plural(sessions.length, "session")} selected`),
+    h("span", { class: "spring" }),
+    iconButton("pin", isPinned ? "Unpin the selected sessions" : "Pin the selected sessions", {
+      disabled: isEmpty,
+      hidden: !access.allows("chat"),
+      on: { click: andLeave((all) => pinAll(context, all, isPinned ? "none" : "global")) },
+    }),
+    iconButton(
+      "check",
+      isUnread ? "Mark the selected sessions as read" : "Mark the selected sessions as unread",
+      {
+        disabled: isEmpty,
+        on: { click: andLeave((all) => markAs(context, all, !isUnread)) },
+      },
+    ),
+    iconButton("folder", "Archive the selected sessions that run", {
+      disabled: running.length === 0,
+      hidden: !access.allows("spawn"),
+      on: { click: andLeave(() => archiveAllDialog(context, running)) },
+    }),
+    iconButton("cross", "Delete the selected sessions that have ended", {
+      class: "danger",
+      disabled: ended.length === 0,
+      hidden: !access.allows("admin"),
+      on: { click: andLeave(() => deleteAllDialog(context, ended)) },
+    }),
+  );
+}
