@@ -174,7 +174,7 @@ def test_text_stands_out_from_its_ground(place, scheme):
 def test_the_appearance_can_be_chosen_and_is_kept(place):
     page = place.visit(color_scheme="light")
     ground = "getComputedStyle(document.documentElement).colorScheme"
-    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("button", name="Settings", exact=True).click()
     page.get_by_label("Appearance").select_option("dark")
     assert page.evaluate(ground) == "dark"
     page.reload()

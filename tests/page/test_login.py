@@ -93,7 +93,7 @@ def test_a_token_that_is_no_longer_valid_leads_back_to_the_log_in(place):
 
 def test_logging_out_forgets_everything(place):
     page = place.visit()
-    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("button", name="Settings", exact=True).click()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Access token")).to_be_visible()
     assert page.evaluate(

@@ -3,7 +3,7 @@
 import { fill } from "./lib/dom.js";
 import { withoutBase } from "./lib/base-path.js";
 import { Identity, takeTokenFromAddress } from "./data/identity.js";
-import { applyTheme } from "./views/settings/menu.js";
+import { applyTheme } from "./views/settings/appearance.js";
 import { loginProblem, loginView } from "./views/shell/login.js";
 import { Shell } from "./views/shell/shell.js";
 

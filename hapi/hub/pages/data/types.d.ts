@@ -595,6 +595,7 @@ export interface ViewContext {
   query: URLSearchParams;
   /** Shows what an action is doing that takes a while; null: it is done. */
   showStatus(text: string | null): void;
+  logOut(): void;
   /** Opens the dialog for a new session. */
   newSession(machineId?: string): void;
   /** Opens the settings of a session. */

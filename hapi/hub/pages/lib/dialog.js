@@ -1,6 +1,15 @@
 // Modal dialogs and toasts. The browser's <dialog> traps the focus, closes on Escape and gives the focus back.
 
-import { append, button, fill, h, iconButton, linkButton, problemLine } from "./dom.js";
+import {
+  append,
+  button,
+  fill,
+  h,
+  hasFinePointer,
+  iconButton,
+  linkButton,
+  problemLine,
+} from "./dom.js";
 import { errorMessage } from "./errors.js";
 
 /** @import { Child } from "./dom.js" */
@@ -42,7 +51,9 @@ export function openDialog(title, build, { wide = false } = {}) {
   document.body.append(node);
   node.showModal();
   const first = body.querySelector("[data-first]");
-  if (first instanceof HTMLElement) first.focus();
+  // A field that takes the focus on a touch screen brings up the keyboard, which covers the dialog.
+  const isField = first?.matches("input, textarea") === true;
+  if (first instanceof HTMLElement && (!isField || hasFinePointer())) first.focus();
 }
 
 /**

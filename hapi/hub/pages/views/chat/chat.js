@@ -256,13 +256,15 @@ export class ChatView {
     this._context.active = active;
     this._context.directory = session?.metadata?.path;
     const enabled = this._actions.acceptsMessages;
+    const isMissing = !session && this._actions.problem !== null;
+    this._composer.node.hidden = isMissing;
     const resumes = Boolean(session) && !active && !isStarting(session);
     const isWorking = thinking && !isAsking;
     this._trim();
     // Each part on its own: what one of them cannot show keeps nobody from reading and writing.
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
     attempt("The header cannot be drawn", () =>
-      this._header.draw(session, this._messages.blocks()),
+      this._header.draw(session, this._messages.blocks(), this._actions.problem),
     );
     attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));

@@ -35,9 +35,13 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
   const meter = usageMeter();
   let shown = "";
 
-  /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation */
-  function draw(session, blocks = []) {
-    if (!session) return;
+  /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation @param {string | null} [problem] why there is no session */
+  function draw(session, blocks = [], problem = null) {
+    if (!session) {
+      if (problem !== null && shown !== problem) fill(main, h("h1", null, "Session not found"));
+      shown = problem ?? "";
+      return;
+    }
     meter.draw(knownUsage(session.metadata?.usage, blocks));
     const facts = headerFacts(session, store);
     const version = JSON.stringify(facts);
@@ -55,7 +59,8 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
       h(
         "p",
         { class: "muted" },
-        h("span", { class: "subline" }, places.join(" · ")),
+        h("span", { class: "subline" }, places.slice(0, -1).join(" · ")),
+        h("span", { class: "subline path" }, h("bdi", null, places.at(-1))),
         state === "resting" &&
           h(
             "span",

@@ -303,7 +303,7 @@ function sideHead({ store, go, newSession, openMenu }) {
     ),
     h("span", { class: "spring" }),
     iconButton("search", "Search all conversations", { on: { click: () => go("/search") } }),
-    iconButton("more", "Menu", { on: { click: openMenu } }),
+    iconButton("sliders", "Settings", { on: { click: openMenu } }),
     button([icon("plus"), "New session"], {
       class: "primary",
       hidden: !store.access.allows("spawn"),

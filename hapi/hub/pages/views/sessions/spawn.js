@@ -65,7 +65,7 @@ function spawnForm({ api, store, storage, directory: start = "", done }, machine
   const agents = h("fieldset", { class: "field" });
   const more = h("div", { class: "stack" });
   const problem = problemLine();
-  const submit = button("Start session", { type: "submit", class: "primary large" });
+  const submit = button("Start session", { type: "submit", class: "primary large spawn-submit" });
   const form = h(
     "form",
     { class: "stack", novalidate: true },

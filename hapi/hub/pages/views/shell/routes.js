@@ -13,5 +13,6 @@ export const VIEWS = {
   search: () => import("../search/search.js"),
   waiting: () => import("../waiting/waiting.js"),
   usage: () => import("../usage/usage.js"),
+  settings: () => import("../settings/settings.js"),
   "settings/notifications": () => import("../notifications/notifications.js"),
 };

@@ -15,7 +15,6 @@ import { toast } from "../../lib/dialog.js";
 import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
 import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
-import { menuDialog } from "../settings/menu.js";
 import { waitingLink } from "../waiting/link.js";
 import { banner } from "./banner.js";
 import { loadingView } from "./loading.js";
@@ -78,8 +77,7 @@ export class Shell {
       go: this.go,
       storage: localStorage,
       newSession: (machineId, directory) => this._newSession(machineId, directory),
-      openMenu: () =>
-        menuDialog({ storage: localStorage, go: this.go, logOut: () => this._logOut() }),
+      openMenu: () => this.go("/settings"),
     });
     this._waiting = waitingLink(this.go);
     this._side.node.append(this._waiting.node);
@@ -224,6 +222,7 @@ export class Shell {
         id: route.id,
         query: route.query,
         showStatus: (text) => this._showStatus(text),
+        logOut: () => this._logOut(),
         newSession: (machineId) => this._newSession(machineId),
         openSettings: (id, resume) => this._openSettings(id, resume),
       }),

@@ -1,0 +1,238 @@
+// The settings of the page and of the person's devices, and what is running here.
+
+import { withBase } from "../../lib/base-path.js";
+import { button, factList, fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
+import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
+import { dateAndTime, fileSize } from "../../lib/format.js";
+import { stylesheet } from "../../lib/stylesheet.js";
+import { applyTheme, FONT_SIZE_KEY, FONT_SIZES, THEME_KEY, THEMES } from "./appearance.js";
+
+/** @import { Json, View, ViewContext } from "../../data/types.js" */
+
+await stylesheet(new URL("../../style/settings.css", import.meta.url).href);
+
+const DEVICE_SCOPES = ["read", "chat", "approve", "spawn"]; // of a token for another device
+
+/** @param {ViewContext} context @returns {View} */
+export function view(context) {
+  const { go } = context;
+  const about = h("section", { class: "settings-part" });
+  const devices = h("section", { class: "settings-part" });
+  const node = h(
+    "main",
+    { class: "main" },
+    h(
+      "header",
+      { class: "main-head" },
+      iconButton("back", "Back to sessions", { on: { click: () => go("/") } }),
+      h("div", { class: "head-main" }, h("h1", null, "Settings")),
+    ),
+    h(
+      "div",
+      { class: "page" },
+      appearanceSection(),
+      linkSection(context),
+      pairingSection(context),
+      devices,
+      about,
+    ),
+  );
+  return {
+    node,
+    title: () => "Settings",
+    start: () => Promise.all([drawTokens(devices, context), drawAbout(about, context)]),
+  };
+}
+
+function appearanceSection() {
+  /** @param {string} id @param {string} label @param {string} key @param {Record<string, string>} choices @param {string} standard */
+  const field = (id, label, key, choices, standard) => {
+    const current = localStorage.getItem(key) ?? standard;
+    const select = h(
+      "select",
+      { id },
+      Object.entries(choices).map(([value, text]) =>
+        h("option", { value, selected: value === current }, text),
+      ),
+    );
+    select.addEventListener("change", () => {
+      localStorage.setItem(key, select.value);
+      applyTheme(localStorage);
+    });
+    return h("div", { class: "field" }, h("label", { for: id }, label), select);
+  };
+  return h(
+    "section",
+    { class: "settings-part" },
+    h("h2", null, "Appearance"),
+    field("theme", "Appearance", THEME_KEY, THEMES, "auto"),
+    field("font-size", "Font size", FONT_SIZE_KEY, FONT_SIZES, "100"),
+  );
+}
+
+/** @param {ViewContext} context */
+function linkSection({ go, logOut }) {
+  return h(
+    "section",
+    { class: "settings-part" },
+    h("h2", null, "More"),
+    h(
+      "div",
+      { class: "buttons start" },
+      button("Notifications", { on: { click: () => go("/settings/notifications") } }),
+      button("Usage of tokens", { on: { click: () => go("/usage") } }),
+      button("Log out", { on: { click: logOut } }),
+    ),
+  );
+}
+
+// --- another device ---
+
+/** @param {ViewContext} context */
+function pairingSection(context) {
+  const problem = problemLine();
+  const show = button("Show QR code", { class: "primary" });
+  show.addEventListener("click", () => runBusy(show, problem, () => pair(context)));
+  return h(
+    "section",
+    { class: "settings-part" },
+    h("h2", null, "Pair a device"),
+    h(
+      "p",
+      { class: "muted" },
+      "Scan the code with the camera of a phone to open this page there, logged in.",
+    ),
+    isLocal(location.hostname) &&
+      h(
+        "p",
+        { class: "hint caution" },
+        `Other devices cannot reach ${location.host}. Open this page by the hub's public address first.`,
+      ),
+    problem,
+    h("div", { class: "buttons start" }, show),
+  );
+}
+
+/** Whether an address means this machine only. @param {string} name */
+export function isLocal(name) {
+  return name === "localhost" || name === "[::1]" || name.startsWith("127.");
+}
+
+/**
+ * Show the code. An administrator gives the device a token of its own, which can be revoked; anybody else their own.
+ * @param {ViewContext} context
+ */
+async function pair({ api, store, identity }) {
+  const { qrCode } = await import("./qr-code.js");
+  const isOwn = store.access.allows("admin");
+  const made = isOwn ? await newToken(api) : null;
+  const token = made?.token ?? identity.accessToken ?? "";
+  const text = `${new URL(withBase("/"), location.origin).href}#token=${encodeURIComponent(token)}`;
+  const code = await qrCode(text, "QR code that opens this page on another device");
+  openDialog("Pair a device", () => [
+    code,
+    h(
+      "p",
+      { class: "hint" },
+      made
+        ? `The code holds an access token of its own, “${made.name}”, which you can revoke in the settings. Whoever scans it can use your sessions.`
+        : "The code holds your access token. Whoever scans it can use your sessions.",
+    ),
+    h(
+      "div",
+      { class: "buttons" },
+      button("Copy link", {
+        on: {
+          click: async () => {
+            await navigator.clipboard.writeText(text);
+            toast("Link copied");
+          },
+        },
+      }),
+    ),
+  ]);
+}
+
+/** @param {ViewContext["api"]} api */
+function newToken(api) {
+  const name = `Device paired ${new Date().toISOString().slice(0, 23).replace("T", " ")}`;
+  return api.request("POST", "/api/tokens", { name, scopes: DEVICE_SCOPES });
+}
+
+// --- tokens ---
+
+/** @param {HTMLElement} node @param {ViewContext} context */
+async function drawTokens(node, context) {
+  const { api, store } = context;
+  node.hidden = !store.access.allows("admin");
+  if (node.hidden) return;
+  /** @type {Json[] | null} */
+  const tokens = await api.request("GET", "/api/tokens").then(
+    (answer) => answer.tokens,
+    () => null, // a hub that has no tokens besides its own
+  );
+  node.hidden = tokens === null;
+  fill(
+    node,
+    h("h2", null, "Access tokens"),
+    tokens?.length === 0 && h("p", { class: "muted" }, "No device has a token of its own."),
+    h(
+      "ul",
+      { class: "token-list" },
+      (tokens ?? []).map((token) => tokenRow(token, () => drawTokens(node, context), context)),
+    ),
+  );
+}
+
+/** @param {Json} token @param {() => void} changed @param {ViewContext} context */
+function tokenRow(token, changed, { api }) {
+  const used = token.lastUsedAt ? `last used ${dateAndTime(token.lastUsedAt)}` : "never used";
+  return h(
+    "li",
+    null,
+    h(
+      "div",
+      null,
+      h("strong", null, token.name),
+      h("p", { class: "hint" }, `${(token.scopes ?? []).join(", ")} · ${used}`),
+    ),
+    linkButton(
+      "Revoke…",
+      () =>
+        confirmDialog({
+          title: "Revoke this token?",
+          text: `“${token.name}” will no longer open this hub.`,
+          action: "Revoke",
+          act: async () => {
+            await api.request("DELETE", `/api/tokens/${encodeURIComponent(token.id)}`);
+            changed();
+          },
+        }),
+      { "aria-label": `Revoke ${token.name}` },
+    ),
+  );
+}
+
+// --- about ---
+
+/** @param {HTMLElement} node @param {ViewContext} context */
+async function drawAbout(node, { api, store }) {
+  /** @param {string} path @returns {Promise<Json>} */
+  const read = (path) => api.request("GET", path).catch(() => ({}));
+  const [health, storage] = await Promise.all([read("/health"), read("/api/storage/sqlite")]);
+  const versions = [...store.machines.values()]
+    .map(({ metadata }) => metadata?.happyCliVersion)
+    .filter(Boolean);
+  fill(
+    node,
+    h("h2", null, "About"),
+    factList([
+      ["Hub", health.version],
+      ["Protocol", health.protocolVersion],
+      ["Runners", [...new Set(versions)].join(", ")],
+      ["Sessions", String(store.sessions.size)],
+      ["Database", storage.totalBytes && fileSize(storage.totalBytes)],
+      ["Address", location.host],
+    ]),
+  );
+}

@@ -1,0 +1,60 @@
+"""The page: its settings, pairing another device, and what a phone needs of forms."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.peer("chromium")
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def test_theme_and_font_size_apply_at_once_and_are_kept(place):
+    page = place.visit("/settings", color_scheme="light")
+    page.get_by_label("Font size").select_option("Large")
+    size = "getComputedStyle(document.documentElement).fontSize"
+    assert page.evaluate(size) == "17.25px"
+    page.reload()
+    expect(page.get_by_label("Font size")).to_have_value("115")
+    assert page.evaluate(size) == "17.25px"
+
+
+def test_another_device_is_paired_by_a_code_with_a_token_of_its_own_that_can_be_revoked(place):
+    page = place.visit("/settings", **PHONE, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Show QR code").click()
+    dialog = page.get_by_role("dialog", name="Pair a device")
+    expect(dialog.get_by_role("img", name="QR code that opens this page")).to_be_visible()
+    dialog.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(f"{place.url}/#token=")
+    other = place.visit("/" + link.removeprefix(f"{place.url}/"), logged_in=False)
+    expect(other.locator(".shell")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.get_by_role("button", name="Revoke Device paired").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("No device has a token of its own.")).to_be_visible()
+
+
+def test_a_phone_shows_no_keyboard_when_a_dialog_opens_and_keeps_its_button_in_sight(place):
+    place.machine()
+    page = place.visit(**PHONE)
+    page.get_by_role("button", name="New session").first.click()
+    dialog = page.get_by_role("dialog")
+    directory = dialog.get_by_label("Directory", exact=True)
+    expect(directory).to_be_visible()
+    expect(directory).not_to_be_focused()
+    assert (
+        page.evaluate(
+            "(node) => parseFloat(getComputedStyle(node).fontSize)", directory.element_handle()
+        )
+        >= 16
+    )
+    dialog.get_by_text("More options").click()
+    expect(dialog.get_by_role("button", name="Start session")).to_be_in_viewport(ratio=1)
+
+
+def test_a_session_that_does_not_exist_is_named_so_and_takes_no_messages(place):
+    page = place.visit("/sessions/unknown")
+    expect(page.get_by_role("heading", name="Session not found")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Message")).to_be_hidden()
