@@ -171,3 +171,26 @@ def test_a_fork_of_a_conversation_remembers_it(browser, tmp_path):
         box.fill("what did I say?")
         page.keyboard.press("Enter")
         expect(page.locator('[data-kind="text"]').last).to_contain_text("magenta")
+
+
+@both_sizes
+def test_a_result_leads_to_its_place_in_a_long_conversation(place, size):
+    session = place.session(name="Long")
+    call = {"command": "grep -rn needle src"}
+    session.record(type="tool-call", callId="c", name="Bash", input=call, status="in_progress")
+    session.record(type="tool-call-result", callId="c", output="nothing")
+    session.record(type="message", message="an early haystack")
+    for number in range(450):
+        session.record(type="message", message=f"text {number}")
+    page = place.visit("/search?q=needle", **size)
+    page.locator("a.result").click()
+    expect(page.locator(".is-shown")).to_contain_text("needle")
+    expect(page.locator(".is-shown")).to_be_in_viewport()
+    page.go_back()
+    page.get_by_role("searchbox", name="Search all conversations").fill("haystack")
+    expect(page.locator("a.result mark")).to_have_text("haystack")
+    page.locator("a.result").click()
+    expect(page.locator(".is-shown")).to_contain_text("haystack")
+    expect(page.locator(".is-shown")).to_be_in_viewport()
+    page.goto(f"{place.url}/sessions/{session.id}?message=gone")
+    expect(page.get_by_text("This message is not in the conversation any more.")).to_be_visible()

@@ -1,6 +1,7 @@
 // Bringing a block of a conversation on screen, also one whose messages have not been read yet.
 
 import { blockNamed } from "../../data/blocks.js";
+import { blockOf } from "../../data/message-place.js";
 
 /**
  * @import { Transcript } from "../../data/transcript.js"
@@ -55,7 +56,8 @@ export class BlockNavigation {
     const { transcript, blocks, loadOlder, draw, isGivenUp } = this._conversation;
     for (;;) {
       draw();
-      const block = blockNamed(blocks(), id);
+      const message = transcript().messages.get(id);
+      const block = message ? blockOf(blocks(), message) : blockNamed(blocks(), id);
       if (block) return block;
       while (!isGivenUp() && (!transcript().ready || transcript().loadingOlder))
         await pause(LOADING_INTERVAL);

@@ -45,6 +45,7 @@ import { isStarting, titleOf } from "../../data/sessions.js";
  * @property {Drafts} drafts
  * @property {Go} go
  * @property {string} id of the session
+ * @property {URLSearchParams} query of the address; `message` is the id of the one to be shown
  * @property {(text: string | null) => void} showStatus
  * @property {(resume: () => Promise<void>) => void} openSettings
  */
@@ -243,7 +244,21 @@ export class ChatView {
   start() {
     addEventListener("keydown", this._listener);
     current = this;
-    return this._actions.open();
+    const opened = this._actions.open();
+    this._showAsked(this._options.query);
+    return opened;
+  }
+
+  /** @param {URLSearchParams} query */
+  navigate(query) {
+    this._showAsked(query);
+  }
+
+  /** Show the message that the address names, as those of search results do. @param {URLSearchParams} query */
+  async _showAsked(query) {
+    const message = query.get("message");
+    if (message === null || (await this.show(message))) return;
+    if (current === this) toast("This message is not in the conversation any more.");
   }
 
   draw() {
