@@ -100,7 +100,7 @@ class LockOwner:
     facts: dict[str, Any] = field(factory=dict)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class FileLock:
     """An exclusive lock. The file is created once and never deleted: a file that is left behind
     blocks nobody.

@@ -171,7 +171,7 @@ class RotatingFile:
 
 
 @implementer(ILogObserver)
-@define(eq=False)
+@define(eq=False, repr=False)
 class FileLog:
     """Writes every event from `level` up as a JSON line."""
 
@@ -185,7 +185,7 @@ class FileLog:
 
 
 @implementer(ILogObserver)
-@define(eq=False)
+@define(eq=False, repr=False)
 class TerminalLog:
     """Writes every event from `level` up as a line of text or, with `as_json`, of JSON."""
 
@@ -213,7 +213,7 @@ def _is_logged(event: LogEvent, level: Any) -> bool:
     return bool(found >= level)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Logging:
     """What `start_logging` has set up; more values can be added to `secrets` at any time."""
 

@@ -17,7 +17,7 @@ LONG_TIMES = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)  # seconds: t
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Histogram:
     """How often a value was at most each of `bounds`, which ascend, and the sum of all values."""
 
@@ -46,7 +46,7 @@ class Histogram:
         return found
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RequestCounters:
     """The HTTP requests of one server: by method, route and status, and how long they took.
 
@@ -67,7 +67,7 @@ class RequestCounters:
             self.seconds.observe(seconds)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LagMeter:
     """How late the timers of the reactor are, measured from the first call of `start` on."""
 

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OneShotObserver(Generic[T]):
     """Each caller of `when_fired` gets a Deferred of its own: one that gives up cancels nothing for
     the others.

@@ -25,7 +25,7 @@ from hapi.startup import use_monotonic_time
 SHUTDOWN_TIMEOUT = 15.0  # seconds for all services; each step inside has less
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ProcessHost:
     """Ends the process on SIGTERM and SIGINT, and knows the exit code it will end with.
 
@@ -89,7 +89,7 @@ class ReverseOrderServices(MultiService):
                 )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ForegroundHost(ProcessHost):
     """Runs the reactor. `_exit_code_of` reports an error to the user and returns its exit code."""
 
@@ -126,7 +126,7 @@ class ForegroundHost(ProcessHost):
         stopped.addBoth(lambda _: self._reactor.stop())
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TwistdHost(ProcessHost):
     """Lives in a process of twistd, which starts and stops `services`.
 

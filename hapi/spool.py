@@ -78,7 +78,7 @@ def file_prefix(session_id: str) -> str:
     return f"{hashlib.sha256(session_id.encode('utf-8', 'replace')).hexdigest()[:40]}."
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SpoolFile:
     """The file that one session process writes; it exists while there are events in it.
 
@@ -230,7 +230,7 @@ class SpooledEvent:
     text: str  # the JSON of both
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ClaimedSpool:
     """The spool file of a process that has ended. It is ours until it is removed or released."""
 

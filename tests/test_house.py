@@ -192,3 +192,15 @@ def test_no_test_module_imports_another(path):
 def test_the_plugin_loads_none_of_our_code():
     plugin = CHECKOUT / "twisted/plugins/hapi_plugins.py"
     assert not {name for name in imported(plugin) if name.startswith("hapi")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_the_repr_of_a_live_object_does_not_walk_all_that_it_refers_to(path):
+    """Twisted's spawnProcess makes the repr of each signal handler, a bound method of one, and in
+    a graph of objects that know each other that takes seconds."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for call in node.decorator_list:
+            keywords = {word.arg for word in getattr(call, "keywords", ())}
+            assert "eq" not in keywords or "repr" in keywords, f"{node.name} needs repr=False"

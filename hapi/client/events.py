@@ -75,7 +75,7 @@ class _Reader(Protocol):
         self._stream._lost()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class EventStream:
     """`async for event in stream`. Lost connections are made again, and the events missed meanwhile
     are got if the hub still has them; otherwise an event `connection-changed` has the value `gap`

@@ -22,7 +22,7 @@ REQUEST_TIMEOUT = 60.0  # seconds for a whole exchange
 JSON = "application/json"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Transport:
     """`http`: a client like `treq.client.HTTPClient`; None: one is made at the first request."""
 

@@ -64,7 +64,7 @@ def read_local_ids(value: Any) -> list[str]:
 
 
 @implementer(INamespace)
-@define(eq=False)
+@define(eq=False, repr=False)
 class CliNamespace:
     """Validates each event and passes it to the part of the hub that it concerns. Malformed events
     are ignored.

@@ -48,7 +48,7 @@ def database_lock_path(database: Path) -> Path:
     return resolved.with_name(resolved.name + DATABASE_LOCK_SUFFIX)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubLock:
     """The lock of the hub that uses `home` and `database`. The kernel releases it when the process
     ends, however it ends.

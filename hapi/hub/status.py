@@ -29,7 +29,7 @@ def session_state(session: HubSession, now: float) -> str:
     return "archived" if is_archived(session) else "inactive"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubStatus:
     """Makes the status of a hub that was started when this object was created."""
 

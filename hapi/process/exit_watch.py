@@ -22,7 +22,7 @@ from hapi.protocol.attempt import ProcessIdentity
 POLL_INTERVAL = 0.5  # seconds between looks where there is no pidfd to be had
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _PidfdReader:
     """A reader of one pidfd; `ended` is called once."""
 
@@ -52,7 +52,7 @@ class _PidfdReader:
             self.ended()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ExitWatcher:
     """Watches each process by one pidfd. Callers get its wait status, None if it is unknown."""
 

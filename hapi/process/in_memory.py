@@ -36,7 +36,7 @@ class FakeProgram:
     children: int = 0  # processes it starts
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Entry:
     """One process of the table."""
 
@@ -59,7 +59,7 @@ def _known(programs: Mapping[str, FakeProgram] | Iterable[str]) -> Mapping[str, 
 
 
 @implementer(IProcesses)
-@define(eq=False)
+@define(eq=False, repr=False)
 class MemoryProcesses:
     """Programs are known by their name; whoever starts another gets LaunchFailed.
 

@@ -22,7 +22,7 @@ KQUEUE_INTERVAL = 30.0  # seconds between polls of a process that kqueue reports
 MAX_EVENTS = 64  # taken from the kernel at once
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PollingExitWatcher(ExitWatcher):
     """Polls each process that is waited for: often at first, and again for each new caller.
 
@@ -63,7 +63,7 @@ class PollingExitWatcher(ExitWatcher):
         super()._gone(identity, status)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class KqueueExitWatcher(PollingExitWatcher):
     """One kqueue reports exits (EVFILT_PROC, NOTE_EXIT); rare polls find what it might miss."""
 

@@ -14,7 +14,7 @@ from hapi.process.system import SystemProcesses
 
 
 @implementer(IProcesses)
-@define(eq=False)
+@define(eq=False, repr=False)
 class PortableProcesses(SystemProcesses):
     """SystemProcesses by psutil and waitpid(2).
 

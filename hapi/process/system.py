@@ -34,7 +34,7 @@ from hapi.protocol.attempt import ProcessIdentity
 
 
 @implementer(IProcesses)
-@define(eq=False)
+@define(eq=False, repr=False)
 class SystemProcesses:
     """`reactor` provides IReactorTime, IReactorProcess and IReactorFDSet.
 

@@ -91,7 +91,7 @@ def detect_systemd(
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ScopeManager:
     """Decides for each start. `clock` gives monotonic seconds."""
 

@@ -49,7 +49,7 @@ class ProcessTable:
                     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ProcessScanner:
     """Scans all processes, once for all callers that ask together, and in slices of SCAN_SLICE."""
 

@@ -24,7 +24,7 @@ from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.timers import ScheduledCalls
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RunnerApi:
     """Starts, stops, lists, drains and revives sessions, and takes their announcements."""
 

@@ -22,7 +22,7 @@ from hapi.runner.handoff.descriptors import NONE, InheritedDescriptors
 QUIESCE_POLL_INTERVAL = 0.01  # seconds
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Endpoints:
     """`_make` makes the API itself; its modules are loaded for the first caller, not before."""
 

@@ -83,7 +83,7 @@ class UpgradeCheck(Protocol):
     def check_for_upgrade(self) -> None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HeartbeatTasks:
     """Everything one heartbeat does.
 

@@ -51,7 +51,7 @@ from hapi.units import plural
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SessionProcess:
     """One session process; `main` runs it."""
 

@@ -26,7 +26,7 @@ TOUCH_INTERVAL = 1.0  # seconds between two signs of life
 RETRY_INTERVAL = 2.0  # seconds until a report that the disk refused is written again
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ReportWriter:
     _clock: IReactorTime
     _folder: AttemptFolder

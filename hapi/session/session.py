@@ -98,7 +98,7 @@ class SessionStart:
     git_actions: bool = False  # whether people may change the repository from the page
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Session:
     """`link` is the HubLink of the row `row`, not started yet; `host` starts the agent."""
 

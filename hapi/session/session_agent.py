@@ -36,7 +36,7 @@ MAX_STARTS = 2  # of an agent that ends while it starts
 START_AGAIN_DELAY = 0.5  # seconds, or up to twice as long, so that two sessions do not meet again
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SessionAgent:
     """`begin_end` ends the whole session; `folder` is where the runner asks for the agent's memory.
 

@@ -24,6 +24,11 @@ def test_a_new_session_writes_its_state_its_mode_and_its_agents_id(up):
     assert [name for name, _ in up.link.sent if name != "session-alive"][-1] == "session-ready"
 
 
+def test_the_repr_of_a_running_session_is_short(up):
+    """Each process that Twisted starts makes the repr of the session's signal handlers."""
+    assert len(repr(up.session)) < 200
+
+
 def test_an_idle_session_sends_keep_alives_every_ten_seconds_with_the_settings(up):
     before = len(up.link.of("session-alive"))
     up.clock.pump([10.0, 10.0, 10.0])

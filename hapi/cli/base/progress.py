@@ -11,7 +11,7 @@ from attrs import define
 INTERVAL = 5.0  # seconds between two lines
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Progress:
     """Prints by `say` what the command waits for; nothing without `say`.
 

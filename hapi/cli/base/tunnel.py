@@ -105,7 +105,7 @@ class Tunnel:
         return found[0] if found else None
 
 
-@define(eq=False, slots=False)
+@define(eq=False, repr=False, slots=False)
 class TunnelService(Service):
     """Keeps a tunnel to `url` up: a program that ends is started again, with increasing delays.
 

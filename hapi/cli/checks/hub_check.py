@@ -98,7 +98,7 @@ async def websocket_problem(
         socket.abort()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _WebSocketProbe:
     """A WebSocketHandler whose `outcome` fires when the WebSocket is open, or with the reason why
     it is not.

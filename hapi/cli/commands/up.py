@@ -89,7 +89,7 @@ def command(
     sys.exit(Up(home, hub_flags(hub_values), flags, tunnel, qr, as_json).serve())
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Up:
     """One run of `hapi up`."""
 

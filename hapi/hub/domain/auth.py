@@ -115,7 +115,7 @@ def load_jwt() -> Any:
     return jwt
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TokenIssuer:
     """`token` is the base access token, `devices` are the tokens beside it.
 

@@ -34,7 +34,7 @@ def version_of(event: dict[str, Any]) -> int | None:
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Documents:
     registry: HubRegistry
     on_agent_id: list[Callable[[HubSession], Awaitable[None]]] = field(factory=list)

@@ -48,7 +48,7 @@ class HubSettings:
         }
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class KeptSummary:
     """What the list of sessions shows of a row."""
 
@@ -57,7 +57,7 @@ class KeptSummary:
     waiting: int  # open permission requests
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubSession:
     row: SessionRow
     active: bool = False
@@ -146,7 +146,7 @@ class HubSession:
         return was
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubMachine:
     row: MachineRow
     active: bool = False

@@ -50,7 +50,7 @@ class Sender(Protocol):
     def hang_up(self, reason: str) -> None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Event:
     attempt: Callable[[], Awaitable[object]]
     sender: Sender
@@ -60,14 +60,14 @@ class _Event:
     arrived_at: float = 0.0  # clock seconds
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Waiter:
     number: int
     done: Deferred[None]
     accepts_hold: bool
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class EventQueue:
     """The events of one session. `on_hold` is called for each sender once while the store fails."""
 
@@ -266,7 +266,7 @@ def _size_of(payload: Any) -> int:
         return 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class EventQueues:
     """The queues of all sessions that have events waiting."""
 

@@ -59,7 +59,7 @@ class Listener(Protocol):
         """Take the live text of this session (a HubSession), and of no other."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class EventBus:
     """Numbers of events start at 1 in each process, under a random epoch. The id of a frame
     contains both and a tag of the namespace.

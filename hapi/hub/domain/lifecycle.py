@@ -103,7 +103,7 @@ class Resumed:
         return self.was_started and self.memory in (None, "kept")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Lifecycle:
     registry: HubRegistry
     documents: Documents

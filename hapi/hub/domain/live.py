@@ -32,7 +32,7 @@ MAX_UPDATES = 20  # of one session in a second; ours send ten
 ASK_INTERVAL = 1.0  # seconds between two questions for the whole state of one session
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Live:
     """`state` as the session has sent it, and how fast it sends."""
 
@@ -42,7 +42,7 @@ class _Live:
     asked_at: float = float("-inf")  # clock seconds
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LiveTexts:
     """Receives live text from sessions, and publishes it to the pages that show the session."""
 

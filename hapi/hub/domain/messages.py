@@ -45,7 +45,7 @@ class RetryResult:
     message: MessageRow | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Messages:
     registry: HubRegistry
     on_ready: list[Callable[[HubSession], None]] = field(factory=list)

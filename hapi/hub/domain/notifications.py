@@ -48,7 +48,7 @@ class Notice:
     request: Any = None  # the permission request as the session wrote it
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Notifications:
     registry: HubRegistry
     _seen_requests: dict[str, set[str]] = field(factory=dict)  # session id -> known requests

@@ -35,7 +35,7 @@ SOCKETS = Capacity(in_all=8192, per_namespace=2048, per_token=8192, owner_reserv
 EXPENSIVE_REQUESTS = Capacity(in_all=512, per_namespace=64, per_token=256, owner_reserve=256)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Places:
     """The open connections or requests of one kind. `what` names them, in the plural."""
 
@@ -79,7 +79,7 @@ def _decrement(counter: Counter[str], key: str) -> None:
         del counter[key]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RequestLimits:
     """The limits of expensive requests: how often, and how many at once."""
 

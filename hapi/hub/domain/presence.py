@@ -46,7 +46,7 @@ def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Presence:
     registry: HubRegistry
     messages: Messages

@@ -51,7 +51,7 @@ class TokenBucket:
         return max(0.0, self._used - (now - self._at) * rate.per_second)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TokenBuckets:
     """A bucket for each key; only the keys used last are remembered."""
 
@@ -82,7 +82,7 @@ def address_group(address: str) -> str:
     return address if found is None else str(found)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LoginRateLimit:
     """Counts wrong access tokens by address and in all. Right tokens are never asked about it, so
     that no number of wrong ones keeps anybody out.
@@ -127,7 +127,7 @@ class Cost(Enum):
     SPAWN = Rate(300, 5.0)  # starts a process
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RequestRateLimits:
     """Counts expensive requests by kind and namespace."""
 

@@ -35,7 +35,7 @@ class Rooms(Protocol):
     ) -> None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubRegistry:
     """`now` is wall time in ms, for stored and displayed times; all waiting uses `clock`."""
 

@@ -75,7 +75,7 @@ def least_needed(sessions: Iterable[HubSession], now: int) -> HubSession | None:
 # --- acting ---------------------------------------------------------------------------------------
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Retention:
     """Removes sessions beyond the limits, and gives the space back."""
 

@@ -26,7 +26,7 @@ RESULTS = ("ok", "error", "missing", "timeout", "gone", "failed")
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RpcRouter:
     """Routes calls to the sockets that serve them. The socket that registered a method last gets
     its calls.

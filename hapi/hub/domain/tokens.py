@@ -29,7 +29,7 @@ MAX_EXPIRY_WAIT = 60.0  # seconds; the wall clock may jump meanwhile
 USE_INTERVAL = 5 * 60_000  # ms between two writes of the time of the last use
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DeviceToken:
     """One access token of a device or machine that is in force until `is_revoked`."""
 
@@ -96,7 +96,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DeviceTokens:
     """The tokens in force, in memory. `now` is wall time in ms."""
 
@@ -160,7 +160,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TokenKeeper:
     """Makes and revokes the tokens of a hub, and keeps them in its store."""
 

@@ -38,7 +38,7 @@ def authorization(request: IRequest) -> str | None:
         return str(values[-1], "latin-1")
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Authenticator:
     """`now` is wall time in ms; the rate limit counts on `clock`."""
 

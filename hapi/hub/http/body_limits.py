@@ -21,7 +21,7 @@ WITHOUT_TOKEN = re.compile(
 )
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class BodyLimits:
     """The rule for the bodies of the hub's requests."""
 

@@ -41,7 +41,7 @@ def compress_in_pieces(body: bytes, cancelled: Event) -> bytes:
     return b"".join(parts)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Compressor:
     """`_reactor` without threads, as a Clock: everything is compressed at once."""
 

@@ -87,7 +87,7 @@ class _Entry:
         return cls(row.id, row.position, encode_json(message_view(row)))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PageReader:
     """Reads pages in pieces. Between the pieces of large pages, of which a turn of the reactor
     reads one, the reactor serves others; small pages do not wait for large ones.

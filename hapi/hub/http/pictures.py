@@ -37,7 +37,7 @@ class _Picture:
     digest: str  # SHA-256, in hexadecimal
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PictureReads:
     """How many pictures are being read, for each namespace."""
 

@@ -172,7 +172,7 @@ Handler = Callable[..., Awaitable[Any]]
 Authenticate = Callable[[Authenticator, IRequest], Principal]
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Dispatcher:
     """Authenticates each request, runs its handler, and writes the reply."""
 
@@ -242,7 +242,7 @@ def handler_name(handler: Handler) -> str:
     return str(getattr(inner, "__qualname__", inner))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Routes:
     """A part of the REST API. `app` of a subclass is a Klein whose handlers are decorated with
     `api`, `cli` or `public`, below `app.route`, and below that with `operation`, which declares

@@ -52,7 +52,7 @@ def next_interval(interval: float, frames: int) -> float:
     return max(MIN_INTERVAL, interval / 2) if frames <= FEW_FRAMES else interval
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class WritePace:
     """Decides for all streams when they write: the first frame at once, those that follow within
     the interval together at its end.
@@ -89,7 +89,7 @@ class WritePace:
 
 
 @implementer(IPushProducer)
-@define(eq=False)
+@define(eq=False, repr=False)
 class EventStream:
     """The event stream of one page. It ends when the web token of the page expires."""
 

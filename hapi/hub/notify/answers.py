@@ -37,7 +37,7 @@ def request_digest(request: Any) -> str:
     return hashlib.blake2b(content, digest_size=DIGEST_LENGTH).hexdigest()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AnswerTokens:
     """`secret` signs the tokens of this hub; another one makes all of them worthless."""
 

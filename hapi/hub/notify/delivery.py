@@ -64,7 +64,7 @@ class _Outcome:
     retry_after: float | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Lane:
     """The messages of one subscription, sent one after another."""
 
@@ -75,7 +75,7 @@ class _Lane:
     refusals: int = 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Delivery:
     """`make_http` makes the HTTP client at the first message. `now` is wall time in ms.
 

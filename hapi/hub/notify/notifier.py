@@ -64,7 +64,7 @@ def topic_of(tag: str) -> str:
     return base64url(hashlib.blake2b(tag.encode("utf-8", "replace"), digest_size=18).digest())
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Notifier:
     """`now` is wall time in ms."""
 

@@ -25,7 +25,7 @@ class ProxyRefused(Exception):
 
 
 @implementer(IStreamClientEndpoint)
-@define(eq=False)
+@define(eq=False, repr=False)
 class TunnelEndpoint:
     """Connects to `host` and `port` through a proxy, which resolves the name."""
 

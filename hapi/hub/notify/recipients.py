@@ -23,7 +23,7 @@ MAX_RECIPIENTS = 50  # of one namespace
 MAX_LABEL_LENGTH = 64  # characters
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Recipient:
     row: RecipientRow
     settings: NotificationSettings
@@ -52,7 +52,7 @@ class Recipient:
         }
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Recipients:
     """All recipients, in memory and in the store. `now` is wall time in ms.
 

@@ -88,7 +88,7 @@ def is_public(address: str) -> bool:
 
 
 @implementer(IResolutionReceiver)
-@define(eq=False)
+@define(eq=False, repr=False)
 class _PublicAddresses:
     """Passes on only the public ones of the addresses of a name."""
 
@@ -106,7 +106,7 @@ class _PublicAddresses:
 
 
 @implementer(IHostnameResolver)
-@define(eq=False)
+@define(eq=False, repr=False)
 class PublicResolver:
     """A resolver that knows only public addresses."""
 
@@ -120,7 +120,7 @@ class PublicResolver:
 
 
 @implementer(IReactorPluggableNameResolver, IReactorTCP, IReactorTime)
-@define(eq=False)
+@define(eq=False, repr=False)
 class _PublicReactor:
     """The parts of `reactor` that a HostnameEndpoint uses, with its own resolver."""
 
@@ -135,7 +135,7 @@ class _PublicReactor:
 
 
 @implementer(IAgentEndpointFactory)
-@define(eq=False)
+@define(eq=False, repr=False)
 class ServiceEndpoints:
     """TLS connections to push services and to Telegram, through `proxy` if there is one.
 

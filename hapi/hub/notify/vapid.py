@@ -27,7 +27,7 @@ def from_base64url(text: str) -> bytes:
     return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class VapidKey:
     """`path`: the file of the private key, which is made when it is first used; None: the key is
     kept in memory. `subject`: whom a push service may turn to, a `mailto:` or `https:` URL.

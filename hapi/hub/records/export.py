@@ -30,7 +30,7 @@ class ExportTooLarge(TooLarge):
     """
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Exporter:
     registry: HubRegistry
     scratchlist: Scratchlist

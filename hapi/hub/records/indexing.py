@@ -15,7 +15,7 @@ PAUSE = 0.015  # seconds between two portions, in which the hub serves others
 REPORT_INTERVAL = 30.0  # seconds between two lines about the progress
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OlderMessages:
     registry: HubRegistry
     is_stopped: bool = False

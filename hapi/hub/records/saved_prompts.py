@@ -16,7 +16,7 @@ MAX_PROMPTS = 200  # of a namespace
 Json = dict[str, Any]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SavedPrompts:
     registry: HubRegistry
 

@@ -55,7 +55,7 @@ def too_large(message: str) -> TooLarge:
     return TooLarge(message, "scratchlist_attachment_too_large")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Scratchlist:
     registry: HubRegistry
 

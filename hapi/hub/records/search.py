@@ -16,7 +16,7 @@ from hapi.hub.store.rows import MessageRow, SearchTerm
 DEFAULT_LIMIT, MAX_LIMIT = 20, 50
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ConversationSearch:
     registry: HubRegistry
 

@@ -44,7 +44,7 @@ def link_view(row: ShareLinkRow) -> dict[str, Any]:
     }
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Sharing:
     registry: HubRegistry
     _reads: TokenBuckets = field(factory=lambda: TokenBuckets(READS))

@@ -61,7 +61,7 @@ def by_amount(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(groups, key=lambda group: (-group["totalTokens"], group["key"]))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class UsageSummary:
     registry: HubRegistry
 

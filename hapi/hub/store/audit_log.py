@@ -80,7 +80,7 @@ def _outcome(status: int, failed: bool) -> str:
     return "failed" if failed or status >= 400 else "done"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AuditLog:
     """`directory` None: nothing is written. `now` is wall time in ms."""
 

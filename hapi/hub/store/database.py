@@ -56,7 +56,7 @@ def free_space(path: Path) -> int:
         return 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Database:
     """Each change is committed, and on the disk, before its result is returned. Reads see what has
     been committed.

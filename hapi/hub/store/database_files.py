@@ -55,7 +55,7 @@ class OpenFile:
         return self.has_name and self.path == path
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DatabaseFiles:
     """The files of the open database at `path`."""
 

@@ -32,7 +32,7 @@ class CallerThread:
         """There is nothing to stop."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DiskThread:
     """One thread beside the reactor, which starts with the first work. Before the reactor runs,
     nobody has to wait, and the work runs in the caller's thread.

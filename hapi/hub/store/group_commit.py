@@ -64,7 +64,7 @@ def store_error(error: sqlite3.Error) -> Exception:
     return StoreFailed(str(error))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Change(Generic[T]):
     apply: Callable[[sqlite3.Connection], T]
     committed: Callable[[T], object]
@@ -73,7 +73,7 @@ class _Change(Generic[T]):
     error: Failure | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GroupCommit:
     """The changes of one connection, in the order in which they were given.
 

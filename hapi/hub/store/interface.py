@@ -123,7 +123,7 @@ class ITransaction(Interface):
     def delete_message(message_id: str) -> SessionRow | None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class StoreStatistics:
     """What a store counts about its turns."""
 

@@ -100,7 +100,7 @@ class _State:
         return self.first + GENERATION_SIZE - 1
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MessageIndex:
     """The indexes beside the messages of one open database; `connection` is the one that writes."""
 

@@ -32,7 +32,7 @@ QUERY = """
 NEWEST = (1 << 63) - 1
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Search:
     """The searches of one open store. `worker` runs one at a time."""
 

@@ -40,7 +40,7 @@ class ConnectionListener(Protocol):
         """`reason` is ours or the WebSocket's; None if only `cause` says why."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Connection:
     """The handler of a ClientSocket."""
 

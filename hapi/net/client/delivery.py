@@ -27,7 +27,7 @@ POISON_WINDOW = 5.0  # seconds
 FIRST_RECONCILE_DELAY, MAX_RECONCILE_DELAY = 0.5, 5.0  # seconds, if the hub's rows cannot be read
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class UnconfirmedEvent:
     """A kept event that the hub has not confirmed."""
 
@@ -51,7 +51,7 @@ class DeliveryStatus:
 Reconcile = Callable[[list[UnconfirmedEvent]], Awaitable[list[UnconfirmedEvent]]]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Adopted:
     """Events of an earlier process, and what to do when the hub has them."""
 
@@ -59,7 +59,7 @@ class _Adopted:
     delivered: Callable[[], object]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Delivery:
     """Sends entries while the hub reads and keeps them until they are confirmed.
 

@@ -72,7 +72,7 @@ def is_valid_header(name: str, value: str) -> bool:
 
 
 @implementer(IStreamClientEndpoint)
-@define(eq=False)
+@define(eq=False, repr=False)
 class ObservedEndpoint:
     """An endpoint that reports why an attempt failed, which ClientService does not."""
 

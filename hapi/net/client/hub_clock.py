@@ -22,7 +22,7 @@ def elapsed_seconds() -> float:
     return time.monotonic() if name is None else time.clock_gettime(name)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubClock:
     """Epoch seconds by the hub's clock, and by ours until the hub has told its time.
 

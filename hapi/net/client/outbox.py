@@ -15,7 +15,7 @@ from attrs import define, field
 from hapi.protocol.json import from_json
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Entry:
     """A message to be sent. One with an `event` is kept until it is confirmed, because it may have
     to be sent again.
@@ -46,7 +46,7 @@ class Entry:
         return tuple(from_json(self.event_json)[1:])
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Outbox:
     """At most `max_entries` entries and `max_size` characters, waiting and unconfirmed together;
     of these at most `max_unconfirmed` entries and `max_unconfirmed_size` characters are sent ahead

@@ -39,7 +39,7 @@ class Spool(Protocol):
     def close(self) -> None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Spooling:
     """Writes the events of `outbox` to `spool`. `on_change` is called when `problem` changes."""
 

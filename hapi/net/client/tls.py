@@ -38,7 +38,7 @@ _ALERTS = {
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-@define(eq=False)
+@define(eq=False, repr=False)
 class VerifiedTlsClient:
     """A TLS client for `host` that checks certificate and name.
 
@@ -72,7 +72,7 @@ def _explain(tls_protocol: Any, connection: Connection, where: int, result: int)
 
 
 @implementer(IStreamClientEndpoint)
-@define(eq=False)
+@define(eq=False, repr=False)
 class TlsEndpoint:
     """Connects by `plain` to `host`, whose certificate is verified."""
 
@@ -85,7 +85,7 @@ class TlsEndpoint:
 
 
 @implementer(IAgentEndpointFactory)
-@define(eq=False)
+@define(eq=False, repr=False)
 class TlsEndpoints:
     """The same for `twisted.web.client.Agent.usingEndpointFactory`. `timeout`: seconds."""
 

@@ -16,7 +16,7 @@ from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.protocol.versioned import Mismatch, NotStored, Stored, read_update_answer, retry_delay
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Change:
     rebuild: Callable[[Any], Any]
     stored: Deferred[Any]

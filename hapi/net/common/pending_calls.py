@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from hapi.net.common.errors import AckTimeout
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Call:
     answer: Deferred[list[Any]]
     timer: IDelayedCall
@@ -21,7 +21,7 @@ class _Call:
     sent: bool = False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PendingCalls:
     """For both ends. An answer that is repeated, late or unknown is ignored (N09)."""
 

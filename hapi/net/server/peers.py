@@ -71,7 +71,7 @@ class ConnectionOwner(Protocol):
     def connection_closed(self, connection: ClientConnection) -> None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Peer:
     """A client in one namespace."""
 
@@ -180,7 +180,7 @@ def checked(text: str) -> str:
     return text
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ClientConnection:
     """One WebSocket connection: its channel, and one Peer for each namespace it has joined."""
 

@@ -79,7 +79,7 @@ class Identity:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-@define(eq=False)
+@define(eq=False, repr=False)
 class ServerCertificate:
     """Presents what the two files held when they were last read successfully."""
 

@@ -39,7 +39,7 @@ class _Held:
     size: int = 0  # bytes
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class UnauthenticatedConnections:
     """Whoever authenticates, or ends, is removed."""
 

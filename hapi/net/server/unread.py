@@ -22,7 +22,7 @@ class Reader(Protocol):
         """End the connection now, whatever has not been read."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class UnreadLimit:
     """Counts what each reader has not read; beyond `max_size` the one that has left most is cut,
     of equals the one that has been at it longest.
@@ -50,7 +50,7 @@ class UnreadLimit:
 
 
 @implementer(IPushProducer)
-@define(eq=False)
+@define(eq=False, repr=False)
 class AnswerProducer:
     """Sends the body of an answer in pieces, each as soon as the one before has been read."""
 

@@ -59,7 +59,7 @@ class ChildLife(Protocol):
         """The runner leaves; the session stays."""
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class ChildSpec:
     """What is known of an attempt when it begins. It never changes."""
 
@@ -86,7 +86,7 @@ def _announce_change(child: Child, attribute: Attribute[Any], value: Any) -> Any
     return value
 
 
-@define(eq=False, on_setattr=_announce_change)
+@define(eq=False, repr=False, on_setattr=_announce_change)
 class Child:
     """A session on this machine, whoever started it; `ChildRegistry.create` makes it."""
 

@@ -22,7 +22,7 @@ READY_POLL_TIMEOUT = 120.0  # seconds after which a session is not polled any mo
 CACHE_TTL = 0.25  # seconds for which reports count as current
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ReportMonitor:
     """Keeps `child.report` current. `on_ready` is called once for each session whose agent can
     take a prompt."""

@@ -36,7 +36,7 @@ def file_stamp(path: os.PathLike[str] | str) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class StartLease:
     """Calls `on_expired` after `silence_timeout` seconds without a change of `signs()`, and in any
     case `start_timeout` seconds after the beginning (at least `silence_timeout`).

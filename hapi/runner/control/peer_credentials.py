@@ -189,7 +189,7 @@ def _by_local_peercred(connection: socket.socket) -> Caller:
     return Caller(uid, inode or connection.fileno(), pid or None)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PsutilLookup:
     """Finds the process of this user that has the calling socket open, recent callers first.
 
@@ -288,7 +288,7 @@ def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | Non
     return False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SocketOwners:
     """Finds the process that has a socket open: recent callers first, then the youngest."""
 

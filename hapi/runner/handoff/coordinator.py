@@ -48,7 +48,7 @@ EXIT_RESTART = 75  # exit code: the supervisor is to start this runner again
 EMBEDDED = Supervision("none", "the program that it is part of")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HandoffCoordinator:
     """Starts hand-offs and acts on their outcome.
 

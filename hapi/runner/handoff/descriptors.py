@@ -53,7 +53,7 @@ class HandoverDescriptors:
     unix: int = NONE
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class InheritedDescriptors:
     """What this process inherited from the outgoing runner. No session inherits it."""
 

@@ -30,7 +30,7 @@ class OutgoingRunnerStays(Exception):
     """The outgoing runner closed the channel, but neither handed over nor exited."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class IncomingHandoff:
     """A replacement's part of a hand-off.
 

@@ -79,7 +79,7 @@ class IQuiescable(Protocol):
         """Continue as before. Does nothing in a part that has been closed meanwhile."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OutgoingHandoff:
     """One attempt to hand this runner's home over to a replacement.
 

@@ -46,7 +46,7 @@ class ProgramNotStarted(Exception):
     """The program could not be started; the message is the reason."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class StartedProgram:
     """A runner that runs as the child process `_child`. `name` is for sentences about it.
 

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from hapi.one_shot import OneShotObserver
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HandoffStates:
     """The state of one hand-off. `end_and_resume` is the body of the state `rolling back`."""
 

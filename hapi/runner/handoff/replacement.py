@@ -61,7 +61,7 @@ class IReplacement(Protocol):
         ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Replacement(StartedProgram):
     """A replacement, and the channel to it."""
 

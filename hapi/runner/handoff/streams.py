@@ -17,7 +17,7 @@ STREAMS = "HAPI_RUNNER_HANDOFF_STREAMS"  # two descriptors: standard output and 
 MAX_FORWARDED = 64 << 10  # bytes
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OutputStreams:
     """Duplicates of the standard output and standard error of the outgoing runner."""
 

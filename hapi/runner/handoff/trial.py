@@ -75,7 +75,7 @@ class TrialNotPossible(TrialFailed):
         return f"it could not be tried whether the installed version starts: {self}"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Trial:
     """One trial start of `start` for the runner of `home`. `run` may be called once.
 
@@ -238,7 +238,7 @@ class ITrial(Protocol):
         """Return once the build has proven that it starts. Raises TrialFailed."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TrialRuns:
     """The trial starts that one runner has under way. `make` makes the next one.
 

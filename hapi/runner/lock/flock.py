@@ -30,7 +30,7 @@ class FlockBusy:
     pid: int | None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class FlockFile:
     """`runner.lock`, the file whose flock decides which runner owns the home.
 

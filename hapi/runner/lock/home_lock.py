@@ -59,7 +59,7 @@ class Superseded:
     pid: int | None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RunnerLock:
     """The lock of one home.
 

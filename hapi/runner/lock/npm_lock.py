@@ -32,7 +32,7 @@ class RaceLost:
     """Another program changed the file between two steps: try again."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NpmLockFile:
     """`runner.state.json.lock`, written by the holder of the flock on `runner.lock`."""
 

@@ -42,7 +42,7 @@ def capacity_refusal(limits: AdmissionLimits, live: int, free: int | None) -> Sp
     return None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Slot:
     """Permission to start one session.
 
@@ -60,7 +60,7 @@ class Slot:
             self._admission.slot_released()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class QueuedStart:
     """A start that waits for a slot; `is_wanted()` turns false when the start was cancelled."""
 
@@ -69,7 +69,7 @@ class QueuedStart:
     answer: Deferred[Slot | SpawnRefused] = field(factory=Deferred)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Admission:
     """Admits starts one by one, in the order in which they came.
 

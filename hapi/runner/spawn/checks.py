@@ -33,7 +33,7 @@ WORKTREE_OUTSIDE_ROOTS = SpawnRefused(
 )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Start:
     """A start that has not been answered yet, and what it holds meanwhile."""
 

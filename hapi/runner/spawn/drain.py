@@ -23,7 +23,7 @@ class DrainOrder(Struct, frozen=True):
     at: float
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Drain:
     """Closes and opens admission, and keeps the order to drain on the disk."""
 

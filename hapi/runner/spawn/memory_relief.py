@@ -29,7 +29,7 @@ def longest_idle(children: Iterable[Child], now: float) -> Child | None:
     return min(found, key=lambda each: each[0])[1] if found else None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MemoryRelief:
     """`children` are the live sessions with their current reports."""
 

@@ -27,7 +27,7 @@ class Unpaced:
         return succeed(None)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OnePerReactorTurn:
     """Lets about one caller go on in each turn of the reactor, in the order in which they came."""
 

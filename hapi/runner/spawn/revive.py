@@ -130,7 +130,7 @@ def revival_request(session: InterruptedSession, options: dict[str, Any]) -> Spa
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Reviver:
     """Revives sessions one after another, through the same checks as every start."""
 

@@ -39,7 +39,7 @@ def _notifying(done: Deferred[T], on_write_error: Callable[[], object]) -> Defer
     return done.addErrback(failed)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SynchronousDisk:
     """Does the work at once: for a reactor without threads, such as a Clock."""
 
@@ -49,7 +49,7 @@ class SynchronousDisk:
         return _notifying(execute(work), self._on_write_error)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ThreadedDisk:
     """Does the work in a thread that lives while there is work, and never keeps the process."""
 

@@ -24,7 +24,7 @@ class Writer(Protocol):
         """Try once to write it. An error is kept in `write_error`, and not raised."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class WriteRetries:
     """Tries again as long as one of its writers has something that is not on the disk."""
 

@@ -40,7 +40,7 @@ def find_duplicate(state: Any, ours: RunnerFacts) -> DuplicateRunner | None:
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DuplicateRunners:
     """`_publish` publishes this runner's state again, once for each other runner: it learns of this
     one by that. `is_ours(pid)` tells whether a process is the other side of a hand-off.

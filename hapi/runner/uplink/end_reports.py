@@ -134,7 +134,7 @@ class Hub(Protocol):
     def hub_clock(self) -> HubClock: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class EndReports:
     """Reports one end after another; reports that could not be sent wait for the link.
 

@@ -17,7 +17,7 @@ from hapi.runner.uplink.health import HealthGauge
 INTERVAL, FIRST_DELAY = 20.0, 0.05  # seconds
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class KeepAlive:
     """Sends `machine-alive` while the link is up: `start` on each connect, `stop` when leaving."""
 

@@ -73,7 +73,7 @@ def is_row_of(row: Json, child: Child, machine_id: str, is_running: Callable[[in
     return in_place and metadata.get("startedBy") == "runner" and not is_running(pid)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OrphanRows:
     """Finds the rows of one failed start, and removes them."""
 

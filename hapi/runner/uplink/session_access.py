@@ -38,7 +38,7 @@ def is_elsewhere(report: AttemptReport | None, access: HubAccess, now: float) ->
     return hub.url != access.url or is_disconnected(report, now)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SessionAccess:
     """Writes and removes the files. `_is_linked` tells whether the hub accepts the runner."""
 

@@ -54,7 +54,7 @@ def session_link(reactor: Any, access: HubAccess, session_id: str) -> HubLink:
     return HubLink(reactor, access, auth, RpcTable(session_id))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SpoolDelivery:
     """Delivers one file after the other, to the hub of `_access()`."""
 

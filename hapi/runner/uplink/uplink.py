@@ -27,7 +27,7 @@ LEAVE_TIMEOUT, CLOSE_TIMEOUT = 0.5, 0.4  # seconds
 MakeMachine = Callable[[Any, RunnerOptions, RunnerFacts, RpcTable], Machine]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Uplink:
     """`_register_methods` adds the methods of this machine to a table.
 

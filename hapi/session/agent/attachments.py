@@ -25,7 +25,7 @@ MAX_PROMPT_SIZE = 24 << 20  # bytes of all files that are sent as they are with 
 Block = dict[str, Any]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PromptBlocks:
     """Makes the blocks of prompts.
 

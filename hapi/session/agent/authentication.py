@@ -89,7 +89,7 @@ async def authenticated(
     raise LoginRequired(str(last), tuple(methods))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Login:
     """Asks a person to log in to the agent.
 

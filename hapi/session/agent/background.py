@@ -28,7 +28,7 @@ def silence_limit(is_asking: bool, has_open_calls: bool) -> float:
     return CALL_TIMEOUT if has_open_calls else SILENCE
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class BackgroundWork:
     """`limit` returns the seconds of silence that end the work now.
 

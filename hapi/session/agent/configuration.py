@@ -36,7 +36,7 @@ class SettingRefused(Exception):
     """The session cannot have this setting; the text is for the person who asked for it."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SessionSettings:
     """The settings that `session-alive` reports and `set-session-config` changes.
 

@@ -84,7 +84,7 @@ class TurnEnd:
     usage: Usage | None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Driver:
     """One agent session.
 

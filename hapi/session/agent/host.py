@@ -20,7 +20,7 @@ from hapi.session.agent.process import AgentProcess, environment_of_agent
 from hapi.session.agent.turns import Turns
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AgentHost:
     """`own_group`: keep the terminal's Ctrl+C from the agent. `errors` receives its stderr.
 

@@ -17,7 +17,7 @@ CHECK_INTERVAL = 2.0  # seconds
 MIN_IDLE_TIME = 30.0  # seconds before the runner may ask for the agent's memory
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class IdleAgent:
     """Puts the agent of one session to rest.
 

@@ -54,7 +54,7 @@ class AgentTimeout(Exception):
     """The agent did not answer in time."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class JsonRpcPeer:
     """`send` writes bytes to the other end.
 

@@ -16,7 +16,7 @@ MAX_SLICE = 0.05  # seconds of handling lines before other events have their tur
 HIGH_WATER, LOW_WATER = 32 * 1024 * 1024, 1024 * 1024
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MessageQueue:
     """`handle` takes a line; if it returns a Deferred, the next line waits until that fires.
 

@@ -17,7 +17,7 @@ MAX_TOLD = 160  # characters of the first line, in the conversation
 ESCAPES = re.compile(r"\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AgentNoise:
     """The last lines, bounded, and a call for the first one: it may tell a person why."""
 
@@ -39,7 +39,7 @@ class AgentNoise:
         return self.text.removeprefix(before)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NoiseNotice:
     """Tells once in the conversation that there is noise, after the first lines of it."""
 

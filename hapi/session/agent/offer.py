@@ -20,7 +20,7 @@ from hapi.session.agent.configuration import SessionSettings
 Json = dict[str, Any]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OfferPublisher:
     """Watches the agent's updates. `publish_event` adds an event to the conversation."""
 

@@ -23,7 +23,7 @@ from hapi.session.hub.uplink import Json
 KEY = "permissionRules"  # in the metadata
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PermissionRules:
     """`metadata` survives the process, so that a session that is resumed keeps its rules.
 

@@ -32,7 +32,7 @@ from hapi.session.hub.uplink import Json
 MODES_WITHOUT_RULES = ("plan",)  # in which nothing shall be done
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PendingPermission:
     """A request that waits for a person."""
 
@@ -43,7 +43,7 @@ class PendingPermission:
     answer: Deferred[Json]  # for the agent, in ACP
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Permissions:
     """The permission requests of one session.
 

@@ -89,7 +89,7 @@ def _digest(data: str) -> bytes:
     return digest.digest()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Pictures:
     """Publishes and keeps what the agent shows. `in_thread` runs a blocking call."""
 

@@ -34,7 +34,7 @@ RECORD_INTERVAL = 5.0  # seconds between two looks at what runs below an agent t
 MARK = "HAPI_AGENT_START"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AgentProcess(ProcessProtocol):
     """One start of an agent. `errors` gets what it writes to standard error, as it comes.
 

@@ -46,7 +46,7 @@ COMPLETED = PermissionOutcome("approved", "approved", "The page was visited")
 Answers = Mapping[str, Sequence[str]]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PendingQuestion:
     """Questions that wait for a person.
 
@@ -66,7 +66,7 @@ class PendingQuestion:
     elicitation_id: str | None = None
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Questions:
     """The questions of one session. `publish` publishes a record of the agent."""
 

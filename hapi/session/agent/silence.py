@@ -27,7 +27,7 @@ def duration_in_words(seconds: float) -> str:
     return "0 seconds"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SilenceWatch:
     """Watches an agent that should say something: during its start, and during a turn.
 

@@ -17,7 +17,7 @@ MAX_PROMPTS = 50  # the last ones, with which an agent's titles are compared
 MAX_COMPARED = 2_000  # characters of each
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Titles:
     """Keeps the title steady: a name that a person gave counts for good, then the first title of
     the agent's own that says something, then the first prompt.

@@ -12,7 +12,7 @@ from hapi.protocol.records import FINISHED
 MAX_CALLS = 256  # open calls; the newest are kept
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ToolCalls:
     """An observer of the agent's updates: Codex and others describe a call once, in its
     `tool_call`, and ask for permission with its id alone."""

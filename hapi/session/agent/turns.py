@@ -69,7 +69,7 @@ STOP_REASONS = {
 }
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Turns:
     """`driver` returns the agent, restarted if it has died; `end_agent` ends one that ignores a
     cancel.

@@ -17,7 +17,7 @@ MIN_TOLD_DURATION = 10.0  # seconds of a turn whose time is told in the conversa
 KEY = "usage"  # in the metadata
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class UsageMeter:
     """Keeps `metadata.usage`, written at the end of each turn: what is not known is left out.
 

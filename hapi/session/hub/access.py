@@ -36,7 +36,7 @@ UNKNOWN_SESSION_STATUSES = (403, 404)  # of a hub that has no such session for t
 RUNNER_VARIABLES = ("HAPI_API_URL", "CLI_API_TOKEN", "HAPI_EXTRA_HEADERS_JSON")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AccessSources:
     """Where hub and token of a session come from. `is_runner_alive` tells whether a runner serves
     the home."""
@@ -97,7 +97,7 @@ class Client(Protocol):
     async def session(self, session_id: str) -> dict[str, Any]: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HubFollower:
     """Moves the link of a session to the hub that `_find` names, if that hub has the session."""
 

@@ -32,7 +32,7 @@ class Link(Protocol):
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LiveText:
     """`blocks` returns what has begun and is no record yet; `changed` is to be called after
     each piece."""

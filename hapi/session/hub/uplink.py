@@ -69,7 +69,7 @@ class Link(Protocol):
     def hub_clock(self) -> HubClock: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SessionUplink:
     """The uplink of one session.
 

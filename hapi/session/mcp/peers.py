@@ -28,7 +28,7 @@ class Web(Protocol):
     ) -> dict[str, Any]: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PeerSessions:
     """The sessions of the namespace besides the session `own_id`. `client` makes a hub client."""
 

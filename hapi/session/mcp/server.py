@@ -36,7 +36,7 @@ MAX_NAME_LENGTH = 200  # characters of an unknown tool's name in the answer
 MAX_CONNECTIONS = 16  # an agent may start the server once for each of its own sessions
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class McpServer:
     """The server of one session. `listen` once, `close` at the end."""
 

@@ -36,7 +36,7 @@ class ToolFailed(Exception):
     """A call that cannot be done; the text is for the model that made it."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AgentTools:
     """The tools of one session.
 

@@ -323,7 +323,7 @@ def _describe(problem: Exception, url: str) -> str:
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class EarlyRegistration:
     """Runs `register` in a thread of its own."""
 

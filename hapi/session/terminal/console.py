@@ -54,7 +54,7 @@ def typed_text(line: bytes) -> str:
         return line.decode(locale.getpreferredencoding(False), errors="replace")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Terminal:
     """`interactive`: a person types lines. Otherwise the whole input is one prompt, and only the
     answer goes to `out`."""

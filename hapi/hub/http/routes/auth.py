@@ -47,7 +47,7 @@ class StatusReport(Protocol):
     async def report(self) -> dict[str, Any]: ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AuthRoutes(Routes):
     token_issuer: TokenIssuer
     settings: HubSettings

@@ -24,7 +24,7 @@ from hapi.protocol.rest import replies
 AFTER_SEQ = Integer("afterSeq", "Messages with a greater number.", is_required=True)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class CliRoutes(Routes):
     lifecycle: Lifecycle
     documents: Documents

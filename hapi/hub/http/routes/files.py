@@ -71,7 +71,7 @@ def _file_path(context: RequestContext) -> str:
     return path
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class FileRoutes(Routes):
     app: ClassVar[Klein] = Klein()
     _picture_reads: PictureReads = field(factory=PictureReads)

@@ -36,7 +36,7 @@ ORIGIN = Parameter("from", "The path of the file before the commit, if it was re
 OFF = "Git actions are turned off at this hub. Start it with --git-actions yes to allow them."
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GitRoutes(Routes):
     """`allows_actions`: whether people may change repositories through this hub."""
 

@@ -54,7 +54,7 @@ _MODEL_PARAMETERS: Mapping[str, Parameter] = {  # the query parameter that goes 
 _QUICK_MODELS = frozenset({"opencode-models", "grok-models"})
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MachineRoutes(Routes):
     documents: Documents
 

@@ -37,7 +37,7 @@ def _invalid(field: str, reason: str) -> InvalidRequest:
     return InvalidRequest("Invalid body", issues=field_issues(field, reason))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MessageRoutes(Routes):
     messages: Messages
     pages: PageReader

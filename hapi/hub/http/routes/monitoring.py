@@ -33,7 +33,7 @@ PROBE_INTERVAL = 1.0  # seconds between two writes that try whether the store wo
 STOPPING = "The hub is stopping"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Monitoring:
     """The parts of the hub that monitors ask about."""
 
@@ -91,7 +91,7 @@ class Monitoring:
         self.registry.clock.callLater(seconds, lambda: None if self.streams.stopped else call())
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MonitoringRoutes(Routes):
     monitoring: Monitoring
     _metrics: Metrics | None = None

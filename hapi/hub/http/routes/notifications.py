@@ -32,7 +32,7 @@ from hapi.settings import ConfigurationError
 UNKNOWN_ZONE = "The time zone of the quiet hours is unknown"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NotificationRoutes(Routes):
     notifier: Notifier
     answers: RequestAnswers

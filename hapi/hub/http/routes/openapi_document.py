@@ -17,7 +17,7 @@ from hapi.hub.http.routing import RequestContext, Routes, declared_routes, publi
 from hapi.net.server.http import encode_json
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DocumentRoutes(Routes):
     """`parts`: those with Klein applications; `further`: the routes of other resources."""
 

@@ -24,7 +24,7 @@ from hapi.protocol.rest import replies
 RULES = "permissionRules"  # in a session's metadata
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PermissionRoutes(Routes):
     documents: Documents
 

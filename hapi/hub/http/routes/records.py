@@ -36,7 +36,7 @@ TIME_ZONE = Parameter("timeZone", "The IANA name of the zone whose days are coun
 FORCE = Flag("force", "`true`: also a very long conversation.")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RecordRoutes(Routes):
     search: ConversationSearch
     usage: UsageSummary

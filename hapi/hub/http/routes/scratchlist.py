@@ -34,7 +34,7 @@ def _ids(attachments: list[ScratchAttachment] | None) -> list[str] | None:
     return None if attachments is None else [each.id for each in attachments]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ScratchlistRoutes(Routes):
     scratchlist: Scratchlist
 
@@ -137,7 +137,7 @@ class ScratchlistRoutes(Routes):
         return OK
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SavedPromptRoutes(Routes):
     prompts: SavedPrompts
 

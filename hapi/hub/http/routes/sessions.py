@@ -98,7 +98,7 @@ def _mode_refusal(session: HubSession) -> str:
     return f"{refusal}: the agent has {', '.join(modes_of(session.metadata))}"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SessionRoutes(Routes):
     lifecycle: Lifecycle
     documents: Documents

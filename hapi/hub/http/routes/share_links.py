@@ -22,7 +22,7 @@ CURSOR = Parameter("cursor", "`cursor` of the page before.")
 PRIVATE: Mapping[str, str] = {"X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ShareRoutes(Routes):
     sharing: Sharing
 

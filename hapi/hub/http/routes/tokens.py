@@ -42,7 +42,7 @@ def _administered(principal: Principal) -> str | None:
     return None if principal.owns_hub else principal.namespace
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TokenRoutes(Routes):
     tokens: TokenKeeper
 
@@ -98,7 +98,7 @@ class TokenRoutes(Routes):
         return OK
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AuditRoutes(Routes):
     app: ClassVar[Klein] = Klein()
 
