@@ -62,7 +62,7 @@ NOT_ALLOWED = "Your access token does not allow that."
 NO_SUCH_REQUEST = "Request not found or already processed"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Person:
     """What is known of one chat: the messages that wait, one after another."""
 
@@ -70,7 +70,7 @@ class _Person:
     waiting: int = 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class TelegramBot:
     """`app_url`: the https address of the page for the Mini App, None if there is none. `secret`
     makes the data of buttons.

@@ -38,7 +38,7 @@ class _Reply(msgspec.Struct):
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class BotApi:
     """`make_http` makes the HTTP client at the first call. The token is part of each URL, so that
     no URL ever gets into a log.

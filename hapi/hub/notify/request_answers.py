@@ -14,7 +14,7 @@ from hapi.hub.notify.recipients import Recipient, Recipients
 from hapi.hub.store.audit_log import AuditLog
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RequestAnswers:
     """Passes them on to the session, and records them."""
 

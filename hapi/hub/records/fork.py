@@ -38,7 +38,7 @@ def can_fork(session: HubSession) -> bool:
     return isinstance(history, dict) and history.get("forkCurrent") is True
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Forking:
     registry: HubRegistry
     lifecycle: Lifecycle

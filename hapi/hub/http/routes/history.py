@@ -22,7 +22,7 @@ from hapi.protocol.hub import Fork, Rewind
 from hapi.protocol.rest import replies
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HistoryRoutes(Routes):
     forking: Forking
 
