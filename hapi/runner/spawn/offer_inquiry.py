@@ -23,7 +23,7 @@ RETRY_AFTER = 300.0  # seconds until an agent that did not answer is asked again
 DIRECTORY = "offers"  # of the home: an agent that works in it finds no project to read
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OfferInquiry:
     """Asks one agent at a time. What an agent answered is in the file of its offer."""
 
