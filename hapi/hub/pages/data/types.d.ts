@@ -461,6 +461,11 @@ export interface BlockContext {
   attachedPicture(attachment: Attachment): Node | null;
   image(block: ImageBlock): Node;
   save(block: ImageBlock): Node;
+  /** Where the page shows a file that an answer names. */
+  fileAddress?(
+    path: string,
+    line: number | null,
+  ): { address: string; follow: (event: MouseEvent) => void };
 }
 
 /** One agent of `GET /api/agents`. */

@@ -1,5 +1,6 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
+import { linkFiles } from "./file-links.js";
 import { h, icon } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { markdown } from "../../lib/markdown.js";
@@ -30,6 +31,7 @@ const MAX_RAW = 20_000; // characters of a record that cannot be shown
  */
 export function drawBlock(block, context) {
   const node = guardedNode(block, context);
+  if (block.kind === "text" && !block.live) linkFiles(node, context.fileAddress);
   if (block.side) node.classList.add("side-work");
   node.dataset.kind = block.kind;
   return node;
@@ -53,7 +55,10 @@ export function updateBlock(node, block, context) {
   const growth = growing.get(node);
   if (!growth?.grow(block.text)) return false;
   texts.set(node, block.text);
-  if (!block.live) growth.finish();
+  if (!block.live) {
+    growth.finish();
+    if (block.kind === "text" && node instanceof HTMLElement) linkFiles(node, context.fileAddress);
+  }
   markLive(node, Boolean(block.live));
   if (block.kind === "thought") updateThoughtSummary(node, block);
   return true;

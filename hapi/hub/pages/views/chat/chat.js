@@ -19,7 +19,7 @@ import { answerReader } from "./speech.js";
 import { starters } from "./starters.js";
 import { settingChips } from "./setting-chips.js";
 import { workingLine } from "./working-line.js";
-import { announce, h, hasFinePointer } from "../../lib/dom.js";
+import { announce, followLink, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
 import { stylesheet } from "../../lib/stylesheet.js";
@@ -197,6 +197,10 @@ export class ChatView {
         return picture(async () => file, { fileName, mediaType });
       },
       image: (block) => picture(() => api.generatedImage(id, block.imageId), block),
+      fileAddress: (path, line) => {
+        const address = sessionPartAddress(id, "files", { path, line });
+        return { address, follow: followLink(this._options.go, address) };
+      },
       save: (block) => saveButton(() => api.generatedImage(id, block.imageId), block),
     };
   }

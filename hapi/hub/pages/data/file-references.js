@@ -1,0 +1,36 @@
+// Names of files in an answer, such as `src/app.py:12`. Pure.
+
+/** @typedef {{ start: number, end: number, path: string, line: number | null }} FileReference */
+
+// A path of names without spaces that ends in a name with an extension, and a line after a colon.
+const REFERENCE =
+  /(?<![\w./@:+~-])((?:~|\.{1,2})?(?:\/?[\w.@+-]+)(?:\/[\w.@+-]+)*\.[A-Za-z]\w{0,9}):(\d{1,7})(?::\d+)?(?![\w/])/g;
+const WHOLE_PATH = /^\/?(?:[\w.@+-]+\/)+[\w.@+-]+\.[A-Za-z]\w{0,9}$/;
+const MAX_TEXT = 20_000; // characters of one text that are looked at
+
+/**
+ * The files with a line that a text names.
+ * @param {string} text
+ * @returns {FileReference[]}
+ */
+export function fileReferences(text) {
+  if (text.length > MAX_TEXT || !/:\d/.test(text)) return [];
+  return [...text.matchAll(REFERENCE)].map((match) => ({
+    start: match.index,
+    end: match.index + match[0].length,
+    path: match[1],
+    line: Number(match[2]),
+  }));
+}
+
+/**
+ * The file that a piece of code is the name of; null if it is something else.
+ * @param {string} code
+ * @returns {FileReference | null}
+ */
+export function fileNamed(code) {
+  const [reference] = fileReferences(code);
+  if (reference && reference.start === 0 && reference.end === code.length) return reference;
+  if (code.length > 300 || !WHOLE_PATH.test(code)) return null;
+  return { start: 0, end: code.length, path: code, line: null };
+}

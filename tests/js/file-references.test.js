@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load } from "./support.js";
+
+const { fileNamed, fileReferences } = await load("data/file-references.js");
+
+test("files with a line are found in a text", () => {
+  const found = (text) => fileReferences(text).map(({ path, line }) => [path, line]);
+  assert.deepEqual(found("See src/app.py:12 and ./a.js:3:7, or (/home/x/b.c:9)."), [
+    ["src/app.py", 12],
+    ["./a.js", 3],
+    ["/home/x/b.c", 9],
+  ]);
+  for (const none of [
+    "12:30",
+    "http://host.example:80/x",
+    "a:b",
+    "v1.2:3",
+    "x.py",
+    "user@host.org:22x",
+  ])
+    assert.deepEqual(found(none), [], none);
+});
+
+test("code that is the name of a file is found, other code is not", () => {
+  assert.deepEqual(fileNamed("src/app.py:12"), { start: 0, end: 13, path: "src/app.py", line: 12 });
+  assert.equal(fileNamed("src/app.py").line, null);
+  for (const none of ["app.py", "a / b.c", "npm test", "obj.method", "x".repeat(400)])
+    assert.equal(fileNamed(none), null, none);
+});
+
+test("hostile texts are looked at in a moment", () => {
+  const start = performance.now();
+  for (const unit of ["a", "a/", "a.", "a+", "~", ".a:", "a.b:1", "./", "a-"])
+    fileReferences(`${unit.repeat(9000).slice(0, 19_990)}:1`);
+  assert.ok(performance.now() - start < 1500);
+});
