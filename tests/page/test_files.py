@@ -107,3 +107,18 @@ def test_files_are_found_by_name_and_by_content(place, session, tmp_path):
     expect(page.locator(".work-body")).to_contain_text(
         "Nothing found in 4 files.", timeout=ANSWER_TIMEOUT
     )
+
+
+def test_a_file_that_an_answer_names_opens_at_its_line(place, project):
+    session = place.session(path=str(project))
+    session.record(type="message", message="Look at `src/app.py:200`, or docs/x.md:3.")
+    page = place.open(session)
+    link = page.get_by_role("link", name="src/app.py:200")
+    expect(link).to_have_attribute(
+        "href", f"/sessions/{session.id}/files?path=src%2Fapp.py&line=200"
+    )
+    expect(page.get_by_role("link", name="docs/x.md:3")).to_be_visible()
+    link.click()
+    expect(page.get_by_role("link", name="Files", exact=True).first).to_have_attribute(
+        "aria-current", "page"
+    )
