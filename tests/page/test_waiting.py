@@ -97,6 +97,7 @@ def test_a_notice_says_what_a_session_asks_and_takes_the_answer(place):
     page = place.open(other, **PHONE)
     session = asking(place, "A shop with a very long name that takes more than a line of a phone")
     session.ask("r", "pytest", {"command": "pytest -x " + "tests/a.py " * 60}, kind="execute")
+    expect(page.locator(".main-head").get_by_role("link")).to_have_text("1 waiting")
     notice = page.locator(".toast")
     expect(notice).to_contain_text("A shop with a very long name")
     expect(notice).to_contain_text("pytest -x")

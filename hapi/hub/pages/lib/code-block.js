@@ -1,5 +1,6 @@
 // A block of code: its language, its lines in colours, buttons that wrap its lines, number them and copy it.
 
+import { copyText } from "./clipboard.js";
 import { h, iconButton, icon } from "./dom.js";
 import { languageNamed } from "./languages.js";
 
@@ -148,18 +149,14 @@ function copyButton() {
   const control = iconButton("copy", "Copy code", { class: "copy" });
   control.addEventListener("click", () => {
     const code = control.closest(".code")?.querySelector("code")?.textContent ?? "";
-    copyText(code, control);
+    copyCode(code, control);
   });
   return control;
 }
 
 /** @param {string} text @param {HTMLButtonElement} control */
-async function copyText(text, control) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    return; // the browser does not allow it; the text can still be selected
-  }
+async function copyCode(text, control) {
+  if (!(await copyText(text))) return; // the browser does not allow it; the text can still be selected
   control.replaceChildren(icon("check"));
   setTimeout(() => control.replaceChildren(icon("copy")), COPIED_TIME);
 }

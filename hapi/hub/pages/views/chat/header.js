@@ -1,6 +1,6 @@
 // The head of a session: its title, its state, where it runs, and the way to its settings.
 
-import { fill, h, iconButton } from "../../lib/dom.js";
+import { fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { currentMode, sessionModes } from "../../data/offer.js";
 import { knownUsage } from "../../data/usage.js";
@@ -8,6 +8,7 @@ import {
   damageText,
   isStarting,
   machineName,
+  pendingCount,
   STATE_LABELS,
   stateOf,
   titleOf,
@@ -44,7 +45,8 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
     }
     meter.draw(knownUsage(session.metadata?.usage, blocks));
     const facts = headerFacts(session, store);
-    const version = JSON.stringify(facts);
+    const others = othersWaiting(session, store);
+    const version = JSON.stringify([facts, others]);
     if (version === shown) return;
     shown = version;
     const { title, state, places, mode, unrestricted, damaged } = facts;
@@ -69,12 +71,33 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
           ),
         mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
         damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
+        others > 0 && waitingTag(others, go),
         meter.node,
       ),
     );
   }
 
   return { node, draw };
+}
+
+/** How many other sessions wait for a person. @param {Session} session @param {Store} store */
+function othersWaiting({ id }, store) {
+  return [...store.sessions.values()].filter((other) => other.id !== id && pendingCount(other) > 0)
+    .length;
+}
+
+/** @param {number} count @param {Go} go */
+function waitingTag(count, go) {
+  return h(
+    "a",
+    {
+      class: "tag caution waiting-tag",
+      href: "/waiting",
+      "aria-label": `Other sessions that wait for you: ${count}`,
+      on: { click: followLink(go, "/waiting") },
+    },
+    `${count} waiting`,
+  );
 }
 
 /** @param {Session} session @param {Pick<Store, "catalog" | "machines">} store */
