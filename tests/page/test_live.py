@@ -110,7 +110,7 @@ def test_a_reload_in_the_middle_and_a_second_reader_show_the_same(live):
         expect(reader.locator(".working")).to_be_hidden()
         assert reader.locator(".block.text").all_inner_texts() == ["First and second and third"]
         kinds = [block.get_attribute("data-kind") for block in reader.locator(".block").all()]
-        assert kinds == ["user", "thought", "text"]
+        assert kinds == ["user", "thought", "text", "turn"]
     thoughts = [record for record in live.records() if record["type"] == "reasoning"]
     assert [thought["message"] for thought in thoughts] == ["Let me think. Yes."]
 
