@@ -17,7 +17,6 @@ import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
 import { waitingLink } from "../waiting/link.js";
 import { banner } from "./banner.js";
-import { loadingView } from "./loading.js";
 import { VIEWS } from "./routes.js";
 
 /**
@@ -315,6 +314,12 @@ export class Shell {
     }
     this._onLoggedOut(notice);
   }
+}
+
+/** What the main pane shows while a view is being loaded. @returns {View} */
+function loadingView() {
+  const text = h("p", { class: "empty-note", role: "status" }, "Loading…");
+  return { node: h("main", { class: "main" }, text) };
 }
 
 /** @param {string} view @param {number} asking sessions that need a person */

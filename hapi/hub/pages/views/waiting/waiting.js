@@ -3,6 +3,7 @@
 import { fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { abbreviateHome, relativeTime } from "../../lib/format.js";
+import { stylesheet } from "../../lib/stylesheet.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { machineName } from "../../data/sessions.js";
 import { placeInQueue, waitingRequests } from "../../data/waiting.js";
@@ -18,6 +19,8 @@ const SETTLE_TIME = 500; // ms for which a request that has come by itself canno
 const READ_RETRY_DELAY = 3000; // ms
 /** Keys that press the button with this look. @type {Record<string, string>} */
 const ANSWER_KEYS = { a: ".primary", s: "[data-focus$='/session']", d: ".danger" };
+
+await stylesheet(new URL("../../style/chat.css", import.meta.url).href);
 
 /** @param {ViewContext} context @returns {View} */
 export function view(context) {

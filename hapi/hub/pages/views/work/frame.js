@@ -13,6 +13,7 @@ import { stylesheet } from "../../lib/stylesheet.js";
  * @import { Session, ViewContext } from "../../data/types.js"
  */
 
+await stylesheet(new URL("../../style/chat.css", import.meta.url).href);
 await stylesheet(new URL("../../style/work.css", import.meta.url).href);
 
 /** @typedef {"changes" | "files" | "history"} Tab */
