@@ -100,6 +100,7 @@ class _Tunnel(Protocol):
         self._fail(f"the proxy has not answered within {TUNNEL_TIMEOUT:.0f} s")
 
     def _fail(self, text: str) -> None:
+        self._stop_timer()
         if not self._connected.called:
             self._connected.errback(ProxyRefused(text))
         self.transport.abortConnection()  # type: ignore[union-attr]

@@ -1,7 +1,6 @@
 // The start of the page: a person who is logged in sees their sessions, anyone else the login.
 
 import { fill } from "./lib/dom.js";
-import { withoutBase } from "./lib/base-path.js";
 import { Identity, takeTokenFromAddress } from "./data/identity.js";
 import { applyTheme } from "./views/settings/appearance.js";
 import { loginProblem, loginView } from "./views/shell/login.js";
@@ -42,7 +41,18 @@ function showShell() {
 async function begin() {
   const token = takeTokenFromAddress(location, history);
   const isMiniApp = location.hash.includes("tgWebAppData=") || "hapi.telegram" in sessionStorage;
-  if (isMiniApp && !shell && (await beginMiniApp())) return;
+  if (isMiniApp && !shell) {
+    const { beginMiniApp } = await import("./data/telegram.js");
+    const page = {
+      identity,
+      showShell,
+      showLogin,
+      go: (/** @type {string} */ path) => shell?.go(path),
+    };
+    const miniApp = await beginMiniApp(page);
+    logIn = (accessToken) => miniApp.bind(identity, accessToken);
+    return;
+  }
   if (token !== null) {
     try {
       await identity.login(token, true);
@@ -55,29 +65,6 @@ async function begin() {
     else showLogin();
   }
 }
-
-/** Log in as the user of Telegram, in which this page is open. Whether that decides what is shown. */
-async function beginMiniApp() {
-  const { MiniApp } = await import("./data/telegram.js");
-  const miniApp = MiniApp.find(location, sessionStorage);
-  if (!miniApp) return false;
-  miniApp.start({
-    back: () => shell?.go(parentOf(withoutBase(location.pathname))),
-    isHome: () => withoutBase(location.pathname) === "/",
-  });
-  logIn = (token) => miniApp.bind(identity, token);
-  try {
-    if (await miniApp.logIn(identity)) showShell();
-    else
-      showLogin("Enter your access token once: the hub does not know your Telegram account yet.");
-  } catch (error) {
-    showLogin(loginProblem(error));
-  }
-  return true;
-}
-
-/** The place that a part of a session belongs to; the start screen for all others. @param {string} path */
-const parentOf = (path) => /^\/sessions\/[^/]+(?=\/)/.exec(path)?.[0] ?? "/";
 
 /** The document's relative addresses count from the place where it was loaded, also when the page shows another one. */
 function settleAddresses() {

@@ -1,8 +1,8 @@
 // The page as a Mini App of Telegram: who opens it, its colours, its back button. What Telegram's clients and pages inside
 // them tell each other is documented at https://core.telegram.org/api/web-events; Telegram's own script is not loaded.
 
-import { withBase } from "../lib/base-path.js";
-import { problemOf, statusOf, Unreachable } from "../lib/errors.js";
+import { withBase, withoutBase } from "../lib/base-path.js";
+import { errorMessage, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /** @import { Identity } from "./identity.js" */
 
@@ -98,6 +98,27 @@ export class MiniApp {
     this._isBackShown = isShown;
   }
 }
+
+/**
+ * Log in as the user of Telegram, in which this page is open, and show what follows.
+ * @param {{ identity: Identity, showShell: () => void, showLogin: (notice: string) => void, go: (path: string) => void }} page
+ */
+export async function beginMiniApp({ identity, showShell, showLogin, go }) {
+  const miniApp = MiniApp.find(location, sessionStorage) ?? new MiniApp(new URLSearchParams());
+  const place = () => withoutBase(location.pathname);
+  miniApp.start({ back: () => go(parentOf(place())), isHome: () => place() === "/" });
+  try {
+    if (await miniApp.logIn(identity)) showShell();
+    else
+      showLogin("Enter your access token once: the hub does not know your Telegram account yet.");
+  } catch (error) {
+    showLogin(errorMessage(error));
+  }
+  return miniApp;
+}
+
+/** The session that a place is a part of; the start screen for all others. @param {string} path */
+const parentOf = (path) => /^\/sessions\/[^/]+(?=\/)/.exec(path)?.[0] ?? "/";
 
 /** Tell Telegram's client something, in the way of its kind. @param {string} type @param {object} [data] */
 function post(type, data = {}) {
