@@ -136,3 +136,45 @@ def test_a_conversation_that_goes_on_for_long_forgets_its_oldest_messages(place)
     assert page.evaluate(known) <= 3100
     assert page.evaluate(SHOW, "text:a20") is True
     expect(page.get_by_text("Answer 20.")).to_be_in_viewport()
+
+
+FRAMES = """async () => {
+  const chat = (await import(
+    document.querySelector('link[href$="views/chat/chat.js"]').href)).openConversation();
+  const { store, id } = chat._options;
+  const median = async (change, draw) => {
+    const times = [];
+    for (let round = 0; round < 30; round += 1) {
+      change();
+      const started = performance.now();
+      draw();
+      document.body.offsetHeight; // lay out
+      times.push(performance.now() - started);
+      await new Promise(requestAnimationFrame);
+    }
+    return times.sort((one, other) => one - other)[15];
+  };
+  return {
+    blocks: chat.blocks().length,
+    nodes: document.querySelectorAll("*").length,
+    record: await median(() => { store.transcript(id).revision += 1; }, () => chat.draw()),
+    live: await median(() => { store.live.revision += 1; }, () => chat._drawLive()),
+    heap: Math.round(performance.memory.usedJSHeapSize / 1e6),
+  };
+}"""
+MAX_FRAME = 50.0  # ms
+MAX_NODES = 2000
+
+
+def test_with_ten_thousand_messages_that_were_read_a_frame_stays_short(place):
+    """Prints ms of a redraw after a record and after live text, nodes in the document, MB."""
+    session = place.session()
+    say_many(session, answers(10_000))
+    page = place.open(session)
+    for name in ("text:a9900", "text:a5000", "text:a0"):
+        assert page.evaluate(SHOW, name) is True
+        measured = page.evaluate(FRAMES)
+        print(measured)
+        assert measured["nodes"] < MAX_NODES
+        assert measured["record"] < MAX_FRAME
+        assert measured["live"] < MAX_FRAME
