@@ -7,6 +7,7 @@ limits, writes JSON.
     python -m benchmarks soak …    what grows in the two hubs
     python -m benchmarks live …    from the agent's words to the page
     python -m benchmarks idle …    agents awake and at rest
+    python -m benchmarks conversations …    long conversations in the pages of both
 
 Each number is taken of both makes in turn, on the same hub and with the same scripted agent; times
 are medians. A figure of ours that is beyond its limit is marked MISSED. The load of the machine is
@@ -29,7 +30,7 @@ from attrs import asdict
 
 from benchmarks.frame import AGENT, HERE, MAKES, NPM, Bench, Cast, markdown, table
 
-PROGRAMS = ("hub", "soak", "live", "idle")  # suites of their own
+PROGRAMS = ("hub", "soak", "live", "idle", "conversations")  # suites of their own
 SUBJECTS = ("start", "memory", "spawning", "stopping", "control", "beats", "waiting")
 
 
