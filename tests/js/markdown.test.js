@@ -8,6 +8,8 @@ const { markdown, safeAddress } = await load("lib/markdown.js");
 const LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"';
 const CASES = {
   "# Title": "<h3>Title</h3>",
+  "Title\n===\ntext": "<h3>Title</h3><p>text</p>",
+  "Title *one*\n---": "<h4>Title <em>one</em></h4>",
   "##  Title ## ": "<h4>Title</h4>",
   "**bold** and *thin*": "<p><strong>bold</strong> and <em>thin</em></p>",
   "~~gone~~ and `code`": "<p><s>gone</s> and <code>code</code></p>",

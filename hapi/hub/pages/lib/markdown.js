@@ -58,7 +58,8 @@ export function placeOfBlock(node, index) {
 
 // Agents write lines of any length, so the time of each form grows with the length only, not faster.
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s{0,9}([^\s`]*)(?:\s[^`]*)?$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
+const HEADING = /^ {0,3}(#{1,6})(?:\s+(.*))?$/;
+const UNDERLINE = /^ {0,3}(={2,}|-{2,})[ \t]*$/; // one sign may be the beginning of a list
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(\s+)(.*)$/;
 const QUOTE = /^ {0,3}> ?/;
@@ -88,7 +89,7 @@ function headingText(rest) {
   const text = rest.trim();
   let end = text.length;
   while (end > 0 && text[end - 1] === "#") end -= 1;
-  return text.slice(0, end).trimEnd();
+  return end === 0 || /\s/.test(text[end - 1]) ? text.slice(0, end).trimEnd() : text;
 }
 
 /**
@@ -118,7 +119,7 @@ export function blockNode(lines, at, depth) {
   const fence = FENCE.exec(line);
   if (fence) return fencedCode(lines, at, fence);
   const heading = HEADING.exec(line);
-  if (heading) return [headingNode(heading[1].length, headingText(heading[2])), at + 1];
+  if (heading) return [headingNode(heading[1].length, headingText(heading[2] ?? "")), at + 1];
   if (RULE.test(line)) return [h("hr"), at + 1];
   if (QUOTE.test(line) && depth < MAX_DEPTH) return quote(lines, at, depth);
   if (ITEM.test(line) && depth < MAX_DEPTH) return list(lines, at, depth);
@@ -328,23 +329,18 @@ function cells(line) {
 function paragraph(lines, at) {
   const ends = (/** @type {string} */ line) =>
     !line.trim() ||
+    UNDERLINE.test(line) ||
     [FENCE, HEADING, RULE, QUOTE].some((form) => form.test(line)) ||
     startsList(line);
   let end = at + 1;
   while (end < lines.length && !ends(lines[end])) end += 1;
-  return [
-    h(
-      "p",
-      null,
-      inline(
-        lines
-          .slice(at, end)
-          .map((line) => line.trimStart())
-          .join("\n"),
-      ),
-    ),
-    end,
-  ];
+  const text = lines
+    .slice(at, end)
+    .map((line) => line.trimStart())
+    .join("\n");
+  const underline = end < lines.length && UNDERLINE.exec(lines[end]);
+  if (underline) return [headingNode(underline[1][0] === "=" ? 1 : 2, text.trimEnd()), end + 1];
+  return [h("p", null, inline(text)), end];
 }
 
 /**
@@ -369,7 +365,7 @@ const EMPHASIS = [
 const LINK =
   /\[([^[\]\n]{1,1000})\]\(\s*<?([^\s<>()]{1,2000}(?:\([^\s<>()]{0,200}\)[^\s<>()]{0,200})?)>?(?:\s+"[^"\n]{0,500}")?\s*\)/y;
 const ADDRESS = /https?:\/\/[^\s<>"'`]{1,2000}/y;
-const ESCAPABLE = /[\\`*_{}[\]()#+\-.!~|<>]/;
+const ESCAPABLE = /[!-/:-@[-`{-~]/; // the punctuation of ASCII
 
 /**
  * Reads one run of text from left to right. Every character is examined a bounded number of times, whatever the text.
@@ -438,7 +434,7 @@ class InlineScanner {
       this._unclosed.add(mark);
       return at + length;
     }
-    const code = text.slice(at + length, end);
+    const code = text.slice(at + length, end).replaceAll("\n", " ");
     const isPadded = code.trim() && /^ .* $/s.test(code);
     return this._emit(h("code", null, isPadded ? code.slice(1, -1) : code), at, end + length);
   }
