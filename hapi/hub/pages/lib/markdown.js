@@ -38,8 +38,13 @@ export function markdown(text) {
  */
 export function finish(node) {
   colourCode(node);
-  if (node.querySelector(".math"))
-    import("./math.js").then(({ drawMath }) => drawMath(node)).catch(() => {}); // without the library a formula is text
+  if (node.querySelector(".math")) drawFormulas(node).catch(() => {}); // without the library a formula is text
+}
+
+/** @param {Element} node */
+async function drawFormulas(node) {
+  const { drawMath } = await import("./math.js");
+  await drawMath(node);
 }
 
 /**
