@@ -187,6 +187,10 @@ class FakeElement extends FakeNode {
     return node;
   }
 
+  getBoundingClientRect() {
+    return { top: 0, bottom: 20, height: 20 }; // px
+  }
+
   getAttribute(name) {
     return this.attributes.get(name) ?? null;
   }

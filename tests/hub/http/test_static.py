@@ -22,6 +22,7 @@ from hapi.hub.http.page_build import (
     view_modules,
     without_comments,
 )
+from hapi.hub.http.page_bundle import bundled
 from hapi.hub.http.static import PAGES, OwnPage, PageResource
 from hapi.net.server.http import accepts_gzip
 from tests.support.hub_stage import Stage
@@ -248,10 +249,9 @@ def sources() -> dict[str, str]:
 
 
 def built() -> dict[str, str]:
-    """The page's own scripts as they are served."""
-    files = PageBuilds(str(PAGES)).current().files
-    own = [name for name in files if name.endswith(".js") and not name.startswith("vendor/")]
-    return {name: files[name].content.decode() for name in own}
+    """The page's own scripts as they are served, with their comments."""
+    written = sources()
+    return bundled(written, static_imports(written, [ENTRY_MODULE]))
 
 
 @pytest.mark.parametrize("place", ["/", "/sessions/abc", "/machines/abc"])
