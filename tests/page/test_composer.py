@@ -301,6 +301,7 @@ def test_a_message_is_sent_later(place, size):
     page.get_by_role("button", name="Schedule").click()
     scheduled = page.locator(".user.scheduled")
     expect(scheduled).to_contain_text("Scheduled for")
+    expect(page.locator("[aria-label='1 scheduled message']")).to_have_count(1)
     expect(page.get_by_text("Will be sent on")).to_be_hidden()
     assert session.prompts == []
     page.reload()

@@ -347,6 +347,7 @@ export class Store {
           updatedAt: Math.max(event.message.createdAt, this.sessions.get(id)?.updatedAt ?? 0),
         });
         transcript?.upsert(event.message);
+        if (event.message.scheduledAt) this._readSchedule();
         break;
       case "messages-consumed":
         for (const localId of event.localIds) this.outbox.confirm(localId);
@@ -355,6 +356,10 @@ export class Store {
       case "message-cancelled":
         if (event.localId) this.outbox.confirm(event.localId);
         transcript?.remove(event.messageId, event.localId);
+        if (this.sessions.get(id)?.nextScheduledAt) this._readSchedule();
+        break;
+      case "scheduled-matured":
+        this._readSchedule();
         break;
       case "messages-indeterminate":
         transcript?.markDelivery(event.localIds, "indeterminate");
@@ -367,6 +372,11 @@ export class Store {
         break;
       default: // events of other kinds change nothing here
     }
+  }
+
+  /** The list tells when messages are sent that are sent later. */
+  _readSchedule() {
+    this.readSessions().catch(() => {}); // the next read of the list has it
   }
 
   /** @param {string} id @param {Transcript} transcript */
