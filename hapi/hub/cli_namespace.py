@@ -47,6 +47,7 @@ class PeerIdentity:
     owner: str | None
     device: DeviceToken | None = field(default=None, eq=False)
     sessions: set[str] = field(factory=set, eq=False)  # whose events it has sent
+    refusals: set[str] = field(factory=set, eq=False)  # of its methods, told once each
 
     def may_speak_for(self, owner: str) -> bool:
         """Whether it is `owner`'s own socket, or one that represents nobody."""
@@ -417,6 +418,13 @@ async def ping(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[An
 async def _nothing() -> None: ...
 
 
+UNKNOWN_OWNER = (
+    "A socket of {namespace} asked to serve methods of {id}, which this hub does not know: it was "
+    "deleted, or belongs to another database"
+)
+OTHER_OWNER = "A socket of {namespace} asked to serve a method of {id}, which it may not serve"
+
+
 async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     """Register a method. A socket may serve methods of the session or machine it represents; a
     socket that represents none, those of its namespace.
@@ -426,14 +434,18 @@ async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> 
         return
     owner, _, name = method.rpartition(":")
     identity: PeerIdentity = peer.principal
+    if not owner or not name:
+        return
     mine = identity.may_speak_for(owner)
-    if owner and name and mine and cli.owns(identity, owner):
+    if mine and cli.owns(identity, owner):
         cli.registry.rpc.register(peer, method)
-    else:
-        cli.log.warn(
-            "A socket of {namespace} asked to serve a method that belongs to another owner",
-            namespace=identity.namespace,
-        )
+        return
+    # A process that outlived the database of its hub connects again, with all its methods.
+    is_unknown = mine and not (owner in cli.registry.sessions or owner in cli.registry.machines)
+    refusal = UNKNOWN_OWNER if is_unknown else OTHER_OWNER
+    if refusal not in identity.refusals:
+        identity.refusals.add(refusal)
+        cli.log.warn(refusal, namespace=identity.namespace, id=owner)
 
 
 async def rpc_unregister(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:

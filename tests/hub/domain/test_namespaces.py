@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from hapi.hub.cli_namespace import EVENTS
 from hapi.hub.domain.entities import HubMachine
@@ -39,6 +42,22 @@ BODIES: dict[str, Any] = {
     "upload": {"filename": "x", "content": "eA==", "mimeType": "text/plain"},
     "delete": {"path": "/x"},
 }
+
+
+@contextmanager
+def warnings() -> Iterator[list[str]]:
+    """What the log is warned of meanwhile."""
+    told: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        if event.get("log_level") is LogLevel.warn:
+            told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield told
+    finally:
+        globalLogPublisher.removeObserver(observe)
 
 
 def scene() -> tuple[Stage, str, str, MemoryPeer]:
@@ -286,6 +305,20 @@ def test_a_session_s_socket_serves_nothing_of_its_machine_nor_of_a_neighbour__U0
     assert other.events("rpc-request") == []
     peer.answer("null")
     stage.finish(pending)
+
+
+def test_a_session_that_the_hub_does_not_know_is_told_once_for_all_its_methods__U05() -> None:
+    stage, _, session, _ = scene()
+    with warnings() as told:
+        stranger = stage.connect("alice", sessionId="of-another-database")
+        stranger.serve("of-another-database", "abort", "permission", "readFile")
+        [unknown] = told
+        assert "of-another-database, which this hub does not know" in unknown
+        for method in ("abort", "permission"):
+            stranger.send("rpc-register", {"method": f"{session}:{method}"})
+        assert told[1:] == [
+            f"A socket of alice asked to serve a method of {session}, which it may not serve"
+        ]
 
 
 @pytest.mark.parametrize(
