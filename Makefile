@@ -19,6 +19,10 @@ export HAPI_PEERS ?= $(CURDIR)/$(PEERS)/node_modules
 ifdef HAPI_AGENTS
 HAVE_AGENTS := 1
 endif
+ifdef HAPI_PAGE_TOOLS
+HAVE_PAGE_TOOLS := 1
+endif
+export HAPI_PAGE_TOOLS ?= $(CURDIR)/$(PAGE_TOOLS)/node_modules
 export HAPI_AGENTS ?= $(CURDIR)/$(REAL_AGENTS)
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # The path of this directory goes into a file of the environment. pip writes it in the encoding of the locale, which may lack the
@@ -41,7 +45,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up test agents faults coverage lint docs dist bench peers real-agents clean
+.PHONY: help up test agents faults coverage lint docs dist bench peers page-tools real-agents clean
 
 help:
 	@echo "make up     hub, runner and page on this machine (ARGS='--port 4000' for options)"
@@ -57,7 +61,7 @@ help:
 up: $(VENV)/.ready-up
 	@exec $(BIN)/hapi up $(ARGS)
 
-test: $(VENV)/.ready-test peers real-agents
+test: $(VENV)/.ready-test peers page-tools real-agents
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # What each of them did is written into the table of docs/agents.md.
@@ -96,6 +100,11 @@ bench: $(VENV)/.ready-test peers
 # HAPI_PEERS names a node_modules directory that has them already.
 peers:
 	@$(if $(HAVE_PEERS),:,.ci/peers $(PEERS))
+
+# axe-core of the tests of the page. Where it cannot be had, these tests say so. HAPI_PAGE_TOOLS names a node_modules directory that
+# has it already.
+page-tools:
+	@$(if $(HAVE_PAGE_TOOLS),:,.ci/page-tools $(PAGE_TOOLS) || :)
 
 # The real agents that the tests of each change run.
 real-agents: $(VENV)/.ready-test

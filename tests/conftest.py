@@ -24,6 +24,9 @@ from tests.support.programs import CANARY, Stage
 HERE = Path(__file__).parent
 StageKind = TypeVar("StageKind", bound=Stage)
 PEERS = Path(os.environ.get("HAPI_PEERS") or HERE.parent / ".cache/peers/node_modules").absolute()
+PAGE_TOOLS = Path(
+    os.environ.get("HAPI_PAGE_TOOLS") or HERE.parent / ".cache/page-tools/node_modules"
+).absolute()
 
 pytest_plugins = ["pytester"]
 
@@ -49,6 +52,7 @@ FOR_TESTS = {
 for name in [name for name in os.environ if name.startswith(LEAKS) and name not in FOR_TESTS]:
     del os.environ[name]
 os.environ["HAPI_PEERS"] = str(PEERS)
+os.environ["HAPI_PAGE_TOOLS"] = str(PAGE_TOOLS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,6 +76,7 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "claude": [PEERS / ".bin/claude", PEERS / ".bin/claude-agent-acp"],
     "socket.io": [PEERS / "socket.io", PEERS / "socket.io-client", "node"],
     "chromium": ["chromium"],
+    "axe-core": [PAGE_TOOLS / "axe-core/axe.min.js"],
     "node": ["node"],
     "strace": ["strace"],
     "zsh": ["zsh"],
@@ -94,7 +99,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         missing = [name for name in mark.args if not all(present(where) for where in WHERE[name])]
         if missing:
-            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs npm's)"
+            found = ", ".join(missing)
+            reason = f"not on this machine: {found} (`make peers page-tools` installs npm's)"
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
@@ -172,7 +178,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     for name in [
         name
         for name in os.environ
-        if name.startswith(LEAKS) and name not in {*FOR_TESTS, "HAPI_PEERS"}
+        if name.startswith(LEAKS) and name not in {*FOR_TESTS, "HAPI_PEERS", "HAPI_PAGE_TOOLS"}
     ]:
         monkeypatch.delenv(name)
     made = Home((tmp_path / "home").resolve()).prepare()

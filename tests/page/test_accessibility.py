@@ -1,8 +1,4 @@
-"""The page: axe-core finds nothing serious on its screens, in light and dark, at both sizes.
-
-axe-core is the npm package of that name, in the directory that AXE_CORE names; without it these
-tests are left out.
-"""
+"""The page: axe-core finds nothing serious on its screens, in light and dark, at both sizes."""
 
 from __future__ import annotations
 
@@ -12,11 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-AXE = Path(os.environ.get("AXE_CORE", "none")) / "axe.min.js"
-pytestmark = [
-    pytest.mark.peer("chromium"),
-    pytest.mark.skipif(not AXE.is_file(), reason="AXE_CORE names no axe-core"),
-]
+pytestmark = pytest.mark.peer("chromium", "axe-core")
+AXE = Path(os.environ["HAPI_PAGE_TOOLS"]) / "axe-core/axe.min.js"
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 SERIOUS = {"serious", "critical"}
 
