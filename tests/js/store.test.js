@@ -13,6 +13,7 @@ import {
 
 installDom();
 const { Outbox } = await load("data/outbox.js");
+const { ApiError } = await load("lib/errors.js");
 const { SeenSessions } = await load("data/seen.js");
 const { Store } = await load("data/store.js");
 
@@ -255,4 +256,44 @@ test("a session that the hub removes while it is resumed stays until that is don
   answer.resolve();
   await resumed;
   assert.deepEqual([[...store.sessions.keys()], removed], [[], ["s"]]);
+});
+
+test("a session that the hub does not show is asked for once per connection, and when the hub tells of it", async () => {
+  let isThere = false;
+  const { store, calls } = storeWith({
+    session: () => {
+      if (isThere) return session();
+      throw new ApiError(404, null, "Session not found");
+    },
+    sessions: () => (isThere ? [session()] : []),
+  });
+  const asked = () => calls.filter(([name]) => name === "session").length;
+  store.open("s");
+  await store.refresh(); // nothing else fails for it
+  assert.equal(store.loaded, true);
+  await assert.rejects(store.readConversation("s"), /not found/);
+  assert.equal(asked(), 1);
+  await store.refresh();
+  assert.equal(asked(), 2);
+  isThere = true;
+  await store.readSessions();
+  assert.equal(store.refusals.size, 0);
+  await store.readConversation("s");
+  assert.equal(asked(), 3);
+  isThere = false;
+  await assert.rejects(store.readConversation("s"), /not found/);
+  store.open("s"); // by a person, again
+  await assert.rejects(store.readConversation("s"), /not found/);
+  assert.equal(asked(), 5);
+});
+
+test("a failure to read the session on screen fails the reading of everything, which is tried again", async () => {
+  const { store } = storeWith({
+    session: () => {
+      throw new ApiError(500, null, "Internal Server Error");
+    },
+  });
+  store.open("s");
+  await assert.rejects(store.refresh(), /Internal/);
+  assert.equal(store.refusals.size, 0);
 });

@@ -235,8 +235,10 @@ function actionsWith(api, known = session()) {
     openId: "s",
     keepDuring: (_, resume) => resume(),
     changed() {},
+    refusals: new Map(),
     readSession: async () => {},
     catchUp: async () => {},
+    readConversation: async () => {},
     readCatalog: async () => {},
     transcript: () => ({ remove: (...ids) => log.push(["removed", ...ids]) }),
   };
@@ -288,7 +290,7 @@ test("a resumed session is read before it is shown, and not shown to a person wh
   const ended = session({ active: false, metadata: { agentSessionId: "a" } });
   const reopenSession = async () => ({ sessionId: "t" });
   const { actions, log, store } = actionsWith({ reopenSession }, ended);
-  store.catchUp = async (id) => log.push(["read", id]);
+  store.readConversation = async (id) => log.push(["read", id]);
   await actions.resume();
   assert.deepEqual(
     log.filter(([name]) => ["read", "go"].includes(name)),
@@ -352,21 +354,44 @@ test("a decision that is not delivered can be made again, one that came too late
 test("a session that can't be read says so; one that does not exist for good", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { actions, store } = actionsWith({});
-  store.readSession = async () => {
+  store.readConversation = async () => {
     throw new Unreachable();
   };
   await actions.open();
   assert.match(actions.problem, /hub does not respond/);
   assert.equal(actions.acceptsMessages, false);
-  store.readSession = async () => {};
+  store.readConversation = async () => {};
   t.mock.timers.tick(2000);
   await settle();
   assert.equal(actions.problem, null);
-  store.readSession = async () => {
-    throw new ApiError(404, null, "Session not found");
+  let reads = 0;
+  store.sessions.delete("s");
+  store.readConversation = async () => {
+    reads += 1;
+    store.refusals.set("s", new ApiError(404, null, "Session not found"));
+    throw store.refusals.get("s");
   };
   await actions.open();
   assert.match(actions.problem, /does not exist/);
+  actions.followRefusal();
+  t.mock.timers.tick(60_000);
+  await settle();
+  assert.equal(reads, 1);
+});
+
+test("a session that did not exist is opened once the hub tells of it", async () => {
+  const { actions, store } = actionsWith({});
+  store.sessions.delete("s");
+  store.refusals.set("s", new ApiError(404, null, "Session not found"));
+  actions.followRefusal();
+  assert.match(actions.problem, /does not exist/);
+  store.refusals.delete("s"); // the connection is made anew
+  actions.followRefusal();
+  assert.match(actions.problem, /does not exist/);
+  store.sessions.set("s", session());
+  actions.followRefusal();
+  await settle();
+  assert.equal(actions.problem, null);
 });
 
 // --- lists, forms, the frame ---

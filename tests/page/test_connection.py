@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
@@ -188,3 +189,51 @@ def test_a_conversation_that_could_not_be_read_is_read_when_it_can_be(place):
     page.unroute("**/api/sessions/**")
     expect(page.locator(".block.text")).to_have_text("here")
     expect(page.locator(".notice")).to_be_hidden()
+
+
+def conversation_reads(page, id):
+    """The requests for the session `id` and its messages, as they are made from now on."""
+    reads = []
+    address = re.compile(rf"/api/sessions/{re.escape(id)}(/messages)?(\?.*)?$")
+    page.on("request", lambda made: reads.append(made.url) if address.search(made.url) else None)
+    return reads
+
+
+def wait_in_the_page(page, seconds):
+    """Let the page's own timers run on by so many seconds, and its requests leave."""
+    for _ in range(seconds):
+        page.clock.run_for(1000)
+        page.evaluate("fetch('/health').then((answer) => answer.text())")
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["unknown", "just deleted"])
+def test_a_session_that_does_not_exist_is_asked_for_once_for_each_connection(place, is_known):
+    id = "no such session"
+    if is_known:
+        session = place.session()
+        session.end()
+        place.user.call("DELETE", f"/api/sessions/{session.id}")
+        id = session.id
+    other = place.session(name="Another one")
+    page = place.visit()
+    page.clock.install()
+    reads = conversation_reads(page, quote(id))
+    page.goto(f"{place.url}/sessions/{quote(id)}")
+    expect(page.get_by_text("does not exist or has been deleted").first).to_be_visible()
+    expect(page.locator(f"[data-session='{other.id}']")).to_be_visible()
+    wait_in_the_page(page, 20)
+    at_first = len(reads)
+    assert at_first in (2, 4)  # by the view and with all else, unless one of them knows the answer
+    wait_in_the_page(page, 20)
+    assert len(reads) == at_first
+    place.restart_hub()
+    other.again()
+    other.record(type="message", message="after the restart")
+    for _ in range(120):
+        if len(reads) > at_first:
+            break
+        wait_in_the_page(page, 1)
+    wait_in_the_page(page, 20)
+    assert len(reads) == at_first + 2
+    page.locator(f"[data-session='{other.id}']").click()
+    expect(page.locator(".block.text")).to_have_text(["after the restart"])

@@ -1,6 +1,6 @@
 // What the page knows: sessions, machines, agents, the connection. Read by REST, kept current by events.
 
-import { attempt } from "../lib/errors.js";
+import { attempt, statusOf } from "../lib/errors.js";
 import { FULL_ACCESS } from "./access.js";
 import { AgentCatalog } from "./agents.js";
 import { LiveText } from "./live.js";
@@ -18,6 +18,7 @@ const FIRST_SESSIONS = 500; // of the list; the most that the hub gives when it 
 const FIRST_PAGE = 50; // messages
 const CATCH_UP_PAGE = 200; // messages
 const MAX_QUEUED_IDS = 1000; // in one request
+const REFUSALS = [403, 404]; // HTTP statuses with which the hub does not show a session
 const HIDDEN_REDRAW_DELAY = 200; // ms
 const MIN_LONG_DRAW = 16; // ms; after a draw of live text that takes longer
 const PAUSE_FACTOR = 3; // the next one waits for so many times as long
@@ -50,6 +51,8 @@ export class Store {
     this.agents = new Map();
     /** @type {Map<string, Transcript>} by session id */
     this.transcripts = new Map();
+    /** @type {Map<string, unknown>} by id of a session that the hub does not show, e.g. because it was deleted: its answer */
+    this.refusals = new Map();
     /** @type {Connection} */
     this.connection = { phase: "connecting", since: Date.now(), attempt: 0 };
     this.loaded = false;
@@ -105,6 +108,7 @@ export class Store {
   /** Another session is on screen, or none. @param {string | null} id */
   open(id) {
     this.openId = id;
+    if (id !== null) this.refusals.delete(id);
     this.live.clear();
   }
 
@@ -127,14 +131,36 @@ export class Store {
 
   /** Read everything on screen again: at the first connection, and whenever events may have been missed. */
   async refresh() {
-    const open =
-      this.openId === null ? [] : [this.readSession(this.openId), this.catchUp(this.openId)];
-    await Promise.all([this.readCatalog(), this.readSessions(), this.readMachines(), ...open]);
+    const open = this.openId === null ? null : this._refreshOpen(this.openId);
+    await Promise.all([this.readCatalog(), this.readSessions(), this.readMachines(), open]);
     for (const [id, transcript] of this.transcripts)
       if (id !== this.openId) transcript.stale = true;
     this.loaded = true;
     this.readProblem = null;
     this.changed();
+  }
+
+  /** A refusal is kept for the view, which says so: the rest can be read nevertheless. @param {string} id */
+  async _refreshOpen(id) {
+    if (this.loaded) this.refusals.delete(id);
+    await this.readConversation(id).catch((error) => {
+      if (!this.refusals.has(id)) throw error;
+    });
+  }
+
+  /**
+   * Read a session and bring its messages up to date. What the hub has refused is not asked for again until the connection is
+   * made anew, the session is opened again, or the hub tells of it.
+   * @param {string} id
+   */
+  async readConversation(id) {
+    const refusal = this.refusals.get(id);
+    if (refusal) throw refusal;
+    const reads = await Promise.allSettled([this.readSession(id), this.catchUp(id)]);
+    const error = reads.find((read) => read.status === "rejected")?.reason;
+    if (error === undefined) return;
+    if (REFUSALS.includes(statusOf(error) ?? 0)) this.refusals.set(id, error);
+    throw error;
   }
 
   /** Read the table of agents, once. */
@@ -169,8 +195,10 @@ export class Store {
           for (const id of this.sessions.keys())
             if (!present.has(id) && !this._resuming.has(id)) this.sessions.delete(id);
         }
-        for (const summary of found)
+        for (const summary of found) {
+          this.refusals.delete(summary.id);
           this.sessions.set(summary.id, withSummary(this.sessions.get(summary.id), summary));
+        }
       },
     );
   }
@@ -412,6 +440,7 @@ export class Store {
         next[`${key}Version`] = known[`${key}Version`];
       }
     }
+    this.refusals.delete(session.id);
     this.sessions.set(session.id, withActivity(known, next));
     if (next.active && !known?.active) this.outbox.releaseHeld(session.id);
   }

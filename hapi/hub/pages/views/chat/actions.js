@@ -17,7 +17,7 @@ const READ_RETRY_DELAY = 2000; // ms
 const NOT_ANSWERABLE =
   "The hub did not take this answer: another one is on its way, or the hub doesn't know this request. Try again.";
 /** @type {Record<number, string>} */
-const FINAL_PROBLEMS = {
+const REFUSALS = {
   403: "You don't have access to this session.",
   404: "This session does not exist or has been deleted.",
 };
@@ -46,6 +46,7 @@ export class SessionActions {
     this._showStatus = showStatus;
     this._notify = notify;
     this._closed = false;
+    this._isRefused = false; // the hub does not show the session
     this.resuming = false;
     /** @type {string | null} why the session can't be shown */
     this.problem = null;
@@ -57,15 +58,16 @@ export class SessionActions {
     return this._store.sessions.get(this._id);
   }
 
-  /** Read the session and its messages, again and again while that fails. */
+  /** Read the session and its messages, again and again while that fails; what the hub refuses only when it tells of it. */
   async open() {
+    this._isRefused = false;
     try {
-      await this._read();
+      await this._store.readConversation(this._id);
       this.problem = null;
     } catch (error) {
-      const final = FINAL_PROBLEMS[statusOf(error) ?? 0];
-      this.problem = final ?? errorMessage(error);
-      if (!final && !this._closed)
+      this.problem = problemText(error);
+      this._isRefused = this._store.refusals.has(this._id);
+      if (!this._isRefused && !this._closed)
         setTimeout(() => {
           if (!this._closed) this.open();
         }, READ_RETRY_DELAY);
@@ -73,13 +75,18 @@ export class SessionActions {
     this._store.changed();
   }
 
+  /** Follow what the hub says of the session: that it is gone, or, after that, that there is one. */
+  followRefusal() {
+    const refusal = this._store.refusals.get(this._id);
+    if (refusal !== undefined) {
+      this._isRefused = true;
+      this.problem = problemText(refusal);
+    } else if (this._isRefused && this.session) this.open();
+  }
+
   /** The session is no longer on screen. */
   close() {
     this._closed = true;
-  }
-
-  async _read(id = this._id) {
-    await Promise.all([this._store.readSession(id), this._store.catchUp(id)]);
   }
 
   /** Whether a message can be written. */
@@ -150,14 +157,14 @@ export class SessionActions {
       );
     }
     this._outbox.moveSession(this._id, sessionId);
-    if (sessionId === this._id) await this._read();
+    if (sessionId === this._id) await this._store.readConversation(sessionId);
     else await this._follow(sessionId);
     this._outbox.releaseHeld(sessionId);
   }
 
   /** Show the session that this one goes on as, unless the person has gone elsewhere. @param {string} next */
   async _follow(next) {
-    await this._read(next).catch(() => {}); // its view reads it again until that succeeds, and says why it fails
+    await this._store.readConversation(next).catch(() => {}); // its view reads it again until that succeeds, and says why it fails
     if (this._store.openId !== this._id) return;
     this._onMoved(next);
     this._go(sessionAddress(next), { replace: true });
@@ -269,6 +276,11 @@ export class SessionActions {
       return null;
     }
   }
+}
+
+/** Why a session can't be shown. @param {unknown} error */
+function problemText(error) {
+  return REFUSALS[statusOf(error) ?? 0] ?? errorMessage(error);
 }
 
 /** What a person wrote. @param {UserBlock} block */

@@ -266,6 +266,7 @@ export class ChatView {
   }
 
   draw() {
+    this._actions.followRefusal();
     const { session } = this._actions;
     const { catalog, access } = this._options.store;
     const active = Boolean(session?.active);

@@ -12,7 +12,7 @@ import { Store } from "../../data/store.js";
 import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
-import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
+import { errorMessage, isTemporary } from "../../lib/errors.js";
 import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
 import { waitingLink } from "../waiting/link.js";
@@ -67,6 +67,7 @@ export class Shell {
     this._modules = new Map();
     /** @type {string | null} */
     this._status = null;
+    this._readNumber = 0; // of the latest read of everything
     this._ended = new AbortController();
     this.go = this.go.bind(this);
     this._banner = banner({ store: this._store, retry: () => this._retryNow() });
@@ -144,13 +145,15 @@ export class Shell {
 
   /** Read everything; again when that fails, while the same connection lives. @param {number} since */
   _readAll(since) {
+    this._readNumber += 1;
+    const number = this._readNumber; // a stream that is made anew at once begins another read, which goes on alone
     this._store.refresh().catch((error) => {
-      const isRefused = error instanceof ApiError && !isTemporary(error); // the view says so, as of a deleted session
-      this._store.readProblem = isRefused ? null : errorMessage(error);
+      this._store.readProblem = errorMessage(error);
       this._store.changed();
       setTimeout(() => {
         const { status } = this._stream;
-        if (status.phase === "live" && status.since === since) this._readAll(since);
+        const isCurrent = number === this._readNumber && status.since === since;
+        if (status.phase === "live" && isCurrent) this._readAll(since);
       }, REFRESH_RETRY_DELAY);
     });
   }
