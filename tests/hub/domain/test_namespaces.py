@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +14,12 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from hapi.hub.cli_namespace import EVENTS
 from hapi.hub.domain.entities import HubMachine
 from hapi.hub.domain.events import Subscription
+from hapi.hub.notify.assembly import NotifyParts
+from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.store.rows import MachineRow
 from tests.support.hub_stage import ROUTES, MemoryPeer, Route, Stage
+from tests.support.notify_devices import Device
+from tests.support.notify_http import ScriptedHttp
 
 SECRETS = (
     "/home/alice/secret",
@@ -135,8 +140,16 @@ def snapshot(stage: Stage, session: str) -> Any:
     )
 
 
-# Those of tokens answer 404 to strangers; tests/hub/domain/test_tokens.py tries them.
-PROTECTED = [route for route in ROUTES if "<" in route.path and "/tokens/" not in route.path]
+# What belongs to a namespace and to no session answers 404 to strangers. Who has the secret of a
+# shared conversation may read it. tests/hub/domain/test_tokens.py and
+# tests/hub/records/test_sharing.py try those of tokens and shared conversations.
+OF_NAMESPACES = ("/api/prompts/", "/api/notifications/devices/")
+PROTECTED = [
+    route
+    for route in ROUTES
+    if "<" in route.path
+    and not route.path.startswith(("/api/tokens/", "/api/share/", *OF_NAMESPACES))
+]
 
 
 @pytest.mark.parametrize("route", PROTECTED, ids=lambda route: f"{route.method} {route.path}")
@@ -178,6 +191,41 @@ def test_a_missing_row_looks_the_same_to_everybody__U04(route: Route) -> None:
     ]
     assert [answer.status for answer in answers] == [404, 404]
     assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if "<" in route.path and route.path.startswith(OF_NAMESPACES)],
+    ids=lambda route: f"{route.method} {route.path}",
+)
+def test_a_stranger_finds_no_device_and_no_prompt_of_another_and_changes_none__U04(
+    route: Route,
+) -> None:
+    http = ScriptedHttp()
+    stage = Stage(
+        notify=NotifyParts(VapidKey(None, "mailto:me@example.com"), b"a" * 32, lambda: http)
+    )
+    subscribed = stage.rest("POST", "/api/push/subscribe", Device().subscription, "alice")
+    saved = stage.rest("POST", "/api/prompts", {"text": "alice says"}, "alice")
+    ids = {"<device_id>": subscribed.body["id"], "<prompt_id>": saved.body["prompt"]["id"]}
+    body = {"PATCH": {"detail": "command"}, "PUT": {"text": "x"}}.get(route.method, {})
+
+    def asked(who: str, **names: str) -> Any:
+        path = re.sub(r"<\w+>", lambda match: names.get(match[0][1:-1], ids[match[0]]), route.path)
+        return stage.rest(route.method, path, body, who)
+
+    def kept() -> Any:
+        return [
+            stage.get(path, "alice") for path in ("/api/prompts", "/api/notifications/devices")
+        ]
+
+    before = kept()
+    refused, missing = asked("bob"), asked("alice", device_id="nobody", prompt_id="nobody")
+    assert (refused.status, refused.body) == (404, missing.body)
+    assert (kept(), http.sent) == (before, [])
+    assert asked("alice").status == 200  # so it was the namespace that refused
+    stage.tick(1)
+    assert (kept(), http.sent) != (before, [])
 
 
 @pytest.mark.parametrize(
