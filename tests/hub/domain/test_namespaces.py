@@ -215,9 +215,7 @@ def test_a_stranger_finds_no_device_and_no_prompt_of_another_and_changes_none__U
         return stage.rest(route.method, path, body, who)
 
     def kept() -> Any:
-        return [
-            stage.get(path, "alice") for path in ("/api/prompts", "/api/notifications/devices")
-        ]
+        return [stage.get(path, "alice") for path in ("/api/prompts", "/api/notifications/devices")]
 
     before = kept()
     refused, missing = asked("bob"), asked("alice", device_id="nobody", prompt_id="nobody")
