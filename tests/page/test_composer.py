@@ -92,7 +92,11 @@ def test_an_upload_shows_its_progress_and_one_that_failed_can_be_tried_again(pla
     expect(page.get_by_role("button", name="Send")).to_be_disabled()
     page.unroute("**/upload")
     waiting = []
-    page.route("**/upload", waiting.append)
+
+    def keep(route):
+        waiting.append(route)
+
+    page.route("**/upload", keep)
     attached(page).get_by_role("button", name="Try again").click()
     expect(page.get_by_role("progressbar", name="Upload of image.png")).to_be_visible()
     waiting[0].continue_()

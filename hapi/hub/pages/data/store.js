@@ -18,7 +18,7 @@ const FIRST_SESSIONS = 500; // of the list; the most that the hub gives when it 
 const FIRST_PAGE = 50; // messages
 const CATCH_UP_PAGE = 200; // messages
 const MAX_QUEUED_IDS = 1000; // in one request
-const REFUSALS = [403, 404]; // HTTP statuses with which the hub does not show a session
+const HIDING_STATUSES = [403, 404]; // of HTTP, with which the hub does not show a session
 const HIDDEN_REDRAW_DELAY = 200; // ms
 const MIN_LONG_DRAW = 16; // ms; after a draw of live text that takes longer
 const PAUSE_FACTOR = 3; // the next one waits for so many times as long
@@ -159,7 +159,7 @@ export class Store {
     const reads = await Promise.allSettled([this.readSession(id), this.catchUp(id)]);
     const error = reads.find((read) => read.status === "rejected")?.reason;
     if (error === undefined) return;
-    if (REFUSALS.includes(statusOf(error) ?? 0)) this.refusals.set(id, error);
+    if (HIDING_STATUSES.includes(statusOf(error) ?? 0)) this.refusals.set(id, error);
     throw error;
   }
 
