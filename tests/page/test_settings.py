@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from hapi import __version__
+
 pytestmark = pytest.mark.peer("chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -17,6 +19,11 @@ def test_theme_and_font_size_apply_at_once_and_are_kept(place):
     page.reload()
     expect(page.get_by_label("Font size")).to_have_value("115")
     assert page.evaluate(size) == "17.25px"
+
+
+def test_the_version_of_the_hub_is_shown(place):
+    page = place.visit("/settings")
+    expect(page.locator("dt:text-is('Hub') + dd")).to_have_text(__version__)
 
 
 def test_another_device_is_paired_by_a_code_with_a_token_of_its_own_that_can_be_revoked(place):

@@ -219,7 +219,11 @@ function tokenRow(token, changed, { api }) {
 async function drawAbout(node, { api, store }) {
   /** @param {string} path @returns {Promise<Json>} */
   const read = (path) => api.request("GET", path).catch(() => ({}));
-  const [health, storage] = await Promise.all([read("/health"), read("/api/storage/sqlite")]);
+  const [health, status, storage] = await Promise.all([
+    read("/health"),
+    read("/api/hub-status"), // for the owner of the hub only
+    read("/api/storage/sqlite"),
+  ]);
   const versions = [...store.machines.values()]
     .map(({ metadata }) => metadata?.happyCliVersion)
     .filter(Boolean);
@@ -227,7 +231,7 @@ async function drawAbout(node, { api, store }) {
     node,
     h("h2", null, "About"),
     factList([
-      ["Hub", health.version],
+      ["Hub", status.version],
       ["Protocol", health.protocolVersion],
       ["Runners", [...new Set(versions)].join(", ")],
       ["Sessions", String(store.sessions.size)],
