@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from attrs import define, evolve, field
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
@@ -66,6 +67,8 @@ class Recipients:
     _hub_token_id: str = ""
     on_removed: list[Callable[[str], None]] = field(factory=list)
     _by_id: dict[str, Recipient] = field(factory=dict)
+    # Serializes the changes: each begins from what the one before has stored.
+    _lock: DeferredLock = field(factory=DeferredLock)
 
     log = Logger()
 
@@ -123,6 +126,22 @@ class Recipients:
         """Store a recipient. One with the same address keeps its id, and its settings if none are
         given. Raises Conflict.
         """
+        await self._lock.acquire()
+        try:
+            return await self._add(namespace, kind, address, keys, label, token_id, settings)
+        finally:
+            self._lock.release()
+
+    async def _add(
+        self,
+        namespace: str,
+        kind: str,
+        address: str,
+        keys: Any,
+        label: str,
+        token_id: str,
+        settings: NotificationSettings | None,
+    ) -> Recipient:
         before = self.at(kind, address)
         kept = before if before is not None and before.namespace == namespace else None
         if kept is None and len(self.of(namespace)) >= MAX_RECIPIENTS:
@@ -148,15 +167,26 @@ class Recipients:
         made = self._by_id[row.id] = Recipient(row, chosen)
         return made
 
-    async def change(self, recipient: Recipient, change: SettingsChange) -> None:
-        settings = change.applied_to(recipient.settings)
-        row = evolve(recipient.row, settings=msgspec.to_builtins(settings))
-        await self._store.write_recipient(row)
-        recipient.row, recipient.settings = row, settings
+    async def change(self, recipient_id: str, namespace: str, change: SettingsChange) -> Recipient:
+        """Change the settings of a recipient once earlier changes are stored. Raises NotFound."""
+        await self._lock.acquire()
+        try:
+            recipient = self.find(recipient_id, namespace)
+            settings = change.applied_to(recipient.settings)
+            row = evolve(recipient.row, settings=msgspec.to_builtins(settings))
+            await self._store.write_recipient(row)
+            recipient.row, recipient.settings = row, settings
+            return recipient
+        finally:
+            self._lock.release()
 
     async def remove(self, recipient: Recipient) -> None:
         self._forget(recipient.id)
-        await self._store.delete_recipient(recipient.id)
+        await self._lock.acquire()
+        try:
+            await self._store.delete_recipient(recipient.id)
+        finally:
+            self._lock.release()
 
     def _forget(self, recipient_id: str) -> None:
         if self._by_id.pop(recipient_id, None) is not None:

@@ -14,7 +14,7 @@ from hapi.hub.notify.answers import LIFETIME
 from hapi.hub.notify.assembly import NotifyParts
 from hapi.hub.notify.recipients import MAX_RECIPIENTS
 from hapi.hub.notify.vapid import VapidKey
-from hapi.hub.store.sqlite import memory_store
+from hapi.hub.store.sqlite import SqliteStore, memory_store
 from tests.support.access_tokens import create_token, request, web_token
 from tests.support.hub_stage import Stage, result_of
 from tests.support.notify_devices import Device
@@ -530,6 +530,50 @@ def test_quiet_hours_are_turned_off_by_null() -> None:
     name = stage.subscribe(device, quietHours={"start": "22:00", "end": "07:00"})
     changed = stage.rest("PATCH", f"{PATH}/{name}", {"quietHours": None}).body
     assert changed["settings"]["quietHours"] is None
+
+
+def test_changes_that_arrive_while_others_are_stored_are_all_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, device = Told(), Device()
+    path = f"{PATH}/{stage.subscribe(device)}"
+    write, writes = SqliteStore.write_recipient, list[Deferred[None]]()
+
+    async def write_late(store: SqliteStore, row: Any) -> Any:
+        writes.append(Deferred())
+        await writes[-1]
+        return await write(store, row)
+
+    monkeypatch.setattr(SqliteStore, "write_recipient", write_late)
+    changes = ({"kinds": ["ended"]}, {"detail": "command"}, {"mutedSessions": [stage.sid]})
+    pending = [stage.begin("PATCH", path, change) for change in changes]
+    for written in writes:  # grows with each change that begins
+        written.callback(None)
+    assert [stage.finish(each).status for each in pending] == [200, 200, 200]
+    settings = stage.get(PATH)["devices"][0]["settings"]
+    assert {name: settings[name] for change in changes for name in change} == {
+        name: value for change in changes for name, value in change.items()
+    }
+
+
+def test_a_change_that_waits_while_its_device_is_removed_does_not_bring_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, device = Told(), Device()
+    path = f"{PATH}/{stage.subscribe(device)}"
+    write, stored = SqliteStore.write_recipient, Deferred[None]()
+
+    async def write_late(store: SqliteStore, row: Any) -> Any:
+        await stored
+        return await write(store, row)
+
+    monkeypatch.setattr(SqliteStore, "write_recipient", write_late)
+    first, second = (stage.begin("PATCH", path, {"detail": word}) for word in ("title", "command"))
+    removal = stage.begin("DELETE", path)
+    stored.callback(None)
+    statuses = [stage.finish(each).status for each in (first, second, removal)]
+    assert statuses == [200, 404, 200]
+    assert result_of(Deferred.fromCoroutine(stage.store.recipients())) == []
 
 
 def test_a_test_notification_says_that_it_arrived() -> None:

@@ -91,13 +91,12 @@ class NotificationRoutes(Routes):
     @operation(replies.NotifiedDevice, body=SettingsChange)
     async def change_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
         """Change what a device is notified of."""
-        recipients, change = self.notifier.recipients, context.body(SettingsChange)
+        change = context.body(SettingsChange)
         quiet = change.quiet_hours
         if quiet is not None and quiet is not msgspec.UNSET and not zone_named(quiet.time_zone):
             raise InvalidRequest(INVALID_BODY, issues=field_issues("quietHours", UNKNOWN_ZONE))
-        recipient = recipients.find(device_id, context.namespace)
-        await recipients.change(recipient, change)
-        return recipient.view()
+        changed = await self.notifier.recipients.change(device_id, context.namespace, change)
+        return changed.view()
 
     @app.route("/api/notifications/devices/<device_id>", methods=["DELETE"])
     @api

@@ -22,6 +22,8 @@ export function view({ store, api, go }) {
   const problem = problemLine();
   /** @type {Set<string>} ids of devices whose settings are shown */
   const opened = new Set(push.id === null ? [] : [push.id]);
+  /** @type {(() => void)[]} of the settings that are shown */
+  let drawings = [];
   const node = h(
     "main",
     { class: "main notify" },
@@ -49,6 +51,7 @@ export function view({ store, api, go }) {
   /** @param {NotifiedDevice[]} devices */
   function drawDevices(devices) {
     const mine = push.id;
+    drawings = [];
     const sorted = devices.toSorted((a, b) => Number(b.id === mine) - Number(a.id === mine));
     fill(
       list,
@@ -60,6 +63,8 @@ export function view({ store, api, go }) {
   /** @param {NotifiedDevice} device @param {boolean} isOwn */
   function deviceNode(device, isOwn) {
     const name = device.label || "A device without a name";
+    const settings = deviceSettings(device, push, store);
+    drawings.push(settings.draw);
     const details = h(
       "details",
       { class: "notify-device", open: opened.has(device.id) },
@@ -70,7 +75,7 @@ export function view({ store, api, go }) {
         isOwn && h("span", { class: "tag" }, "This device"),
         device.kind === "telegram" && h("span", { class: "tag" }, "Telegram"),
       ),
-      deviceSettings(device, push, store),
+      settings.node,
       linkButton(
         isOwn ? "Turn off on this device" : "Remove this device",
         () =>
@@ -90,6 +95,9 @@ export function view({ store, api, go }) {
 
   return {
     node,
+    draw: () => {
+      for (const draw of drawings) draw();
+    },
     start: () => {
       addEventListener("hapi-installable", own.draw);
       return read();

@@ -10,7 +10,10 @@ import { orToast } from "../../lib/dialog.js";
  * @import { NotificationSettings, NotifiedDevice } from "../../data/types.js"
  */
 
-/** @typedef {(change: Partial<NotificationSettings>) => Promise<unknown>} Change */
+/**
+ * Saves what is made of the settings that the hub has by then.
+ * @typedef {(made: (now: NotificationSettings) => Partial<NotificationSettings>) => void} Change
+ */
 
 const KINDS = /** @type {const} */ ([
   ["permission-request", "A permission or a question waits for me"],
@@ -26,75 +29,94 @@ const DETAILS = /** @type {const} */ ([
 const USUAL_QUIET = { start: "22:00", end: "07:00" };
 const MAX_SESSIONS = 50; // that can be muted here; the latest
 
-/** @param {NotifiedDevice} device @param {PushDevice} push @param {Store} store */
+/**
+ * `draw` shows what has come into the store since.
+ * @param {NotifiedDevice} device @param {PushDevice} push @param {Store} store
+ */
 export function deviceSettings(device, push, store) {
   const { id } = device;
-  let { settings } = device;
-  const current = () => settings;
+  const { settings } = device;
+  let now = settings;
+  let saved = Promise.resolve();
   /** @type {Change} */
-  const change = (values) =>
-    orToast(async () => {
-      settings = (await push.change(id, values)).settings;
-    });
-  return h(
+  const change = (made) => {
+    saved = saved.then(() =>
+      orToast(async () => {
+        now = (await push.change(id, made(now))).settings;
+      }),
+    );
+  };
+  const sessions = sessionFields(store, settings, change);
+  const node = h(
     "div",
     { class: "notify-form" },
     h(
       "fieldset",
       { class: "field" },
       h("legend", null, "Tell me when"),
-      kindFields(current, change),
+      kindFields(settings, change),
     ),
-    detailField(id, current, change),
-    quietFields(id, current, change),
+    detailField(id, settings, change),
+    quietFields(id, settings, change),
     check("Also while I look at the page", settings.whileVisible, (whileVisible) =>
-      change({ whileVisible }),
+      change(() => ({ whileVisible })),
     ),
-    sessionFields(store, current, change),
+    sessions.node,
   );
+  return { node, draw: sessions.draw };
 }
 
-/** @param {() => NotificationSettings} settings @param {Change} change */
+/** @param {NotificationSettings} settings @param {Change} change */
 function kindFields(settings, change) {
   return KINDS.map(([kind, label]) =>
-    check(label, settings().kinds.includes(kind), (checked) =>
-      change({ kinds: withOrWithout(settings().kinds, kind, checked) }),
+    check(label, settings.kinds.includes(kind), (checked) =>
+      change((now) => ({ kinds: withOrWithout(now.kinds, kind, checked) })),
     ),
   );
 }
 
-/** @param {string} id @param {() => NotificationSettings} settings @param {Change} change */
+/** @param {string} id @param {NotificationSettings} settings @param {Change} change */
 function detailField(id, settings, change) {
   const detail = h(
     "select",
     { id: `detail-${id}` },
     DETAILS.map(([value, label]) =>
-      h("option", { value, selected: value === settings().detail }, label),
+      h("option", { value, selected: value === settings.detail }, label),
     ),
   );
-  detail.addEventListener("change", () =>
-    change({ detail: /** @type {NotificationSettings["detail"]} */ (detail.value) }),
-  );
+  detail.addEventListener("change", () => {
+    const value = /** @type {NotificationSettings["detail"]} */ (detail.value);
+    change(() => ({ detail: value }));
+  });
   return h("div", { class: "field" }, h("label", { for: detail.id }, "Show"), detail);
 }
 
-/** @param {Store} store @param {() => NotificationSettings} settings @param {Change} change */
+/** @param {Store} store @param {NotificationSettings} settings @param {Change} change */
 function sessionFields(store, settings, change) {
-  const sessions = [...store.sessions.values()]
-    .toSorted((a, b) => b.updatedAt - a.updatedAt)
-    .slice(0, MAX_SESSIONS);
-  if (sessions.length === 0) return null;
-  return h(
+  const node = h(
     "details",
-    { class: "notify-sessions" },
+    { class: "notify-sessions", hidden: true },
     h("summary", null, "Sessions"),
     h("p", { class: "hint" }, "A session without a check mark is silent."),
-    sessions.map((session) =>
-      check(titleOf(session), !settings().mutedSessions.includes(session.id), (checked) =>
-        change({ mutedSessions: withOrWithout(settings().mutedSessions, session.id, !checked) }),
-      ),
-    ),
   );
+  /** Once the list has been read. */
+  function draw() {
+    if (!node.hidden || !store.loaded || store.sessions.size === 0) return;
+    node.hidden = false;
+    const sessions = [...store.sessions.values()]
+      .toSorted((a, b) => b.updatedAt - a.updatedAt)
+      .slice(0, MAX_SESSIONS);
+    const boxes = sessions.map((session) =>
+      check(titleOf(session), !settings.mutedSessions.includes(session.id), (checked) =>
+        change((now) => ({
+          mutedSessions: withOrWithout(now.mutedSessions, session.id, !checked),
+        })),
+      ),
+    );
+    node.append(...boxes);
+  }
+  draw();
+  return { node, draw };
 }
 
 /** @param {string} label @param {boolean} checked @param {(checked: boolean) => void} change */
@@ -110,9 +132,9 @@ function withOrWithout(list, item, has) {
   return has ? [...others, item] : others;
 }
 
-/** @param {string} id @param {() => NotificationSettings} settings @param {Change} change */
+/** @param {string} id @param {NotificationSettings} settings @param {Change} change */
 function quietFields(id, settings, change) {
-  const quiet = settings().quietHours;
+  const quiet = settings.quietHours;
   const start = timeField(quiet?.start ?? USUAL_QUIET.start, `quiet-start-${id}`);
   const end = timeField(quiet?.end ?? USUAL_QUIET.end, `quiet-end-${id}`);
   const times = h(
@@ -126,14 +148,15 @@ function quietFields(id, settings, change) {
   const save = () => {
     if (!start.value || !end.value) return;
     const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-    change({ quietHours: { start: start.value, end: end.value, timeZone } });
+    const quietHours = { start: start.value, end: end.value, timeZone };
+    change(() => ({ quietHours }));
   };
   start.addEventListener("change", save);
   end.addEventListener("change", save);
   const box = check("Quiet hours", Boolean(quiet), (checked) => {
     times.hidden = !checked;
     if (checked) save();
-    else change({ quietHours: null });
+    else change(() => ({ quietHours: null }));
   });
   return h("div", { class: "field" }, box, times);
 }
