@@ -27,12 +27,7 @@ export function view({ store, api, go }) {
   const node = h(
     "main",
     { class: "main notify" },
-    h(
-      "header",
-      { class: "main-head" },
-      iconButton("back", "Back", { on: { click: () => go("/") } }),
-      h("div", { class: "head-main" }, h("h1", null, "Notifications")),
-    ),
+    viewHeader(() => go("/")),
     h("div", { class: "page" }, own.node, problem, list),
   );
 
@@ -105,4 +100,14 @@ export function view({ store, api, go }) {
     leave: () => removeEventListener("hapi-installable", own.draw),
     title: () => "Notifications",
   };
+}
+
+/** @param {() => void} back */
+function viewHeader(back) {
+  return h(
+    "header",
+    { class: "main-head" },
+    iconButton("back", "Back", { on: { click: back } }),
+    h("div", { class: "head-main" }, h("h1", null, "Notifications")),
+  );
 }
