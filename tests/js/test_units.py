@@ -25,6 +25,10 @@ def served(tmp_path: Path) -> Path:
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.content)
+    for source in PAGES.glob("*/*.js"):
+        target = root / source.relative_to(PAGES)
+        if not target.exists():  # it is served as a part of a bundle
+            target.write_text('export * from "./bundle.js";\n')
     shutil.copy(PAGES / "package.json", root)
     return root
 
