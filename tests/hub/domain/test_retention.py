@@ -151,6 +151,7 @@ def test_a_clock_that_is_set_years_ahead_removes_nothing(kept: Kept) -> None:
 
 
 def test_a_database_that_is_too_large_loses_the_archived_and_oldest_first(kept: Kept) -> None:
+    empty = run(kept.store.size()).used
     kept.add("today", 0.5, messages=300, archived=True)
     kept.add("old", 50, messages=300)
     kept.add("archived", 10, messages=300, archived=True)
@@ -159,7 +160,8 @@ def test_a_database_that_is_too_large_loses_the_archived_and_oldest_first(kept: 
     full = run(kept.store.size()).used
 
     def limited(left: int) -> set[str]:
-        kept.retention.limits = RetentionLimits(database_size=int(full * left / 5) + 50_000)
+        size = empty + (full - empty) * left / 5
+        kept.retention.limits = RetentionLimits(database_size=int(size) + 50_000)
         kept.sweep()
         return kept.left
 
