@@ -228,6 +228,11 @@ def test_each_request_of_the_client_is_one_that_the_document_describes(stage, cl
         api.send(session_id, "hello"),
         api.approve(session_id, "a/b"),
         api.deny(session_id, "a/b", reason="no"),
+        api.search("two words", session_id=session_id, cursor=3),
+        api.export(session_id),
+        api.share(session_id, expires_in=60_000, includes_tools=True),
+        api.share_links(session_id),
+        api.revoke_share_link(session_id, "link"),
     ]
     for call in calls:
         client.start(call).addErrback(lambda _: None)
