@@ -122,24 +122,6 @@ def test_events_missed_in_a_short_gap_are_replayed_without_reading_all_again(pla
     expect(page.locator(".block.text")).to_have_text(["one", "two"])
 
 
-def test_a_stream_of_events_in_pieces_is_put_together(place):
-    page = place.visit(logged_in=False)
-    frames = """async () => {
-      const {FrameParser} = await import('/data/events.js');
-      const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: note\\n\\n'
-        + 'data: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
-      const results = [];
-      for (let cut = 1; cut < whole.length; cut += 1) {
-        const frames = new FrameParser();
-        const found = [whole.slice(0, cut), whole.slice(cut)].flatMap(text => frames.feed(text));
-        results.push(JSON.stringify(found));
-      }
-      return [...new Set(results)];
-    }"""
-    expected = '[{"data":"{\\"a\\":1}","id":"x:1:y"},{"data":"line one\\nline two","id":null}]'
-    assert page.evaluate(frames) == [expected]
-
-
 @both_hubs
 def test_a_message_that_waits_is_still_there_after_a_restart_of_the_hub(place):
     session = place.session(consume=False)

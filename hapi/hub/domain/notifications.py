@@ -19,6 +19,7 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.rows import TurnEvent
 from hapi.protocol import events as protocol_events
 from hapi.protocol.agents import agent_named
+from hapi.units import plural
 
 PERMISSION_DELAY = 0.5  # seconds: a request answered meanwhile needs no notification
 READY_COOLDOWN = 5.0  # seconds between two notifications that a session is ready
@@ -132,7 +133,8 @@ class Notifications:
             turn = session.turn_started_at
             if now - since >= STUCK_AFTER and self._stuck.get(session.id, -1) != turn:
                 self._stuck[session.id] = turn
-                body = f"{session_label(session)}: nothing for {int(now - since) // 60} minutes"
+                silence = plural(int(now - since) // 60, "minute")
+                body = f"{session_label(session)}: nothing for {silence}"
                 self._pass_on(Notice(NoticeKind.STUCK, session, "Session is silent", body))
 
     def _notify(self, notice: Notice) -> None:

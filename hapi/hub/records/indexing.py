@@ -61,7 +61,7 @@ class OlderMessages:
                 reported = clock.seconds()
                 progress = store.index_progress()
                 self.log.info(
-                    "{done} of {total} messages are indexed for search",
+                    "Messages that are indexed for search: {done} of {total}",
                     done=progress.done,
                     total=progress.total,
                 )

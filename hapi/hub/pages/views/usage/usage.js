@@ -15,6 +15,10 @@ export function view({ api, store, go, query }) {
   stylesheet(new URL("../../style/records.css", import.meta.url).href);
   const timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   let range = rangeOf(query);
+  /** @type {UsageSummary | null} */
+  let summary = null;
+  /** @type {unknown} the catalog whose names of agents are shown */
+  let catalog = null;
   const content = h("div", { class: "stack" });
   const storage = h("p", { class: "muted" });
   const ranges = h("div", { class: "ranges", role: "group", "aria-label": "Time" });
@@ -42,17 +46,25 @@ export function view({ api, store, go, query }) {
     );
   }
 
+  function drawSummary() {
+    if (!summary) return;
+    catalog = store.catalog;
+    fill(
+      content,
+      summaryNodes(summary, (key) => store.catalog.label(key)),
+    );
+  }
+
   async function read() {
     const asked = range;
     drawRanges();
     try {
-      const summary = await api.usage(asked, timeZone);
-      if (asked === range)
-        fill(
-          content,
-          summaryNodes(summary, (key) => store.catalog.label(key)),
-        );
+      const found = await api.usage(asked, timeZone);
+      if (asked !== range) return;
+      summary = found;
+      drawSummary();
     } catch (error) {
+      summary = null;
       fill(content, h("p", { class: "problem", role: "alert" }, errorMessage(error)));
     }
   }
@@ -68,6 +80,9 @@ export function view({ api, store, go, query }) {
 
   return {
     node,
+    draw() {
+      if (catalog !== store.catalog) drawSummary(); // the names of agents have come meanwhile
+    },
     start: () => Promise.all([read(), readStorage()]),
     title: () => "Usage",
     navigate(next) {
