@@ -32,5 +32,5 @@ STATUS = {
     ],
 )
 def test_a_difference_is_named(home, hub_flags, flags, difference):
-    up = Up(home, hub_flags, flags, qr=False, as_json=False)
+    up = Up(home, hub_flags, flags, qr=False, as_json=False, tunnel=None)
     assert up._difference(STATUS, "http://127.0.0.1:24117") == difference
