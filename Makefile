@@ -89,7 +89,9 @@ docs: $(VENV)/.ready-docs
 
 dist: $(VENV)/.ready-dist
 	@rm -rf dist
-	$(BIN)/python -m build --outdir dist .
+	@mkdir -p dist
+	$(BIN)/python -m build --outdir dist . >dist/build.log 2>&1 || { cat dist/build.log; exit 1; }
+	@rm dist/build.log
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
 
