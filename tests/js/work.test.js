@@ -70,20 +70,75 @@ test("a name in quotes is read with its escapes", () => {
   assert.equal(unquoted('"'), '"');
 });
 
-test("counts of lines find their files, also after a rename", () => {
-  const counts = parseNumstat(
-    '3\t1\ta.py\n-\t-\tpicture.png\n1\t0\tsrc/{old => new}/b.py\n5\t5\told => new.py\n2\t2\t"q\\"q"\n',
-  );
-  assert.deepEqual([...counts.keys()], ["a.py", "picture.png", "src/new/b.py", "new.py", 'q"q']);
-  const file = { path: "a.py", added: null, removed: null, binary: false };
-  const [counted, binary, other] = withCounts(
-    [file, { ...file, path: "picture.png" }, { ...file, path: "x" }],
+const changed = (path, from = null, kind = "modified") => ({
+  path,
+  from,
+  kind,
+  added: null,
+  removed: null,
+  binary: false,
+});
+
+test("counts of lines find their files", () => {
+  const counts = parseNumstat("3\t1\ta.py\n-\t-\tpicture.png\n1\t1\tlibrary\n");
+  const [counted, binary, submodule, other] = withCounts(
+    [
+      changed("a.py"),
+      changed("picture.png"),
+      changed("library", null, "submodule"),
+      changed("other"),
+    ],
     counts,
   );
   assert.deepEqual([counted.added, counted.removed], [3, 1]);
   assert.equal(binary.binary, true);
+  assert.equal(submodule.added, null);
   assert.equal(other.added, null);
   assert.deepEqual(totals([counted, binary, other]), { files: 3, added: 3, removed: 1 });
+});
+
+test("counts of lines find a file whatever its name was and is", () => {
+  const renames = [
+    ["src/{old => new}/b.py", "src/old/b.py", "src/new/b.py"],
+    ["old => new.py", "old", "new.py"],
+    ["{a => b}/x/y", "a/x/y", "b/x/y"],
+    ["{sub/deep => p}/mv", "sub/deep/mv", "p/mv"],
+    ["sub/{mv => deep/other}", "sub/mv", "sub/deep/other"],
+    ["sub/{ => deep}/mv", "sub/mv", "sub/deep/mv"],
+    ["sub/{x => a => b}", "sub/x", "sub/a => b"],
+    ['"sub/tab\\tx" => "sub/\\303\\274 {x"', "sub/tab\tx", "sub/ü {x"],
+    ['plain => "q\\"q"', "plain", 'q"q'],
+  ];
+  for (const [written, from, path] of renames) {
+    const [file] = withCounts([changed(path, from, "renamed")], parseNumstat(`4\t2\t${written}\n`));
+    assert.deepEqual([file.added, file.removed], [4, 2], written);
+  }
+  const plain = [
+    ['"q\\"q"', 'q"q'],
+    ["a => b", "a => b"],
+    ["{a => b}", "{a => b}"],
+  ];
+  for (const [written, path] of plain) {
+    const [file] = withCounts([changed(path)], parseNumstat(`4\t2\t${written}\n`));
+    assert.deepEqual([file.added, file.removed], [4, 2], written);
+  }
+});
+
+test("the counts of a session in a subdirectory find files there and elsewhere in the repository", () => {
+  const counts = parseNumstat(
+    "1\t0\tx\n2\t0\tapps/shop/x\n3\t0\tapps/x\n4\t0\tapps/shop/{ => deep}/mv\n5\t0\t{apps/shop => lib}/a\n",
+  );
+  const files = [
+    changed("../../x"),
+    changed("x"),
+    changed("../x"),
+    changed("deep/mv", "mv", "renamed"),
+    changed("../../lib/a", "a", "renamed"),
+  ];
+  assert.deepEqual(
+    withCounts(files, counts, "apps/shop/").map(({ added }) => added),
+    [1, 2, 3, 4, 5],
+  );
 });
 
 const DIFF = `diff --git a/x b/x

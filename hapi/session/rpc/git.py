@@ -64,7 +64,11 @@ class GitMethods:
         return await self._answer(params, *STATUS)
 
     async def numstat(self, params: Any) -> dict[str, Any]:
-        """The number of changed lines of each file."""
+        """The number of changed lines of each file.
+
+        git names the files from the top of the repository, unlike in the status; `prefix` is the
+        way from there to the directory that was asked for, e.g. `src/`, or "".
+        """
         return await self._answer(params, *DIFF, *_staged(params), "--numstat")
 
     async def diff_file(self, params: Any) -> dict[str, Any]:
@@ -84,7 +88,7 @@ class GitMethods:
                     self._directory.act(os.path.join(cwd, path), _stat)
             async with self._slots:
                 with self._directory.pinned(cwd) as directory:
-                    result = await self._run(cwd, directory, command, path)
+                    result, prefix = await self._run(cwd, directory, command, path)
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         except OSError as error:
@@ -95,22 +99,26 @@ class GitMethods:
             "stderr": result.stderr,
             "exitCode": -1 if result.exit_code is None else result.exit_code,
         }
+        if "--numstat" in command:
+            answer["prefix"] = prefix
         if result.exit_code != 0:
             answer["error"] = result.error or git_error(result.stderr, result.exit_code)
         return answer
 
     async def _run(
         self, cwd: str, directory: str, command: Sequence[str], path: str | None
-    ) -> CommandResult:
+    ) -> tuple[CommandResult, str]:
         """Run `command` with a stand-in for the git directory, for one file if `path` is given.
 
-        `directory` is the pinned name of `cwd`. Raises PathNotAllowed and OSError.
+        `directory` is the pinned name of `cwd`. Returns the result and the way from the top of the
+        repository to `directory`. Raises PathNotAllowed and OSError.
         """
         found = await self.find(directory)
         if isinstance(found, CommandResult):
-            return found
+            return found, ""
         repository, settings = found
         real = os.path.realpath(directory)
+        prefix = os.path.join(os.path.relpath(real, repository.worktree), "")
         with ExitStack() as stack:
             made: StandIn = await deferToThread(
                 stack.enter_context, stand_in(repository, settings, self._environ)
@@ -128,8 +136,8 @@ class GitMethods:
             if uses_lfs and _shows_modified(command, result.stdout):
                 names = () if path is None else (name,)
                 unchanged = await self._unchanged_of_lfs(directory, environ, repository, names)
-                return _without(result, unchanged, names)
-            return result
+                result = _without(result, unchanged, names)
+            return result, "" if prefix == "./" else prefix
 
     async def find(self, directory: str) -> CommandResult | tuple[Repository, list[Setting]]:
         """The repository that `directory` is in and all settings of git for it; how git failed if

@@ -161,6 +161,19 @@ async def test_git_tells_status_and_differences(reactor, repository):
 
 
 @pytest_twisted.ensureDeferred
+async def test_counts_say_from_where_in_the_repository_they_name_files(reactor, repository):
+    project, environ, _ = repository
+    (project / "apps/shop").mkdir(parents=True)
+    git = GitMethods(reactor, ConfinedDirectory(project / "apps/shop"), environ)
+    counts = await git.numstat({"cwd": ""})
+    assert (counts["stdout"], counts["prefix"]) == ("2\t1\tnotes.txt\n", "apps/shop/")
+    git = GitMethods(reactor, ConfinedDirectory(project), environ)
+    assert (await git.numstat({"cwd": "apps"}))["prefix"] == "apps/"
+    assert (await git.numstat({"cwd": ""}))["prefix"] == ""
+    assert "prefix" not in await git.status({"cwd": ""})
+
+
+@pytest_twisted.ensureDeferred
 async def test_git_elsewhere_is_refused_and_without_a_repository_it_says_so(reactor, project):
     git = GitMethods(
         reactor,

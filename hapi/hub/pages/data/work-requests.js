@@ -6,7 +6,7 @@ import { KINDS, parseNumstat, parseStatus, withCounts } from "./working-tree.js"
 /**
  * @import { Api } from "./api.js"
  * @import { Json } from "./types.js"
- * @import { ChangeKind, WorkingTree } from "./working-tree.js"
+ * @import { ChangedFile, ChangeKind, WorkingTree } from "./working-tree.js"
  */
 
 /** @typedef {{ name: string, type: "file" | "directory" | "other", size?: number, modified?: number }} DirectoryEntry */
@@ -45,17 +45,17 @@ export class WorkRequests {
 
   /** The tree with the counts of lines, which take git longer to find. @param {WorkingTree} tree @returns {Promise<WorkingTree>} */
   async counted(tree) {
-    const counts = async (/** @type {string} */ staged) =>
-      parseNumstat(text((await this._get("git-diff-numstat", { staged })).stdout));
-    const [unstaged, staged] = await Promise.all([
-      tree.unstaged.length > 0 ? counts("false") : new Map(),
-      tree.staged.length > 0 ? counts("true") : new Map(),
-    ]);
-    return {
-      ...tree,
-      unstaged: withCounts(tree.unstaged, unstaged),
-      staged: withCounts(tree.staged, staged),
+    /** @param {ChangedFile[]} files @param {string} staged */
+    const counted = async (files, staged) => {
+      if (files.length === 0) return files;
+      const { stdout, prefix } = await this._get("git-diff-numstat", { staged });
+      return withCounts(files, parseNumstat(text(stdout)), text(prefix));
     };
+    const [unstaged, staged] = await Promise.all([
+      counted(tree.unstaged, "false"),
+      counted(tree.staged, "true"),
+    ]);
+    return { ...tree, unstaged, staged };
   }
 
   /** The diff of a file as git prints it; "" for a file that git does not know. @param {string} path @param {boolean} staged */

@@ -157,7 +157,8 @@ export function unquoted(written) {
 }
 
 /**
- * The counts of `git diff --numstat`, by the path after the change.
+ * The counts of `git diff --numstat`, by the names as git writes them, without quotes: paths from the top of the
+ * repository, `old => new` or `dir/{old => new}/name` after a rename.
  * @param {string} text
  * @returns {Map<string, LineCounts>}
  */
@@ -167,7 +168,7 @@ export function parseNumstat(text) {
   for (const line of text.split("\n")) {
     const [, added, removed, name] = /^(\d+|-)\t(\d+|-)\t(.+)$/s.exec(line) ?? [];
     if (name === undefined) continue;
-    counts.set(pathAfter(name), {
+    counts.set(plainName(name), {
       added: added === "-" ? null : Number(added),
       removed: removed === "-" ? null : Number(removed),
     });
@@ -175,22 +176,58 @@ export function parseNumstat(text) {
   return counts;
 }
 
-/** The new path of `dir/{old => new}/name`, `old => new` or `name`. @param {string} name */
-function pathAfter(name) {
-  const braces = /^(.*)\{(.*) => (.*)\}(.*)$/s.exec(name);
-  if (braces) return (braces[1] + braces[3] + braces[4]).replace("//", "/");
-  const arrow = / => (.+)$/s.exec(name);
-  return unquoted(arrow ? arrow[1] : name);
+/** One name or `old => new` without the quotes that each of them may have. @param {string} name */
+function plainName(name) {
+  const quoted = '"(?:[^"\\\\]|\\\\.)*"';
+  const pair = new RegExp(`^(${quoted}) => (.+)$|^(.+) => (${quoted})$`, "s").exec(name);
+  if (!pair) return unquoted(name);
+  return `${unquoted(pair[1] ?? pair[3])} => ${unquoted(pair[2] ?? pair[4])}`;
+}
+
+/**
+ * How git writes a rename: the directories that both paths begin and end with are written once (`pprint_rename` in
+ * git's diff.c).
+ * @param {string} from
+ * @param {string} to
+ */
+function renameName(from, to) {
+  let start = 0; // characters of the directories that both begin with
+  for (let at = 0; at < from.length && from[at] === to[at]; at += 1)
+    if (from[at] === "/") start = at + 1;
+  const overlap = start > 0 ? 1 : 0; // the slash after them may also be the first of what both end with
+  const most = Math.min(from.length, to.length) - start + overlap;
+  let end = 0; // characters, from a slash on
+  for (let back = 1; back <= most && from.at(-back) === to.at(-back); back += 1)
+    if (from.at(-back) === "/") end = back;
+  if (start + end === 0) return `${from} => ${to}`;
+  const middle = (/** @type {string} */ path) => path.slice(start, Math.max(start, path.length - end));
+  return `${from.slice(0, start)}{${middle(from)} => ${middle(to)}}${from.slice(from.length - end)}`;
+}
+
+/** A path from the top of the repository. @param {string} prefix of the directory that `path` starts in @param {string} path */
+function fromTop(prefix, path) {
+  const parts = prefix.split("/").filter(Boolean);
+  let rest = path;
+  while (rest.startsWith("../") && parts.length > 0) {
+    parts.pop();
+    rest = rest.slice(3);
+  }
+  return [...parts, rest].join("/");
 }
 
 /**
  * Put the counts of lines to the files.
  * @param {ChangedFile[]} files
  * @param {Map<string, LineCounts>} counts
+ * @param {string} [prefix] the way from the top of the repository to the directory in which the paths of the files start
  */
-export function withCounts(files, counts) {
+export function withCounts(files, counts, prefix = "") {
   return files.map((file) => {
-    const found = counts.get(file.path);
+    if (file.kind === "submodule") return file; // its lines are names of commits
+    const path = fromTop(prefix, file.path);
+    const from = file.from ? fromTop(prefix, file.from) : null;
+    const names = from === null ? [path] : [renameName(from, path), `${from} => ${path}`];
+    const found = names.map((name) => counts.get(name)).find((each) => each !== undefined);
     if (!found) return file;
     return { ...file, ...found, binary: found.added === null };
   });
