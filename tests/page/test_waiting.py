@@ -116,3 +116,29 @@ def test_a_notice_goes_when_its_request_is_answered_elsewhere(place):
     expect(page.locator(".toast")).to_contain_text("make")
     session.answered("Shop-0")
     expect(page.locator(".toast")).to_have_count(0)
+
+
+def test_a_session_that_cannot_be_read_is_named_and_does_not_hide_the_others(place):
+    broken = asking(place, "Broken", "make")
+    asking(place, "Shop", "ls")
+    page = log_in(place, "/", **PHONE)
+    page.get_by_role("link", name="2 sessions are waiting for you").wait_for()
+    asked: list[str] = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=503, json={"error": "The database is busy"})
+
+    page.route(f"**/api/sessions/{broken.id}", refuse)
+    page.get_by_role("link", name="2 sessions are waiting for you").click()
+    failure = page.get_by_role("alert").filter(has_text="could not be read")
+    expect(failure).to_contain_text("Broken")
+    expect(page.locator(".waiting-session")).to_contain_text("Shop")
+    assert page.evaluate(f"() => {FITS}")
+    count = len(asked)
+    page.wait_for_timeout(7500)  # asked again after 3 s and then after 6 s more
+    assert len(asked) <= count + 2, asked
+    page.unroute(f"**/api/sessions/{broken.id}")
+    failure.get_by_role("button", name="Try again").click()
+    expect(failure).to_have_count(0)
+    expect(page.locator(".main-head").get_by_role("status")).to_have_text("2 of 2")

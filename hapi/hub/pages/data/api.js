@@ -1,16 +1,13 @@
 // The hub's REST API: one method for each route that the page uses.
 
-import { withBase } from "../lib/base-path.js";
-import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
+import { HubClient } from "./hub-client.js";
 
 /**
  * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, NewShareLink, SavedPrompt, ScratchEntry, SearchPage, Session, ShareLink, UsageSummary } from "./types.js"
- * @import { Identity } from "./identity.js"
  */
 
 const FORK_TIMEOUT = 180_000; // ms; another agent has to start and to tell that it has its copy
 const EXPORT_TIMEOUT = 600_000; // ms; a long conversation over a mobile network
-const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
 
 const segment = encodeURIComponent;
 /** @param {string} id */
@@ -18,19 +15,7 @@ const sessionPath = (id) => `/api/sessions/${segment(id)}`;
 /** @param {string} id */
 const machinePath = (id) => `/api/machines/${segment(id)}`;
 
-export class Api {
-  /** @param {Identity} identity */
-  constructor(identity) {
-    this._identity = identity;
-    /** Called when the hub refuses the access token itself. */
-    this.onRefused = () => {};
-  }
-
-  /** How long the present JWT can still be used, in ms. */
-  get jwtRemaining() {
-    return this._identity.remaining;
-  }
-
+export class Api extends HubClient {
   /** @returns {Promise<AgentCatalogAnswer>} */
   agentCatalog() {
     return this.request("GET", "/api/agents");
@@ -325,77 +310,5 @@ export class Api {
   /** @param {string} subscriptionId @param {DocumentVisibilityState} visibility */
   reportVisibility(subscriptionId, visibility) {
     return this.request("POST", "/api/visibility", { subscriptionId, visibility });
-  }
-
-  /**
-   * The JSON of a successful response. Throws ApiError or Unreachable.
-   * @param {string} method
-   * @param {string} path
-   * @param {Json} [body]
-   * @returns {Promise<Json>}
-   */
-  async request(method, path, body) {
-    const response = await this.fetch(method, path, { body });
-    const text = await response.text().catch(() => {
-      throw new Unreachable();
-    });
-    try {
-      return text ? JSON.parse(text) : {};
-    } catch {
-      throw new ApiError(
-        response.status,
-        "not_json",
-        "The server at this address is not a HAPI hub.",
-      );
-    }
-  }
-
-  /**
-   * A successful response; requests a new JWT, once, when the hub refuses the present one. Throws ApiError or Unreachable.
-   * @param {string} method
-   * @param {string} path
-   * @param {{ body?: Json, headers?: Record<string, string>, signal?: AbortSignal }} [options]
-   */
-  async fetch(method, path, { body, headers, signal = AbortSignal.timeout(REQUEST_TIMEOUT) } = {}) {
-    /** @type {string | null} */
-    let refused = null;
-    for (;;) {
-      const jwt = await this.jwt(refused);
-      const init = {
-        method,
-        signal,
-        headers: {
-          Authorization: `Bearer ${jwt}`,
-          ...(body && { "Content-Type": "application/json" }),
-          ...headers,
-        },
-        body: body && JSON.stringify(body),
-      };
-      const response = await fetch(withBase(path), init).catch(() => {
-        throw new Unreachable();
-      });
-      if (response.ok) return response;
-      if (response.status === 401 && refused === null) {
-        refused = jwt;
-        continue;
-      }
-      throw await problemOf(response);
-    }
-  }
-
-  /** Send a request that changes nothing and needs no token. @param {AbortSignal} signal @returns {Promise<unknown>} */
-  probe(signal) {
-    return fetch(withBase("/health"), { cache: "no-store", signal });
-  }
-
-  /** A JWT that the hub accepts. @param {string | null} refused one that it does not accept any more */
-  async jwt(refused) {
-    try {
-      return await this._identity.jwt(refused);
-    } catch (error) {
-      const isWrong = error instanceof ApiError && error.code === "too_many_wrong_tokens"; // a right token is always accepted
-      if (isWrong || statusOf(error) === 401 || statusOf(error) === 400) this.onRefused();
-      throw error;
-    }
   }
 }

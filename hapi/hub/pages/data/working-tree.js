@@ -200,7 +200,8 @@ function renameName(from, to) {
   for (let back = 1; back <= most && from.at(-back) === to.at(-back); back += 1)
     if (from.at(-back) === "/") end = back;
   if (start + end === 0) return `${from} => ${to}`;
-  const middle = (/** @type {string} */ path) => path.slice(start, Math.max(start, path.length - end));
+  const middle = (/** @type {string} */ path) =>
+    path.slice(start, Math.max(start, path.length - end));
   return `${from.slice(0, start)}{${middle(from)} => ${middle(to)}}${from.slice(from.length - end)}`;
 }
 

@@ -1,12 +1,12 @@
 // Everything that waits for a person, over all sessions, one request at a time.
 
-import { fill, followLink, h, iconButton } from "../../lib/dom.js";
+import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { abbreviateHome, relativeTime } from "../../lib/format.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { machineName } from "../../data/sessions.js";
-import { placeInQueue, waitingRequests } from "../../data/waiting.js";
+import { machineName, titleOf } from "../../data/sessions.js";
+import { placeInQueue, SessionReads, waitingRequests } from "../../data/waiting.js";
 import { SessionActions } from "../chat/actions.js";
 import { drawBlock } from "../chat/block.js";
 
@@ -16,7 +16,6 @@ import { drawBlock } from "../chat/block.js";
  */
 
 const SETTLE_TIME = 500; // ms for which a request that has come by itself cannot be answered: a press may be for the one before
-const READ_RETRY_DELAY = 3000; // ms
 /** Keys that press the button with this look. @type {Record<string, string>} */
 const ANSWER_KEYS = { a: ".primary", s: "[data-focus$='/session']", d: ".danger" };
 
@@ -43,8 +42,8 @@ export class WaitingView {
     this._actions = new Map();
     /** @type {BlockContext["expanded"]} */
     this._expanded = new Map();
-    /** @type {Map<string, number>} sessions that are being read, and when that began */
-    this._reads = new Map();
+    this._reads = new SessionReads();
+    this._ended = new AbortController();
     this._count = h("p", { class: "muted", role: "status" });
     const { go } = context;
     this._previous = iconButton("up", "Previous request", { on: { click: () => this._step(-1) } });
@@ -75,6 +74,7 @@ export class WaitingView {
   }
 
   leave() {
+    this._ended.abort();
     removeEventListener("keydown", this._listener);
     for (const actions of this._actions.values()) actions.close();
   }
@@ -96,25 +96,65 @@ export class WaitingView {
     const version = JSON.stringify([
       waiting?.key,
       waiting && [waiting.title, waiting.request, this._decisions(waiting)],
-      unread.length > 0,
+      unread.map((id) => [id, this._reads.problem(id)]),
       store.loaded,
     ]);
     if (version === this._shown) return;
     this._shown = version;
     if (waiting?.key !== this._key) this._shownSince = performance.now();
     this._key = waiting?.key ?? null;
-    const isLoading = unread.length > 0 || !store.loaded;
-    fill(this._content, waiting ? this._card(waiting) : this._empty(isLoading));
+    const failed = unread.filter((id) => this._reads.problem(id) !== null);
+    const isLoading = unread.length > failed.length || !store.loaded;
+    const isDone = !waiting && failed.length === 0;
+    fill(
+      this._content,
+      failed.map((id) => this._failure(id)),
+      waiting && this._card(waiting),
+      isDone && this._empty(isLoading),
+    );
   }
 
   /** @param {string} id of a session of which only the number of its requests is known */
   _read(id) {
-    const before = this._reads.get(id);
-    if (before !== undefined && performance.now() - before < READ_RETRY_DELAY) return;
-    this._reads.set(id, performance.now());
-    this._options.store.readSession(id).then(
-      () => this._options.store.changed(),
-      () => {}, // the next redraw tries again
+    const { store } = this._options;
+    if (!this._reads.begin(id, performance.now())) return;
+    store
+      .readSession(id)
+      .then(
+        () => this._reads.succeeded(id),
+        (error) => {
+          const delay = this._reads.failed(id, error, performance.now());
+          const timer = setTimeout(() => this.draw(), delay);
+          this._ended.signal.addEventListener("abort", () => clearTimeout(timer));
+        },
+      )
+      .then(() => store.changed());
+  }
+
+  /** @param {string} id of a session that could not be read */
+  _failure(id) {
+    const { store, go } = this._options;
+    const session = store.sessions.get(id);
+    const address = sessionAddress(id);
+    const again = () => {
+      this._reads.hurry(id);
+      this.draw();
+    };
+    return h(
+      "div",
+      { class: "waiting-failure", role: "alert" },
+      h(
+        "p",
+        null,
+        "What this session asks could not be read: ",
+        h(
+          "a",
+          { href: address, on: { click: followLink(go, address) } },
+          session ? titleOf(session) : id,
+        ),
+      ),
+      h("p", { class: "muted" }, this._reads.problem(id)),
+      button("Try again", { on: { click: again } }),
     );
   }
 

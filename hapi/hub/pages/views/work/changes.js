@@ -9,7 +9,8 @@ import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { DiffView } from "./diff.js";
 import { GitActions } from "./git-actions.js";
-import { failureNote, waitingNote, workFrame } from "./frame.js";
+import { waitingNote, workFrame } from "./frame.js";
+import { LatestRead } from "./latest-read.js";
 import { fileMark, lineCounts } from "./marks.js";
 import { reviewBar } from "./review-bar.js";
 
@@ -42,7 +43,7 @@ class ChangesView {
     this._diff = null;
     this._query = context.query;
     this._filter = "";
-    this._number = 0; // of the latest read: an earlier one that ends later is not shown
+    this._reading = new LatestRead(this._frame.body, () => this._show());
     this._actions = new GitActions({
       requests: this._frame.requests,
       mayAct: () => context.store.access.allows("approve"),
@@ -81,45 +82,23 @@ class ChangesView {
 
   leave() {
     this._widths.removeEventListener("change", this._onWidth);
-    this._number = -1;
+    this._reading.end();
   }
 
   /** Show what the address says. */
   _show() {
-    if (this._number < 0) return Promise.resolve();
+    if (this._reading.hasEnded) return Promise.resolve();
     const path = this._query.get("path");
     return path === null
       ? this._showList()
       : this._showFile(path, this._query.get("staged") === "true");
   }
 
-  /**
-   * Show what `read` gives, unless something else is to be shown by then.
-   * @template Result
-   * @param {() => Promise<Result>} read
-   * @param {(result: Result) => import("../../lib/dom.js").Child} draw
-   */
-  async _load(read, draw) {
-    this._number += 1;
-    const number = this._number;
-    const { body } = this._frame;
-    try {
-      const result = await read();
-      if (number === this._number) fill(body, draw(result));
-    } catch (error) {
-      if (number === this._number)
-        fill(
-          body,
-          failureNote(error, () => this._show()),
-        );
-    }
-  }
-
   async _showList() {
     this._diff = null;
     const { requests } = this._frame;
     if (!this._tree) fill(this._frame.body, waitingNote("Reading the changes…"));
-    await this._load(
+    await this._reading.show(
       () => requests.workingTree(),
       (tree) => {
         this._tree = tree;
@@ -127,12 +106,12 @@ class ChangesView {
       },
     );
     if (!this._tree) return;
-    const number = this._number;
+    const isCurrent = this._reading.mark();
     const [counted] = await Promise.all([
       requests.counted(this._tree).catch(() => this._tree), // the list is worth having without counts
       this._actions.read(),
     ]);
-    if (!counted || number !== this._number) return;
+    if (!counted || !isCurrent()) return;
     this._tree = counted;
     const { scrollTop } = this._frame.body;
     fill(this._frame.body, this._list(counted));
@@ -266,7 +245,7 @@ class ChangesView {
   _showFile(path, staged) {
     this._diff = null;
     fill(this._frame.body, this._fileHead(path, staged, null), waitingNote("Reading the file…"));
-    return this._load(
+    return this._reading.show(
       () => this._readDiff(path, staged),
       (diff) => [this._fileHead(path, staged, diff), this._fileBody(path, diff)],
     );

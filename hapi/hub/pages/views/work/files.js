@@ -9,7 +9,8 @@ import { markdown } from "../../lib/markdown.js";
 import { picture } from "../chat/picture.js";
 import { codeLines } from "./code-lines.js";
 import { foundFiles, foundLines } from "./found.js";
-import { failureNote, waitingNote, workFrame } from "./frame.js";
+import { waitingNote, workFrame } from "./frame.js";
+import { LatestRead } from "./latest-read.js";
 
 /**
  * @import { Child } from "../../lib/dom.js"
@@ -34,7 +35,7 @@ class FilesView {
     this._context = context;
     this._frame = workFrame(context, "files");
     this._query = context.query;
-    this._number = 0; // of the latest read: an earlier one that ends later is not shown
+    this._reading = new LatestRead(this._frame.body, () => this._show());
     this._showsSource = false;
     this.node = this._frame.node;
   }
@@ -61,12 +62,12 @@ class FilesView {
   }
 
   leave() {
-    this._number = -1;
+    this._reading.end();
   }
 
   /** Show what the address says. */
   _show() {
-    if (this._number < 0) return;
+    if (this._reading.hasEnded) return;
     const path = this._query.get("path");
     const searched = this._query.get("q")?.trim();
     if (path !== null) this._showFile(path);
@@ -90,28 +91,14 @@ class FilesView {
   }
 
   /**
-   * Show `head`, and below it what `read` gives, unless something else is to be shown by then.
    * @template Result
    * @param {Child} head
    * @param {() => Promise<Result>} read
    * @param {(result: Result) => Child} draw
    */
-  async _load(head, read, draw) {
-    this._number += 1;
-    const number = this._number;
-    const { body } = this._frame;
-    fill(body, head, waitingNote("Reading…"));
-    try {
-      const result = await read();
-      if (number === this._number) fill(body, head, draw(result));
-    } catch (error) {
-      if (number === this._number)
-        fill(
-          body,
-          head,
-          failureNote(error, () => this._show()),
-        );
-    }
+  _load(head, read, draw) {
+    fill(this._frame.body, head, waitingNote("Reading…"));
+    return this._reading.show(read, draw, head);
   }
 
   // --- the directory ---

@@ -5,7 +5,8 @@ import { parseFileDiff } from "../../data/hunks.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { plural, relativeTime } from "../../lib/format.js";
 import { DiffView } from "./diff.js";
-import { failureNote, waitingNote, workFrame } from "./frame.js";
+import { waitingNote, workFrame } from "./frame.js";
+import { LatestRead } from "./latest-read.js";
 import { fileMark, lineCounts } from "./marks.js";
 
 /**
@@ -28,7 +29,7 @@ class HistoryView {
     this._context = context;
     this._frame = workFrame(context, "history");
     this._query = context.query;
-    this._number = 0; // of the latest read: an earlier one that ends later is not shown
+    this._reading = new LatestRead(this._frame.body, () => this._show());
     this.node = this._frame.node;
   }
 
@@ -53,11 +54,11 @@ class HistoryView {
   }
 
   leave() {
-    this._number = -1;
+    this._reading.end();
   }
 
   _show() {
-    if (this._number < 0) return;
+    if (this._reading.hasEnded) return;
     const commit = this._query.get("commit");
     const path = this._query.get("path");
     if (commit === null) this._showLog();
@@ -66,26 +67,13 @@ class HistoryView {
   }
 
   /**
-   * Show what `read` gives, unless something else is to be shown by then.
    * @template Result
    * @param {() => Promise<Result>} read
    * @param {(result: Result) => Child} draw
    */
-  async _load(read, draw) {
-    this._number += 1;
-    const number = this._number;
-    const { body } = this._frame;
-    fill(body, waitingNote("Reading the history…"));
-    try {
-      const result = await read();
-      if (number === this._number) fill(body, draw(result));
-    } catch (error) {
-      if (number === this._number)
-        fill(
-          body,
-          failureNote(error, () => this._show()),
-        );
-    }
+  _load(read, draw) {
+    fill(this._frame.body, waitingNote("Reading the history…"));
+    return this._reading.show(read, draw);
   }
 
   /** @param {Child} content @param {Record<string, string | null>} query @param {string} [style] */
