@@ -101,6 +101,7 @@ def test_a_shared_conversation_is_read_without_a_token(place, size, tmp_path):
     session.record(type="message", message="Here is **the answer** to `it`")
     call = {"command": "cat secret-file"}
     session.record(type="tool-call", callId="c", name="Bash", input=call, status="completed")
+    session.record(type="message", message="```mermaid\nflowchart LR\n  Drawn --> Here\n```")
     page = place.open(session, **size)
     address = shared_address(place, session, page)
     reader = place.browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **size})
@@ -121,6 +122,9 @@ def test_a_shared_conversation_is_read_without_a_token(place, size, tmp_path):
     expect(shown.locator(".blocks strong")).to_have_text("the answer")
     expect(shown.get_by_text("secret-file")).to_have_count(0)
     assert "/home/me/private" not in shown.content()
+    drawing = shown.get_by_role("img", name="Diagram: flowchart")
+    expect(drawing).to_be_visible(timeout=30_000)  # ms; Mermaid is large
+    assert drawing.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert {token for _, token in asked} == {None}
     assert [url for url, _ in asked if "/api/" in url] == [
         address.replace("/share/", "/api/share/")

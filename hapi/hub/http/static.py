@@ -33,10 +33,20 @@ CONTENT_POLICY = (
 )
 TELEGRAM_FRAMES = "frame-ancestors https://web.telegram.org https://*.telegram.org"
 """What may show the page in a frame while the hub has a Telegram bot: Telegram in a browser."""
+DIAGRAM_FRAME = "diagram.html"
+DIAGRAM_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'none';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts"
+)
+"""For the document in which Mermaid draws: an origin of its own, the page's scripts, no network.
+
+Mermaid measures text with styles that it writes itself, so styles may be inline there.
+"""
 SHARED = "share/"  # the path of a shared conversation begins so
 SHARED_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-    " worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:;"
+    " connect-src 'self'; worker-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none';"
     " require-trusted-types-for 'script'"
 )
 WORKER_SUFFIX = "-worker.js"
@@ -71,11 +81,11 @@ class OwnPage:
     """HAPI's own page, with its strict policy."""
 
     def __init__(self, root: Path = PAGES, is_mini_app: bool = False) -> None:
-        self._policy = (
-            CONTENT_POLICY.replace("frame-ancestors 'none'", TELEGRAM_FRAMES)
-            if is_mini_app
-            else CONTENT_POLICY
-        )
+        self._policy, self._diagram_policy = CONTENT_POLICY, DIAGRAM_POLICY
+        if is_mini_app:
+            self._policy = CONTENT_POLICY.replace("frame-ancestors 'none'", TELEGRAM_FRAMES)
+            among = TELEGRAM_FRAMES.replace("frame-ancestors", "frame-ancestors 'self'")
+            self._diagram_policy = DIAGRAM_POLICY.replace("frame-ancestors 'self'", among)
         self._builds = PageBuilds(os.path.realpath(root))
 
     def find(self, path: str) -> Found | None:
@@ -85,11 +95,14 @@ class OwnPage:
             build = self._builds.named(name)
             file = build and build.files.get(asset)
             policy = WORKER_POLICY if asset.endswith(WORKER_SUFFIX) else None
+            if asset == DIAGRAM_FRAME:
+                policy = self._diagram_policy
             return Found(file, IMMUTABLE, policy) if file else None
         if path == "index.html":
             return self.document("", 0)
         file = self._builds.current().files.get(path)
-        return Found(file, policy=self._policy) if file else None
+        policy = self._diagram_policy if path == DIAGRAM_FRAME else self._policy
+        return Found(file, policy=policy) if file else None
 
     def document(self, path: str, depth: int) -> Found | None:
         build = self._builds.current()

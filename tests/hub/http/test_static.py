@@ -23,7 +23,7 @@ from hapi.hub.http.page_build import (
     without_comments,
 )
 from hapi.hub.http.page_bundle import bundled
-from hapi.hub.http.static import PAGES, OwnPage, PageResource
+from hapi.hub.http.static import DIAGRAM_FRAME, PAGES, OwnPage, PageResource
 from hapi.net.server.http import accepts_gzip
 from tests.support.hub_stage import Stage
 
@@ -96,6 +96,22 @@ def test_a_worker_may_load_scripts_of_the_page_and_nothing_else(page):
     request, _ = get(page, f"/assets/{build}/lib/highlight-worker.js")
     policy = request.sent["content-security-policy"]
     assert policy == "default-src 'none'; script-src 'self'"
+
+
+@pytest.mark.parametrize("place", ["", "assets/"])
+def test_diagrams_are_drawn_in_a_document_that_reaches_no_network(page, place):
+    build = document(page).split("/assets/")[1].split("/")[0]
+    request, content = get(page, f"/{place and f'assets/{build}/'}diagram.html")
+    policy = request.sent["content-security-policy"].split("; ")
+    assert b"mermaid.min.js" in content
+    assert {"default-src 'none'", "connect-src 'none'", "sandbox allow-scripts"} <= set(policy)
+    assert "frame-ancestors 'self'" in policy
+
+
+def test_telegram_may_show_the_page_with_its_diagrams():
+    page = PageResource(OwnPage(is_mini_app=True))
+    request, _ = get(page, "/diagram.html")
+    assert "frame-ancestors 'self' https://web.telegram.org" in str(request.sent)
 
 
 @pytest.mark.parametrize("form", ["W/{}", '"other", {}', "*"])
@@ -297,7 +313,8 @@ def test_every_module_is_imported_by_some_other(modules):
         for path, text in modules.items()
         for target in re.findall(r'\b(?:import|new URL)\("(\.[^"]+\.js)"', text)
     ]
-    entries = [ENTRY_MODULE, SHARED_ENTRY_MODULE, SERVICE_WORKER, *dynamic]
+    in_frame = re.findall(r'src="(lib/[^"]+)"', Path(PAGES, DIAGRAM_FRAME).read_text())
+    entries = [ENTRY_MODULE, SHARED_ENTRY_MODULE, SERVICE_WORKER, *in_frame, *dynamic]
     assert set(static_imports(modules, entries)) == set(modules)
 
 

@@ -10,6 +10,7 @@ const PART_LINES = 100; // of a long block of code
 const MAX_LINES = 5000; // longer code has neither colours nor numbers
 const LONG_LINE = 50; // characters; only longer lines can be wrapped
 const COPIED_TIME = 1500; // ms
+const DIAGRAM = "mermaid"; // the language that is drawn
 
 /** @type {WeakMap<Element, { language: string, tokens: Tokens | null }>} of blocks that are in the document */
 const drawn = new WeakMap();
@@ -47,14 +48,23 @@ export function codeBlock(code, language) {
 }
 
 /**
- * Colour the blocks of code in `root` whose languages are known.
+ * Colour the blocks of code in `root` whose languages are known, and draw the diagrams.
  * @param {Element} root
  */
 export function colourCode(root) {
   for (const frame of root.querySelectorAll(".code")) {
     const state = drawn.get(frame);
-    if (state && !state.tokens && languageNamed(state.language)) colour(frame, state);
+    // The frame may have been made while the language was being written.
+    if (state) state.language = frame.querySelector(".language")?.textContent ?? "";
+    if (state?.language === DIAGRAM) drawDiagram(frame);
+    else if (state && !state.tokens && languageNamed(state.language)) colour(frame, state);
   }
+}
+
+/** @param {Element} frame */
+async function drawDiagram(frame) {
+  const { showDiagram } = await import("./diagram.js");
+  showDiagram(frame, frame.querySelector("code")?.textContent ?? "");
 }
 
 /** @param {Element} frame @param {{ language: string, tokens: Tokens | null }} state */
