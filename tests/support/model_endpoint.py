@@ -13,6 +13,11 @@ What it answers follows from the last message alone, so any number of agents may
 | `count: <n>` | n words, 50 ms apart |
 | `hold` | begins to speak, and ends when the test calls `release()` |
 | `Please go on with` | the answer to the prompt before |
+| `fail with 401` (403, 404, 429, 500, 529) | that status and the error of a provider |
+| `fail with quota` | status 429 and the error of an account without credit |
+| `fail with context` | status 400 and the error of a prompt that is too long |
+| `fail with garbage` | status 200 and no stream of any kind |
+| `fail with hangup` | the connection ends in the middle of the answer |
 | `fail` | status 400 with an error |
 | anything else | `You said: <last line of the prompt>`, with the number of pictures in it, if any |
 
@@ -58,6 +63,8 @@ def answer(request: Request) -> list[Step]:
         prompt = next((said for said in reversed(request.prompts) if GO_ON not in said), prompt)
     if shell_tool(request) is None:
         return [Text("A short title")]
+    if found := re.search(r"fail with (\w+)", prompt):
+        return [FAILURES[found[1]]]
     if "fail" in prompt:
         return [Fail(400, "the model is out of order")]
     if "hold" in prompt:
@@ -67,6 +74,26 @@ def answer(request: Request) -> list[Step]:
     pictures = f" ({request.pictures} pictures)" if request.pictures else ""
     last = (prompt.splitlines() or [""])[-1]
     return [Thought("Nothing to do but answer."), Text(f"You said: {last}{pictures}")]
+
+
+FAILURES = {
+    "401": Fail(401, "Incorrect API key provided: none", "authentication_error"),
+    "403": Fail(403, "Your account may not use this model", "permission_error"),
+    "404": Fail(404, "The model `plain` does not exist", "not_found_error"),
+    "429": Fail(429, "Rate limit reached, please try again in 20s", "rate_limit_error"),
+    "quota": Fail(
+        429,
+        "You exceeded your current quota, please check your plan and billing details",
+        "insufficient_quota",
+    ),
+    "500": Fail(500, "The server had an error while processing the request", "api_error"),
+    "529": Fail(529, "Overloaded", "overloaded_error"),
+    "context": Fail(
+        400, "prompt is too long: 250000 tokens > 200000 maximum", "invalid_request_error"
+    ),
+    "garbage": Fail(200, "<html><body><h1>Sign in to the Wi-Fi</h1></body></html>", "garbage"),
+    "hangup": Fail(200, "", "hangup"),
+}
 
 
 def steps_for(request: Request, verb: str, rest: str) -> list[Step]:
@@ -240,9 +267,7 @@ class Model:
                 steps = answer(request)
                 for step in steps:
                     if isinstance(step, Fail):
-                        error = {"type": "invalid_request_error", "message": step.message}
-                        told = {"type": "error", "error": error | {"code": step.status}}
-                        self._reply(step.status, json.dumps(told).encode())
+                        self._fail(step)
                         return
                 if not request.streamed:
                     self._reply(200, json.dumps(whole(request, steps)).encode())
@@ -259,9 +284,23 @@ class Model:
                 except OSError:
                     return  # the agent was aborted
 
-            def _reply(self, status: int, body: bytes) -> None:
+            def _fail(self, step: Fail) -> None:
+                if step.kind == "garbage":
+                    self._reply(step.status, step.message.encode(), "text/html")
+                elif step.kind == "hangup":
+                    self.send_response(step.status)
+                    self.send_header("content-type", "text/event-stream")
+                    self.send_header("content-length", "100000")
+                    self.end_headers()
+                    self.close_connection = True
+                else:
+                    error = {"type": step.kind, "message": step.message, "code": step.status}
+                    told = {"type": "error", "error": error}
+                    self._reply(step.status, json.dumps(told).encode())
+
+            def _reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
                 self.send_response(status)
-                self.send_header("content-type", "application/json")
+                self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -40,8 +40,11 @@ class Hold:
 
 @frozen
 class Fail:
+    """An error of the provider; `kind`: its `type`, or `garbage` or `hangup`."""
+
     status: int
     message: str
+    kind: str = "invalid_request_error"
 
 
 Step = Thought | Text | Call | Hold | Fail

@@ -2,8 +2,9 @@
 
 import { ownValue } from "../lib/format.js";
 import { claudeRecords } from "./claude.js";
-import { isObject } from "./json.js";
+import { isObject, lineText } from "./json.js";
 import { readablePrompt } from "./markup.js";
+import { withModelErrors } from "./model-errors.js";
 import { markPlaces } from "./queue.js";
 import { continuesPlan, isDone, isSamePlan, isTodoTool, stepsOf, todosIn } from "./todos.js";
 import { isQueued } from "./transcript.js";
@@ -26,7 +27,7 @@ export function blocksOf(messages, outgoing, agentState) {
       builder.addMessage(message);
   for (const message of outgoing) builder.addOutgoing(message);
   builder.joinRequests(agentState);
-  return withOwnKeys(builder.blocks());
+  return withOwnKeys(withModelErrors(builder.blocks()));
 }
 
 /**
@@ -194,13 +195,14 @@ class BlockBuilder {
     if (tool && !tool.request) {
       Object.assign(tool, {
         decision: answered,
-        version: `${tool.version} ${answered.status} ${answered.decision}`,
+        version: `${tool.version} ${asText(answered.status)} ${asText(answered.decision)}`,
       });
     }
   }
 
-  /** @param {string | undefined} callId */
+  /** @param {Json} callId */
   _toolBlock(callId) {
+    if (typeof callId === "object") return undefined; // it names no call
     return /** @type {ToolBlock | undefined} */ (this._byKey.get(`tool:${callId}`));
   }
 
@@ -288,10 +290,10 @@ class BlockBuilder {
         this._setPlan(message, data.entries);
         break;
       case "error":
-        this._addNote(message, asText(data.message), "bad");
+        this._addNote(message, lineText(data.message), "bad");
         break;
       case "note":
-        this._addNote(message, asText(data.message));
+        this._addNote(message, lineText(data.message));
         break;
       case "generated-image":
         this._add({
@@ -338,14 +340,14 @@ class BlockBuilder {
     }
     if (this._planCalls.has(data.callId)) return;
     const block = this._upsert(message, toolBlock(message, data));
-    block.name = asText(data.name ?? block.name);
+    block.name = lineText(data.name ?? block.name);
     if (typeof data.nativeKind === "string") block.toolKind = data.nativeKind;
-    block.title = asText(data.nativeTitle ?? data.description ?? block.title ?? "");
+    block.title = lineText(data.nativeTitle ?? data.description ?? block.title ?? "");
     if (data.input !== undefined && data.input !== null) block.input = data.input;
     if (Array.isArray(data.changes)) block.changes = data.changes;
-    if (data.progress) block.progress = asText(data.progress);
+    if (data.progress) block.progress = lineText(data.progress);
     if (data.reopens) Object.assign(block, { output: undefined, failed: false, done: false });
-    if (!block.done) block.status = asText(data.status ?? block.status ?? "pending");
+    if (!block.done) block.status = lineText(data.status ?? block.status ?? "pending");
     if (block.status === "in_progress") block.startedAt ??= message.createdAt;
   }
 
@@ -355,7 +357,7 @@ class BlockBuilder {
     if (this._planCalls.has(data.callId) && !failed) return; // the plan shows all there is
     const name = this._planCalls.get(data.callId);
     const block = this._upsert(message, toolBlock(message, data));
-    if (name !== undefined) block.name = asText(name);
+    if (name !== undefined) block.name = lineText(name);
     Object.assign(block, {
       output: data.output,
       failed,
@@ -502,17 +504,17 @@ const STATUS_TEXTS = { "Session aborted": "The agent was stopped." };
 function eventText(data) {
   switch (data.type) {
     case "message":
-      return ownValue(STATUS_TEXTS, data.message) ?? asText(data.message);
+      return ownValue(STATUS_TEXTS, data.message) ?? lineText(data.message);
     case "error":
-      return asText(data.message);
+      return lineText(data.message);
     case "switch":
       return data.mode === "local"
         ? "Control moved to the terminal"
         : "Control moved to the web page";
     case "permission-mode-changed":
-      return `Permission mode changed to ${asText(data.mode)}`;
+      return `Permission mode changed to ${lineText(data.mode)}`;
     case "title-changed":
-      return `Title changed to “${asText(data.title)}”`;
+      return `Title changed to “${lineText(data.title)}”`;
     case "limit-reached":
       return "The agent's usage limit has been reached";
     default:

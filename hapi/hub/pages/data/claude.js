@@ -83,5 +83,14 @@ function userPart(part, side) {
 /** @param {Json} content */
 function resultText(content) {
   if (!Array.isArray(content)) return content ?? "";
-  return content.map((part) => (part?.type === "text" ? part.text : `[${part?.type}]`)).join("\n");
+  return content
+    .map(partText)
+    .filter((text) => text !== "")
+    .join("\n");
+}
+
+/** A part of a result as text: what is no text is named by its type. @param {Json} part @returns {string} */
+function partText(part) {
+  if (part?.type === "text") return typeof part.text === "string" ? part.text : "";
+  return typeof part?.type === "string" ? `[${part.type}]` : "";
 }

@@ -73,8 +73,9 @@ function textOf(block) {
       return [block.text, ...block.files].join("\n");
     case "text":
     case "thought":
-    case "event":
       return block.text;
+    case "event":
+      return `${block.text}\n${block.details ?? ""}`;
     case "plan":
       return block.entries.map(({ content }) => content).join("\n");
     case "tool": {

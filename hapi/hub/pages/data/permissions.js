@@ -1,5 +1,6 @@
 // What a permission request offers, and what has been allowed for a session. Pure.
 
+import { ownValue } from "../lib/format.js";
 import { isObject } from "./json.js";
 
 /** @import { Choice, Json, PermissionOption, PermissionRequest, PermissionRule, Session } from "./types.js" */
@@ -105,15 +106,17 @@ const KIND_LABELS = {
  * @returns {{ label: string, value: string }}
  */
 export function ruleText(rule) {
-  const kind = KIND_LABELS[rule.kind ?? ""] ?? "Use";
+  const kind = ownValue(KIND_LABELS, rule.kind) ?? "Use";
   if (typeof rule.command === "string") {
     const place = typeof rule.directory === "string" ? ` in ${rule.directory}` : "";
     return { label: `Run this command${place}`, value: rule.command };
   }
   if (typeof rule.prefix === "string")
     return { label: "Run commands that begin with", value: rule.prefix };
-  if (Array.isArray(rule.paths) && rule.paths.length > 0)
-    return { label: kind, value: rule.paths.map(String).join("\n") };
+  const paths = (Array.isArray(rule.paths) ? rule.paths : []).filter(
+    (path) => typeof path === "string",
+  );
+  if (paths.length > 0) return { label: kind, value: paths.join("\n") };
   if (typeof rule.tool === "string") return { label: "Use this tool", value: rule.tool };
   return { label: rule.kind === "edit" ? "Change any file" : `${kind} anything`, value: "" };
 }

@@ -63,7 +63,10 @@ export function routeLists(models, efforts) {
   const current = models?.currentModelId ?? found.find(({ isDefault }) => isDefault)?.id ?? null;
   const own = found.find(({ id }) => id === current)?.efforts;
   const options = Array.isArray(efforts?.options)
-    ? efforts.options.map((/** @type {Json} */ { value, name }) => ({ id: value, name }))
+    ? efforts.options.map((/** @type {Json} */ option) => ({
+        id: option?.value,
+        name: option?.name,
+      }))
     : (Array.isArray(own) ? own : []).map((/** @type {string} */ id) => ({ id }));
   return {
     models: choicesOf(found),
@@ -129,9 +132,9 @@ function modelSetting(session, catalog, lists) {
 function effortSetting(session, catalog, lists) {
   const flavor = session.metadata?.flavor ?? "claude";
   const offer = offerOf(session);
-  const named =
-    catalog.settings(flavor).find((name) => name in EFFORT_SETTING_PATHS) ?? offer.effortSetting;
-  const name = offer.effortSetting ?? named ?? "effort";
+  const known = Object.keys(EFFORT_SETTING_PATHS);
+  const offered = known.find((name) => name === offer.effortSetting);
+  const name = offered ?? catalog.settings(flavor).find((each) => known.includes(each)) ?? "effort";
   const isSilent = Object.keys(offer).length === 0;
   const usual = isSilent && flavor === "claude" ? CLAUDE_EFFORTS : [];
   const listed = isSilent && lists.efforts.length > 0 ? lists.efforts : choicesOf(offer.efforts);
@@ -139,7 +142,7 @@ function effortSetting(session, catalog, lists) {
   const current = offer.effort ?? session[name] ?? lists.effort;
   return setting("effort", "Reasoning effort", choices, current, {
     scope: "chat",
-    path: EFFORT_SETTING_PATHS[name] ?? "effort",
+    path: EFFORT_SETTING_PATHS[name],
     body: (value) => ({ [name]: value }),
   });
 }
@@ -171,7 +174,7 @@ function offeredSettings(session) {
       .map((option) =>
         setting(
           `option-${option.id}`,
-          String(option.name ?? option.id),
+          typeof option.name === "string" ? option.name : option.id,
           choicesOf(option.choices),
           option.current,
           { scope: "approve", path: "option", body: (value) => ({ id: option.id, value }) },

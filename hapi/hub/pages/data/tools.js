@@ -8,6 +8,7 @@ import { todosIn } from "./todos.js";
 /** @import { Json, Todo, ToolBlock } from "./types.js" */
 
 const QUESTION_TOOL = "AskUserQuestion"; // of the agent, or of HAPI for questions without a tool
+const MAX_TITLE = 500; // characters
 const COMMAND_TITLE = "Command"; // of a call of which nothing else is known
 const SHELL_TOOL =
   /^(bash|shell|terminal|execute|exec|command|exec_command|run_command|run_shell_command)$/i;
@@ -32,7 +33,18 @@ const VERBS_BY_NAME = { write: "Write", edit: "Edit", read: "Read", list: "List"
  * @param {string} [directory] of the session; paths below it are shown from there
  * @returns {{ title: string, details: Detail[] }}
  */
-export function describeTool({ name, title: given, input, toolKind }, directory) {
+export function describeTool(block, directory) {
+  const { title, details } = describedInput(block, directory);
+  const isLong = title.length > MAX_TITLE;
+  return { title: isLong ? `${title.slice(0, MAX_TITLE)}…` : title, details };
+}
+
+/**
+ * @param {Pick<ToolBlock, "name" | "title" | "input" | "toolKind">} block
+ * @param {string} [directory]
+ * @returns {{ title: string, details: Detail[] }}
+ */
+function describedInput({ name, title: given, input, toolKind }, directory) {
   const title = withVerb(given || (name === QUESTION_TOOL ? "Question" : name), toolKind, input);
   if (input === undefined || input === null) return { title, details: [] };
   if (typeof input !== "object")
@@ -109,8 +121,9 @@ function isOneLine(value) {
 
 /** @param {Json} input @returns {string | null} */
 function commandOf({ command }) {
-  const text = Array.isArray(command) ? command.join(" ") : command;
-  return typeof text === "string" ? text : null;
+  if (typeof command === "string") return command;
+  const isWords = Array.isArray(command) && command.every((word) => typeof word === "string");
+  return isWords ? command.join(" ") : null;
 }
 
 /**

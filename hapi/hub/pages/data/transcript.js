@@ -1,6 +1,22 @@
 // The messages of one session, as far as they have been read: a window that grows at both ends.
 
-/** @import { Message, MessagePage, PageInfo, PagePosition, QueuedStates } from "./types.js" */
+import { isObject } from "./json.js";
+
+/** @import { Json, Message, MessagePage, PageInfo, PagePosition, QueuedStates } from "./types.js" */
+
+const MAX_TIME = 8.64e15; // ms since the epoch: the last moment that a Date can hold
+
+/** What the fields of a message must be. @type {Record<string, (value: Json) => boolean>} */
+const READABLE = {
+  seq: isTime,
+  createdAt: isTime,
+  invokedAt: (value) => isMissing(value) || isTime(value),
+  scheduledAt: (value) => isMissing(value) || isTime(value),
+  localId: (value) => isMissing(value) || typeof value === "string",
+  deliveryState: (value) => isMissing(value) || typeof value === "string",
+};
+/** What stands for a field that is not. @type {Record<string, Json>} */
+const INSTEAD = { seq: 0, createdAt: 0 };
 
 export class Transcript {
   constructor() {
@@ -46,7 +62,7 @@ export class Transcript {
     }
     this._epoch = page.epoch;
     this.ready = true;
-    for (const message of messages.filter(hasId)) this._put(message);
+    for (const message of readableMessages(messages)) this._put(message);
     this.revision += 1;
   }
 
@@ -54,7 +70,7 @@ export class Transcript {
   addOlderPage({ messages, page }) {
     this.hasOlder = page.hasMore;
     this._oldest = olderPosition(page);
-    for (const message of messages.filter(hasId))
+    for (const message of readableMessages(messages))
       if (!this.messages.has(message.id)) this._put(message);
     this.revision += 1;
   }
@@ -80,7 +96,7 @@ export class Transcript {
 
   /** @param {Message} message */
   upsert(message) {
-    this._put(message);
+    for (const each of readableMessages([message])) this._put(each);
     this.revision += 1;
   }
 
@@ -190,9 +206,31 @@ export class Transcript {
   }
 }
 
-/** @param {Message} message */
-function hasId(message) {
-  return typeof message?.id === "string";
+/**
+ * Messages as the views can read them: those with an id, each without what has a type that they do not expect.
+ * @param {Json} messages
+ * @returns {Message[]}
+ */
+function readableMessages(messages) {
+  if (!Array.isArray(messages)) return [];
+  return messages
+    .filter((message) => isObject(message) && typeof message.id === "string")
+    .map((message) => {
+      const odd = Object.entries(READABLE).filter(([key, isRight]) => !isRight(message[key]));
+      return odd.length === 0
+        ? message
+        : { ...message, ...Object.fromEntries(odd.map(([key]) => [key, INSTEAD[key]])) };
+    });
+}
+
+/** @param {Json} value */
+function isMissing(value) {
+  return value === null || value === undefined;
+}
+
+/** Whether a value is a time in ms, or another whole number that a message may have. @param {Json} value */
+function isTime(value) {
+  return typeof value === "number" && Math.abs(value) <= MAX_TIME;
 }
 
 /** Whether a message is a person's that the agent has not received yet. @param {Message} message */

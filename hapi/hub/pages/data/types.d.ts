@@ -357,6 +357,8 @@ export interface EventBlock extends BlockBase {
   tone: string;
   /** The permission mode that the session has changed to. */
   mode?: string;
+  /** The agent's own words about an error, which can be unfolded. */
+  details?: string;
 }
 
 /** What a turn took, at its end. */

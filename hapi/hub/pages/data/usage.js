@@ -32,7 +32,8 @@ export function knownUsage(usage, blocks = []) {
 export function describeUsage(usage) {
   if (!isObject(usage)) return null;
   const { contextTokens, contextWindow, inputTokens, outputTokens, cost, turnMs, turns } = usage;
-  const share = isCount(contextTokens) && contextWindow > 0 ? contextTokens / contextWindow : null;
+  const isKnown = isCount(contextTokens) && isCount(contextWindow) && contextWindow > 0;
+  const share = isKnown ? contextTokens / contextWindow : null;
   /** @type {[string, string | false][]} */
   const rows = [
     ["Context", share !== null && `${tokens(contextTokens)} of ${tokens(contextWindow)} tokens`],

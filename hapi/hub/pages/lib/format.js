@@ -74,7 +74,7 @@ export function fileSize(bytes) {
  * @returns {Value | undefined}
  */
 export function ownValue(table, key) {
-  return key !== null && key !== undefined && Object.hasOwn(table, key) ? table[key] : undefined;
+  return typeof key === "string" && Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
 /**

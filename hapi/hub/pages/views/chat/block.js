@@ -11,6 +11,7 @@ import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
 import { deliveryActions, deliveryLabel } from "./delivery.js";
 import { foldable } from "./fold.js";
+import { modelErrorNode } from "./model-error.js";
 import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
 import { toolCard, updateToolOutput } from "./tool.js";
@@ -139,7 +140,9 @@ function nodeOf(block, context) {
     case "plan":
       return planNode(block);
     case "event":
-      return h("p", { class: `block event ${block.tone}` }, eventText(block, context));
+      return block.details === undefined
+        ? h("p", { class: `block event ${block.tone}` }, eventText(block, context))
+        : modelErrorNode(block, context);
     case "turn":
       return turnNode(block);
     case "image":
