@@ -178,3 +178,29 @@ def test_with_ten_thousand_messages_that_were_read_a_frame_stays_short(place):
         assert measured["nodes"] < MAX_NODES
         assert measured["record"] < MAX_FRAME
         assert measured["live"] < MAX_FRAME
+
+
+@pytest.mark.parametrize("viewport", SIZES, ids=["desktop", "phone"])
+def test_the_way_back_from_the_changes_leads_to_what_was_read(place, viewport):
+    session = place.session()
+    say_many(session, answers(400))
+    page = place.open(session, viewport=viewport)
+    expect(page.get_by_text("Answer 399.")).to_be_visible()
+    log = page.get_by_role("log")
+    log.evaluate("log => { log.scrollTop = log.scrollHeight / 2; }")
+    page.wait_for_timeout(300)  # for what the scrolling draws
+    name = page.evaluate(FIRST_ON_SCREEN)
+    before = page.evaluate(TOP, name)
+    page.get_by_role("button", name="Changes and files").click()
+    expect(page.locator(".work-tabs")).to_be_visible()
+    session.record(type="message", message="News that came meanwhile.")
+    page.get_by_role("button", name="Back to the conversation").click()
+    expect(page.get_by_text(name, exact=False).first).to_be_in_viewport()
+    page.wait_for_function(
+        f"([name, top]) => Math.abs(({TOP})(name) - top) < 5", arg=[name, before]
+    )
+    page.get_by_role("button", name="Jump to latest").click()
+    expect(page.get_by_text("News that came meanwhile.")).to_be_in_viewport()
+    page.get_by_role("button", name="Changes and files").click()
+    page.get_by_role("button", name="Back to the conversation").click()
+    expect(page.get_by_text("News that came meanwhile.")).to_be_in_viewport()

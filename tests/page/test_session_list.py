@@ -69,6 +69,16 @@ def test_the_context_menu_pins_and_marks_a_session(place):
     expect(row(page, other).get_by_role("img", name="unread")).to_be_hidden()
 
 
+def test_the_menu_copies_what_names_a_session_to_programs(place):
+    (session,) = filled(place, "One")
+    page = place.visit(**PHONE, permissions=["clipboard-read", "clipboard-write"])
+    long_press(page, row(page, session))
+    page.get_by_role("menuitem", name="Copy reference").click()
+    expect(page.get_by_text("Reference copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"[One](/sessions/{session.id})"
+
+
 def test_the_keyboard_alone_goes_through_the_list_and_its_menus(place):
     one, two = filled(place, "One", "Two")
     filled(place, "Blog", path="/home/dev/blog")
@@ -139,8 +149,24 @@ def test_filters_narrow_the_list_and_are_cleared(place):
     expect(page.get_by_role("button", name="Filter sessions (1 set)")).to_be_visible()
     page.get_by_label("State").select_option("ended")
     expect(page.get_by_text("No matching sessions.")).to_be_visible()
-    page.get_by_role("button", name="Clear filters").click()
+    page.get_by_role("button", name="Clear filters").first.click()
     expect(page.locator("[data-session]")).to_have_count(7)
+
+
+def test_a_phone_leaves_filters_that_hide_everything_and_searches_conversations(place):
+    filled(place, *"ABCDEFG", flavor="codex")
+    page = place.visit(**PHONE)
+    page.get_by_role("button", name="Filter sessions").click()
+    page.get_by_label("State").select_option("ended")
+    page.get_by_role("button", name="Filter sessions (1 set)").click()
+    expect(page.get_by_text("No matching sessions.")).to_be_visible()
+    expect(page.get_by_role("link", name="Search all conversations")).to_be_visible()
+    page.get_by_role("searchbox").fill("A")
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page.locator("[data-session]")).to_have_count(1)
+    expect(page.get_by_role("button", name="Filter sessions", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Search all conversations for “A”").click()
+    expect(page).to_have_url(re.compile("/search[?]q=A$"))
 
 
 def test_a_project_starts_a_session_in_its_directory(place):

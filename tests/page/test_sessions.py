@@ -81,7 +81,7 @@ def test_a_session_gets_another_name(place):
     page = place.open(session)
     dialog = settings(page)
     dialog.get_by_label("Name").fill("New <b>name</b>")
-    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_label("Name").press("Enter")
     page.keyboard.press("Escape")
     expect(page.locator(".head-main .title")).to_have_text("New <b>name</b>")
     expect(page.locator(".row-title").first).to_have_text("New <b>name</b>")
@@ -92,7 +92,7 @@ def test_a_name_of_blanks_is_refused_in_words(place):
     page = place.open(place.session())
     dialog = settings(page)
     dialog.get_by_label("Name").fill("   ")
-    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_label("Name").press("Enter")
     expect(dialog.get_by_text("The name can't be blank.")).to_be_visible()
 
 
@@ -105,10 +105,28 @@ def test_permission_mode_and_model_are_changed_in_the_settings(place):
     assert session.wait_for_call("set-session-config")["permissionMode"] == "yolo"
     expect(dialog.get_by_text("acts without asking")).to_be_visible()
     dialog.get_by_label("Model").fill("big-one")
-    dialog.get_by_role("button", name="Set").click()
+    dialog.get_by_label("Name").focus()  # what was written applies when the field is left
     session.until(lambda: session.calls[-1][1].get("model") == "big-one", "the model")
     page.keyboard.press("Escape")
     expect(page.locator(".head-main .tag")).to_have_text("Allow everything")
+
+
+def test_the_settings_of_a_session_show_no_ids_and_copy_its_reference(place):
+    session = place.session(name="Shop", opencodeSessionId="ses_12345678")
+    permissions = ["clipboard-read", "clipboard-write"]
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    page = place.open(session, **phone, permissions=permissions)
+    dialog = settings(page)
+    expect(dialog.get_by_label("Name")).to_have_value("Shop")
+    expect(dialog).not_to_contain_text(session.id)
+    expect(dialog).not_to_contain_text("ses_12345678")
+    for name in ("Set", "Save"):
+        expect(dialog.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    dialog.get_by_role("button", name="Copy reference").click()
+    expect(page.get_by_text("Reference copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"[Shop](/sessions/{session.id})"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 QWEN_OFFER = {
@@ -208,7 +226,7 @@ def test_a_setting_that_the_agent_refuses_is_reported(place):
     page = place.open(session)
     dialog = settings(page)
     dialog.get_by_label("Model").fill("nonsense")
-    dialog.get_by_role("button", name="Set").click()
+    dialog.get_by_label("Model").press("Enter")
     expect(dialog.get_by_role("alert").filter(visible=True)).to_have_text(
         "this model does not exist"
     )

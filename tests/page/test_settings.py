@@ -43,6 +43,39 @@ def test_another_device_is_paired_by_a_code_with_a_token_of_its_own_that_can_be_
     expect(page.get_by_text("No device has a token of its own.")).to_be_visible()
 
 
+OFFER = """() => dispatchEvent(Object.assign(new Event("beforeinstallprompt"), {
+  prompt: async () => { window.asked = true; },
+  userChoice: Promise.resolve({ outcome: "accepted" }),
+}))"""
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
+
+
+def test_the_start_screen_offers_to_install_the_page_and_to_open_it_on_another_device(place):
+    page = place.visit(**PHONE)
+    hints = page.get_by_role("region", name="Hints")
+    expect(hints).to_be_visible()
+    expect(hints.get_by_role("button", name="Install")).to_have_count(0)
+    page.evaluate(OFFER)
+    hints.get_by_role("button", name="Install").click()
+    page.wait_for_function("window.asked === true")
+    expect(hints.get_by_role("button", name="Install")).to_have_count(0)
+    hints.get_by_role("button", name="Show QR code").click()
+    dialog = page.get_by_role("dialog", name="Pair a device")
+    expect(dialog.get_by_role("img", name="QR code that opens this page")).to_be_visible()
+    page.keyboard.press("Escape")
+    hints.get_by_role("button", name="Dismiss the hints").click()
+    expect(hints).to_have_count(0)
+    page.reload()
+    page.wait_for_timeout(3000)  # more than it takes the hints to appear
+    expect(hints).to_have_count(0)
+
+
+def test_an_iphone_is_told_how_to_install_the_page(place):
+    page = place.visit(**PHONE, user_agent=IPHONE)
+    hints = page.get_by_role("region", name="Hints")
+    expect(hints).to_contain_text("choose Add to Home Screen")
+
+
 def test_a_phone_shows_no_keyboard_when_a_dialog_opens_and_keeps_its_button_in_sight(place):
     place.machine()
     page = place.visit(**PHONE)

@@ -113,8 +113,17 @@ export function matching(items, query) {
 }
 
 /**
- * Other sessions whose title or directory contains the query, the latest first. What is sent is a link, as other pages
- * of hubs write it; agents find the session by its id.
+ * A link to a session, as other pages of hubs write it; agents find the session by its id.
+ * @param {Session} session
+ */
+export function sessionReference(session) {
+  return `[${titleOf(session)
+    .replace(/[[\]\n]/g, " ")
+    .trim()}](/sessions/${session.id})`;
+}
+
+/**
+ * Other sessions whose title or directory contains the query, the latest first.
  * @param {Iterable<Session>} sessions
  * @param {string} query
  * @param {string} ownId
@@ -132,7 +141,7 @@ export function sessionCompletions(sessions, query, ownId) {
       id: session.id,
       label: title,
       description: path,
-      insert: `[${title.replace(/[[\]\n]/g, " ").trim()}](/sessions/${session.id})`,
+      insert: sessionReference(session),
     }));
 }
 

@@ -113,7 +113,7 @@ export function nameDialog({ title, label, value, limit, optional = false, save 
 
 /**
  * Run `act` with `control` disabled and marked as busy; show an error in `problem`.
- * @param {HTMLButtonElement | HTMLSelectElement} control
+ * @param {HTMLButtonElement | HTMLInputElement | HTMLSelectElement} control
  * @param {HTMLElement} problem
  * @param {() => unknown} act
  * @param {(error: unknown) => string} message

@@ -67,6 +67,11 @@ export class VirtualList {
     return this._places.has(key);
   }
 
+  /** The first item on screen, and how many px below the upper edge it begins. */
+  get place() {
+    return this._anchor;
+  }
+
   /** The node of an item that is in the document. @param {string} key */
   node(key) {
     return this._shown.get(key)?.node ?? null;

@@ -16,7 +16,7 @@ const MARK_TIME = 2500; // ms
  * @typedef {object} Conversation
  * @property {() => Transcript} transcript
  * @property {() => Block[]} blocks
- * @property {(key: string) => HTMLElement | null} bringOnScreen
+ * @property {(key: string, margin?: number) => HTMLElement | null} bringOnScreen
  * @property {(limit: number) => Promise<unknown>} loadOlder
  * @property {() => void} draw
  * @property {() => boolean} isGivenUp whether nothing more is read
@@ -46,6 +46,21 @@ export class BlockNavigation {
       const node = block && this._conversation.bringOnScreen(block.key);
       if (node) markShown(node);
       return Boolean(node);
+    } finally {
+      this._searches -= 1;
+    }
+  }
+
+  /**
+   * Bring a block to the place where it was, without a mark: nobody has asked for it.
+   * @param {string} key
+   * @param {number} margin px below the upper edge
+   */
+  async restore(key, margin) {
+    this._searches += 1;
+    try {
+      const block = await this._read(key);
+      if (block) this._conversation.bringOnScreen(block.key, margin);
     } finally {
       this._searches -= 1;
     }

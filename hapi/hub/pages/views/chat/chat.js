@@ -14,6 +14,7 @@ import { messageList } from "./message-list.js";
 import { sessionNotice } from "./notice.js";
 import { picture, saveButton } from "./picture.js";
 import { planStrip } from "./plan.js";
+import { keepPlace, takePlace } from "./reading-place.js";
 import { scheduleChip } from "./schedule-chip.js";
 import { answerReader } from "./speech.js";
 import { starters } from "./starters.js";
@@ -238,7 +239,7 @@ export class ChatView {
     return new BlockNavigation({
       transcript: () => store.transcript(id),
       blocks: () => this.blocks(),
-      bringOnScreen: (key) => this._bringOnScreen(key),
+      bringOnScreen: (key, margin) => this._bringOnScreen(key, margin),
       loadOlder: (limit) => this._loadOlder(limit),
       draw: () => this.draw(),
       isGivenUp: () => !this.node.isConnected || this._actions.problem !== null,
@@ -249,6 +250,9 @@ export class ChatView {
     addEventListener("keydown", this._listener);
     current = this;
     const opened = this._actions.open();
+    const place = takePlace(this._options.id);
+    if (place && !this._options.query.has("message"))
+      this._navigation.restore(place.key, place.top);
     this._showAsked(this._options.query);
     return opened;
   }
@@ -377,10 +381,10 @@ export class ChatView {
     return this._navigation.show(id);
   }
 
-  /** @param {string} key */
-  _bringOnScreen(key) {
+  /** @param {string} key @param {number} [margin] px */
+  _bringOnScreen(key, margin) {
     this._scroll.hold();
-    return this._messages.show(key);
+    return this._messages.show(key, margin);
   }
 
   /** A conversation that goes on for long forgets its oldest messages, unless somebody reads or searches them. */
@@ -402,7 +406,10 @@ export class ChatView {
   leave() {
     removeEventListener("keydown", this._listener);
     if (current === this) current = null;
-    this._options.store.transcript(this._options.id).trim(KEPT_ELSEWHERE);
+    const { store, id } = this._options;
+    const place = this._scroll.isAtEnd() ? null : this._messages.place();
+    keepPlace(place && { id, ...place });
+    store.transcript(id).trim(KEPT_ELSEWHERE);
     this._actions.close();
     this._unwatchLive();
     this._unwatchDrafts();

@@ -106,8 +106,10 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
     plan: () => plan.steps,
     /** What the conversation shows, as far as its messages have been read. */
     blocks: () => blocks,
-    /** Bring a block on screen; null if it has not been read. @param {string} key */
-    show: (key) => list.show(key),
+    /** Bring a block on screen; null if it has not been read. @param {string} key @param {number} [margin] px */
+    show: (key, margin) => list.show(key, margin),
+    /** The first block on screen, and how many px below the upper edge it begins. */
+    place: () => list.place,
     disconnect: () => list.disconnect(),
   };
 }

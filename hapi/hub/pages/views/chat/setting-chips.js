@@ -2,19 +2,14 @@
 
 import { fill, h, icon } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
-import {
-  currentName,
-  listPaths,
-  NO_LISTS,
-  routeLists,
-  sessionSettings,
-} from "../../data/session-settings.js";
+import { AgentSettings } from "../../data/agent-settings.js";
+import { currentName } from "../../data/session-settings.js";
 
 /**
  * @import { Api } from "../../data/api.js"
  * @import { Store } from "../../data/store.js"
  * @import { Session } from "../../data/types.js"
- * @import { RouteLists, SessionSetting } from "../../data/session-settings.js"
+ * @import { SessionSetting } from "../../data/session-settings.js"
  */
 
 const SHOWN = ["mode", "model", "effort"]; // as chips of their own where there is room
@@ -29,32 +24,8 @@ export function settingChips({ api, store, id }) {
     on: { click: () => openSheet() },
   });
   const node = h("div", { class: "setting-chips", hidden: true }, row, sheet);
-  /** @type {RouteLists} */
-  let lists = NO_LISTS;
+  const settings = new AgentSettings({ api, store, id });
   let shown = "";
-  let listedFor = "";
-
-  /** @returns {SessionSetting[]} */
-  function settings() {
-    const session = store.sessions.get(id);
-    return session ? sessionSettings(session, store.catalog, lists) : [];
-  }
-
-  /** Ask the session's own routes for what its offer does not have. @param {Session} session */
-  async function readLists(session) {
-    const paths = listPaths(session);
-    const wanted = JSON.stringify([paths, session.active]);
-    if (wanted === listedFor) return;
-    listedFor = wanted;
-    if (!session.active || (!paths.models && !paths.efforts)) return;
-    const [models, efforts] = await Promise.all(
-      [paths.models, paths.efforts].map((path) =>
-        path ? api.sessionList(id, path).catch(() => null) : null,
-      ),
-    );
-    lists = routeLists(models, efforts);
-    store.changed();
-  }
 
   /** @param {SessionSetting} setting */
   function chip(setting) {
@@ -74,25 +45,23 @@ export function settingChips({ api, store, id }) {
   }
 
   /** @param {SessionSetting} setting */
-  function isRefused({ scope }) {
-    return !store.access.allows(scope);
-  }
+  const isRefused = (setting) => settings.isRefused(setting);
 
   /** @param {string} settingId */
   async function open(settingId) {
     const { choiceDialog } = await import("./setting-dialogs.js");
-    const found = settings().find((each) => each.id === settingId);
+    const found = settings.all().find((each) => each.id === settingId);
     if (found) choiceDialog(found, (value) => set(found, value));
   }
 
   async function openSheet() {
     const { settingsSheet } = await import("./setting-dialogs.js");
-    settingsSheet(settings(), { isRefused, open });
+    settingsSheet(settings.all(), { isRefused, open });
   }
 
   /** @param {SessionSetting} setting @param {string} value */
   async function set(setting, value) {
-    await api.setSetting(id, setting.path, setting.body(value));
+    await settings.set(setting, value);
     toast(`${setting.label} changed`);
   }
 
@@ -101,8 +70,8 @@ export function settingChips({ api, store, id }) {
     /** @param {Session | undefined} session */
     draw(session) {
       if (!session) return;
-      readLists(session);
-      const all = session.active ? settings() : [];
+      settings.readLists(session);
+      const all = session.active ? settings.all() : [];
       const version = JSON.stringify([all, all.map(isRefused)]);
       if (version === shown) return;
       shown = version;

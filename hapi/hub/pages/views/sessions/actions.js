@@ -1,8 +1,10 @@
 // What one can do with sessions in the list: the menus of a session and of a project, and the questions before what cannot be undone.
 
 import { sessionAddress } from "../../data/addresses.js";
+import { sessionReference } from "../../data/completions.js";
 import { canResume, titleOf } from "../../data/sessions.js";
 import { withBase } from "../../lib/base-path.js";
+import { copyText } from "../../lib/clipboard.js";
 import { confirmDialog, nameDialog, orToast, toast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { plural } from "../../lib/format.js";
@@ -79,6 +81,7 @@ function sessionEntries(context, session) {
       run: () => markAs(context, [session], !isUnread),
     },
     { label: "Copy link", sign: "copy", run: () => orToast(() => copyLink(session)) },
+    { label: "Copy reference", sign: "copy", run: () => copyReference(session) },
     { label: "Select", sign: "list", run: () => select([session.id]) },
     isRunning &&
       access.allows("spawn") && {
@@ -276,6 +279,12 @@ async function copyLink({ id }) {
   const address = new URL(withBase(sessionAddress(id)), location.origin).href;
   await navigator.clipboard.writeText(address);
   toast("Link copied");
+}
+
+/** Copy what names a session to the agent of another one: the link that `@` writes. @param {Session} session */
+export async function copyReference(session) {
+  if (await copyText(sessionReference(session))) toast("Reference copied");
+  else toast("The browser does not allow copying.", { tone: "bad" });
 }
 
 /** @param {ActionContext} context @param {Session} session */

@@ -62,6 +62,10 @@ export class SessionsView {
     this._filterPanel = h("div", { id: "session-filters", class: "filters", hidden: true });
     this._selectionBar = h("div", { class: "selection", hidden: true });
     this._elsewhere = h("div", { hidden: true });
+    this._clear = button("Clear filters", {
+      hidden: true,
+      on: { click: () => this._clearFilters() },
+    });
     this._empty = h("p", { class: "empty-note", hidden: true });
     this._machines = h("div", { class: "machine-rows" });
     this._scroller = h("nav", { class: "side-scroll", "aria-label": "Sessions", tabindex: "-1" });
@@ -72,6 +76,7 @@ export class SessionsView {
     this._scroller.append(
       this._list.node,
       this._empty,
+      this._clear,
       this._elsewhere,
       h("h2", { class: "group-title" }, "Machines"),
       this._machines,
@@ -85,6 +90,11 @@ export class SessionsView {
       this._selectionBar,
       this._scroller,
     );
+  }
+
+  /** Show something below the list. @param {HTMLElement} node */
+  append(node) {
+    this._scroller.append(node);
   }
 
   _searchField() {
@@ -173,25 +183,34 @@ export class SessionsView {
       foldOf: (key) => this._folds.get(key),
       now: Date.now(),
     });
-    const isFiltered = this._filters.text.trim() !== "" || filterCount(this._filters) > 0;
+    const hasFilters = filterCount(this._filters) > 0;
+    const isFiltered = this._filters.text.trim() !== "" || hasFilters;
     this._searchRow.hidden = !isFiltered && this._filterPanel.hidden && !hasMany(store.sessions);
     this._list.show(items);
     this._empty.hidden = items.length > 0;
     if (!store.loaded) this._empty.textContent = "Loading…";
     else this._empty.textContent = isFiltered ? "No matching sessions." : "No sessions yet.";
-    this._drawElsewhere();
+    this._clear.hidden = items.length > 0 || !store.loaded || !hasFilters;
+    this._drawElsewhere(isFiltered);
     drawMachines(this._machines, store, go);
     if (this._selected !== null) this._drawSelection();
   }
 
-  /** The way from a search for sessions to one through all conversations. */
-  _drawElsewhere() {
+  /** Show all sessions again that the text lets pass. */
+  _clearFilters() {
+    if (!this._filterPanel.hidden) this._toggleFilters();
+    this._setFilters({ ...NO_FILTERS, text: this._filters.text });
+    this._search.focus();
+  }
+
+  /** The way from a search for sessions to one through all conversations, which knows no filters. @param {boolean} isFiltered */
+  _drawElsewhere(isFiltered) {
     const node = this._elsewhere;
     const text = this._filters.text.trim();
-    node.hidden = text === "";
+    node.hidden = !isFiltered;
     if (text === node.dataset.text) return;
     node.dataset.text = text;
-    const address = `/search?${new URLSearchParams({ q: text })}`;
+    const address = text ? `/search?${new URLSearchParams({ q: text })}` : "/search";
     fill(
       node,
       h(
@@ -202,7 +221,11 @@ export class SessionsView {
           on: { click: followLink(this._options.go, address) },
         },
         icon("search"),
-        h("span", { class: "row-main" }, `Search all conversations for “${text}”`),
+        h(
+          "span",
+          { class: "row-main" },
+          text ? `Search all conversations for “${text}”` : "Search all conversations",
+        ),
       ),
     );
   }

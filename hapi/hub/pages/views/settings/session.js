@@ -1,19 +1,19 @@
-// Settings of one session: name, permission mode, model; resume, archive, delete.
+// Settings of one session: its name, what its agent works with, what is allowed, and facts.
 
 import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
-import { choicesOf, currentMode, offerOf, sessionModes } from "../../data/offer.js";
-import { sessionAddress } from "../../data/addresses.js";
+import { AgentSettings } from "../../data/agent-settings.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
 import { describeUsage } from "../../data/usage.js";
-import { archiveDialog, deleteDialog } from "../sessions/actions.js";
+import { endSection, recordSection } from "./session-record.js";
 
 /**
  * @import { Api } from "../../data/api.js"
+ * @import { SessionSetting } from "../../data/session-settings.js"
  * @import { Store } from "../../data/store.js"
- * @import { Go, OfferedChoice, PermissionRule, Session } from "../../data/types.js"
+ * @import { Go, PermissionRule, Session } from "../../data/types.js"
  */
 
 /**
@@ -25,92 +25,97 @@ import { archiveDialog, deleteDialog } from "../sessions/actions.js";
  * @property {() => Promise<void>} resume
  */
 
+const MAX_NAME = 255; // characters
+
 /** @param {SettingsOptions} options */
 export function settingsDialog(options) {
   const { store, id } = options;
   const session = store.sessions.get(id);
   if (!session) return;
   openDialog("Session", (close) => [
-    nameSection(session, options),
-    permissionSection(session, options),
+    nameField(session, options),
+    agentFields(session, options),
     rulesSection(session, options),
-    store.catalog.hasModel(session.metadata?.flavor) && modelSection(session, options),
-    session.active && offeredSections(session, options),
     factSection(session, store),
     recordSection(session, options, close),
     endSection(session, options, close),
   ]);
 }
 
-/** @param {Session} session @param {SettingsOptions} options */
-function nameSection(session, { api, store: { access } }) {
-  const disabled = !access.allows("chat");
+/** What is written applies when the field is left or Enter is pressed. @param {Session} session @param {SettingsOptions} options */
+function nameField(session, { api, store: { access } }) {
   const name = h("input", {
     id: "session-name",
-    maxlength: "255",
+    maxlength: MAX_NAME,
     value: session.metadata?.name ?? titleOf(session),
-    required: true,
-    disabled,
+    disabled: !access.allows("chat"),
     "data-first": true,
   });
-  const save = button("Save", { type: "submit", disabled });
   const problem = problemLine();
-  const form = h(
-    "form",
-    { class: "field" },
-    h("label", { for: "session-name" }, "Name"),
-    h("div", { class: "with-button" }, name, save),
-    problem,
-  );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  name.addEventListener("change", () => {
     const wanted = name.value.trim();
-    if (wanted) {
-      runBusy(save, problem, async () => {
+    if (wanted)
+      runBusy(name, problem, async () => {
         await api.renameSession(session.id, wanted);
         toast("Session renamed");
       });
-    } else {
-      showProblem(problem, "The name can't be blank."); // the browser itself refuses an empty field
-      name.focus();
-    }
+    else showProblem(problem, "The name can't be blank.");
   });
-  return form;
+  return h("div", { class: "field" }, h("label", { for: "session-name" }, "Name"), name, problem);
+}
+
+/** Permission mode, model, effort and whatever else the agent offers; drawn anew when its lists have come. @param {Session} session @param {SettingsOptions} options */
+function agentFields(session, { api, store, id }) {
+  const node = h("div", { class: "fields" });
+  const settings = new AgentSettings({ api, store, id });
+  /** @param {SessionSetting} setting */
+  const field = (setting) => {
+    const isOff = settings.isRefused(setting) || (!session.active && setting.id !== "mode");
+    /** @param {string} value */
+    const set = async (value) => {
+      await settings.set(setting, value);
+      toast(`${setting.label} changed`);
+    };
+    return setting.mayBeOther ? textField(setting, isOff, set) : choiceField(setting, isOff, set);
+  };
+  const draw = () => fill(node, settings.all().map(field));
+  draw();
+  settings.readLists(session).then(() => {
+    if (!node.contains(document.activeElement)) draw();
+  });
+  return node;
 }
 
 /**
  * A setting that is one of several choices.
- * @param {object} options
- * @param {string} options.id
- * @param {string} options.label
- * @param {OfferedChoice[]} options.choices
- * @param {string | null | undefined} options.current
- * @param {boolean} [options.disabled]
- * @param {string} options.done the sentence when it is set
- * @param {(value: string) => Promise<unknown>} options.set
+ * @param {SessionSetting} setting
+ * @param {boolean} disabled
+ * @param {(value: string) => Promise<void>} set
  */
-function choiceSection({ id, label, choices, current, disabled = false, done, set }) {
+function choiceField({ id: name, label, choices, current }, disabled, set) {
+  const id = `session-${name}`;
   const known = choices.some((choice) => choice.id === current);
-  const options = choices.map(({ id: value, name }) =>
-    h("option", { value, selected: value === current }, name),
+  const options = choices.map(({ id: value, name: text }) =>
+    h("option", { value, selected: value === current }, text),
   );
   if (!known)
-    options.unshift(h("option", { value: current ?? "", selected: true }, current ?? "–"));
+    options.unshift(
+      h("option", { value: current ?? "", selected: true }, current ?? "Agent's default"),
+    );
   const select = h("select", { id, disabled }, options);
   const hint = h("p", { class: "hint" });
+  const caution = h(
+    "p",
+    { class: "hint caution" },
+    "The agent acts without asking for permission.",
+  );
   const problem = problemLine();
   let applied = current ?? "";
   const describe = () => {
     const choice = choices.find((each) => each.id === select.value);
-    const caution = choice?.unrestricted === true;
-    hint.className = caution ? "hint caution" : "hint";
-    hint.textContent = [
-      choice?.description,
-      caution && "The agent acts without asking for permission.",
-    ]
-      .filter(Boolean)
-      .join(" ");
+    hint.textContent = choice?.description ?? "";
     hint.hidden = !hint.textContent;
+    caution.hidden = choice?.unrestricted !== true;
   };
   describe();
   select.addEventListener("change", () => {
@@ -123,10 +128,44 @@ function choiceSection({ id, label, choices, current, disabled = false, done, se
         select.value = applied; // what was refused is not shown as the one in use
         describe();
       }
-      toast(done);
     });
   });
-  return h("div", { class: "field" }, h("label", { for: id }, label), select, hint, problem);
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: id }, label),
+    select,
+    hint,
+    caution,
+    problem,
+  );
+}
+
+/**
+ * A setting that may be any text: it applies when the field is left or Enter is pressed.
+ * @param {SessionSetting} setting
+ * @param {boolean} disabled
+ * @param {(value: string) => Promise<void>} set
+ */
+function textField({ id: name, label, choices, current }, disabled, set) {
+  const id = `session-${name}`;
+  const input = h("input", {
+    id,
+    value: current ?? "",
+    placeholder: "Agent's default",
+    autocomplete: "off",
+    spellcheck: "false",
+    list: choices.length > 0 ? `${id}-known` : null,
+    disabled,
+  });
+  const known = h(
+    "datalist",
+    { id: `${id}-known` },
+    choices.map(({ id: value }) => h("option", { value })),
+  );
+  const problem = problemLine();
+  input.addEventListener("change", () => runBusy(input, problem, () => set(input.value.trim())));
+  return h("div", { class: "field" }, h("label", { for: id }, label), input, known, problem);
 }
 
 /** What is allowed without asking; nothing if there is no such rule. @param {Session} session @param {SettingsOptions} options */
@@ -173,117 +212,6 @@ function ruleRow(rule, remove) {
   );
 }
 
-/** @param {Session} session @param {SettingsOptions} options */
-function permissionSection(session, { api, store: { access, catalog } }) {
-  const choices = sessionModes(session, catalog);
-  if (choices.length === 0) return null;
-  return choiceSection({
-    id: "session-mode",
-    label: "Permissions",
-    choices,
-    current: currentMode(session) ?? choices[0]?.id,
-    disabled: !access.allows("approve"),
-    done: "Permission mode changed",
-    set: (mode) => api.setPermissionMode(session.id, mode),
-  });
-}
-
-/** @param {Session} session @param {SettingsOptions} options */
-function modelSection(session, options) {
-  const { models, model } = offerOf(session);
-  const choices = choicesOf(models);
-  if (choices.length === 0) return modelInput(session, options);
-  return choiceSection({
-    id: "session-model",
-    label: "Model",
-    choices,
-    current: typeof model === "string" ? model : null,
-    disabled: !session.active || !options.store.access.allows("chat"),
-    done: "Model changed",
-    set: (value) => options.api.setModel(session.id, value),
-  });
-}
-
-/** The settings besides permission mode and model that the agent offers. @param {Session} session @param {SettingsOptions} options */
-function offeredSections(session, { api, store: { access } }) {
-  const offer = offerOf(session);
-  const effortPath = offer.effortSetting === "effort" ? "effort" : "model-reasoning-effort";
-  const lists = [
-    ["effort", "Reasoning effort", "efforts", effortPath, offer.effortSetting],
-    ["collaborationMode", "Collaboration", "collaborationModes", "collaboration-mode", "mode"],
-    ["serviceTier", "Speed", "serviceTiers", "service-tier", "serviceTier"],
-    ["agentMode", "Agent mode", "agentModes", "copilot-agent-mode", "mode"],
-  ];
-  const named = lists.map(([key = "", label = "", list = "", path = "", field = ""]) => ({
-    id: `session-${path}`,
-    label,
-    choices: choicesOf(offer[list]),
-    current: offer[key],
-    disabled: !access.allows(path.endsWith("-mode") ? "approve" : "chat"),
-    /** @param {string} value */
-    set: (value) => api.setSetting(session.id, path, { [field]: value }),
-  }));
-  const others = (Array.isArray(offer.options) ? offer.options : [])
-    .filter((option) => typeof option?.id === "string")
-    .map((option) => ({
-      id: `session-option-${option.id}`,
-      label: String(option.name ?? option.id),
-      choices: choicesOf(option.choices),
-      current: option.current,
-      disabled: !access.allows("approve"),
-      /** @param {string} value */
-      set: (value) => api.setSetting(session.id, "option", { id: option.id, value }),
-    }));
-  return [...named, ...others]
-    .filter(({ choices }) => choices.length > 0)
-    .map((section) =>
-      choiceSection({
-        ...section,
-        disabled: !session.active || section.disabled,
-        done: `${section.label} changed`,
-      }),
-    );
-}
-
-/** The model of a session that lists none. @param {Session} session @param {SettingsOptions} options */
-function modelInput(session, { api, store: { access, catalog } }) {
-  const current = typeof session.model === "object" ? session.model?.modelId : session.model;
-  const suggestions = catalog.models(session.metadata?.flavor);
-  const disabled = !session.active || !access.allows("chat");
-  const model = h("input", {
-    id: "session-model",
-    value: current ?? "",
-    placeholder: "Agent's default",
-    autocomplete: "off",
-    spellcheck: "false",
-    list: suggestions.length > 0 ? "known-models" : null,
-    disabled,
-  });
-  const save = button("Set", { type: "submit", disabled });
-  const problem = problemLine();
-  const form = h(
-    "form",
-    { class: "field" },
-    h("label", { for: "session-model" }, "Model"),
-    h("div", { class: "with-button" }, model, save),
-    suggestions.length > 0 &&
-      h(
-        "datalist",
-        { id: "known-models" },
-        suggestions.map((value) => h("option", { value })),
-      ),
-    problem,
-  );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    runBusy(save, problem, async () => {
-      await api.setModel(session.id, model.value.trim() || null);
-      toast("Model changed");
-    });
-  });
-  return form;
-}
-
 /** @param {Session} session @param {Store} store */
 function factSection(session, store) {
   const meta = session.metadata ?? {};
@@ -305,100 +233,5 @@ function factSection(session, store) {
     ],
     ["Started by", meta.startedBy],
     ["Created", session.createdAt && dateAndTime(session.createdAt)],
-    ["Agent's session ID", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]],
-    ["Session ID", session.id],
   ]);
-}
-
-/** Saving and sharing the conversation. @param {Session} session @param {SettingsOptions} options @param {() => void} close */
-function recordSection(session, { api, store, go }, close) {
-  const problem = problemLine();
-  /** @param {string} label @param {"json" | "markdown"} format */
-  const exportButton = (label, format) => {
-    const control = button(label, {});
-    control.addEventListener("click", () =>
-      runBusy(control, problem, async () => {
-        const { saveBlob } = await import("../share/save.js");
-        const ending = format === "json" ? "json" : "md";
-        saveBlob(await api.exportSession(session.id, format), `${titleOf(session)}.${ending}`);
-      }),
-    );
-    return control;
-  };
-  const share = button("Share…", { hidden: !store.access.allows("admin") });
-  share.addEventListener("click", () =>
-    runBusy(share, problem, async () => {
-      const { shareDialog } = await import("../share/dialog.js");
-      close();
-      shareDialog({ api, id: session.id });
-    }),
-  );
-  const canFork = session.metadata?.capabilities?.conversationHistory?.forkCurrent === true;
-  const fork = button("Fork", {
-    hidden: !canFork || !session.active || !store.access.allows("spawn"),
-    title: "Go on in another session that remembers this conversation",
-  });
-  fork.addEventListener("click", () =>
-    runBusy(fork, problem, async () => {
-      const { sessionId } = await api.forkSession(session.id);
-      close();
-      go(sessionAddress(sessionId));
-    }),
-  );
-  return h(
-    "div",
-    { class: "field" },
-    h("p", { class: "field-title" }, "Conversation"),
-    problem,
-    h(
-      "div",
-      { class: "buttons start" },
-      fork,
-      share,
-      exportButton("Export Markdown", "markdown"),
-      exportButton("Export JSON", "json"),
-    ),
-  );
-}
-
-/** @param {Session} session @param {SettingsOptions} options @param {() => void} close */
-function endSection(session, { api, store, go, resume }, close) {
-  const current = () => store.sessions.get(session.id) ?? session; // it may have been renamed meanwhile
-  const isRunning = session.active || session.metadata?.lifecycleState === "running";
-  const problem = problemLine();
-  const archive = button("Archive", {
-    hidden: !isRunning || !store.access.allows("spawn"),
-    on: {
-      click: () => {
-        close();
-        archiveDialog(current(), api);
-      },
-    },
-  });
-  const remove = button("Delete…", {
-    class: "danger",
-    hidden: session.active || !store.access.allows("admin"),
-    on: {
-      click: () => {
-        close();
-        deleteDialog(current(), api, () => go("/"));
-      },
-    },
-  });
-  const again = button("Resume", {
-    class: "primary",
-    hidden: session.active || !store.access.allows("spawn"),
-  });
-  again.addEventListener("click", () =>
-    runBusy(again, problem, async () => {
-      await resume();
-      close();
-    }),
-  );
-  const refusals = store.access.refusals(["chat", "approve", "spawn"]);
-  return [
-    refusals.map((text) => h("p", { class: "hint" }, text)),
-    problem,
-    h("div", { class: "buttons" }, remove, h("span", { class: "spring" }), archive, again),
-  ];
 }

@@ -120,9 +120,9 @@ export function isLocal(name) {
 
 /**
  * Show the code. An administrator gives the device a token of its own, which can be revoked; anybody else their own.
- * @param {ViewContext} context
+ * @param {Pick<ViewContext, "api" | "store" | "identity">} context
  */
-async function pair({ api, store, identity }) {
+export async function pair({ api, store, identity }) {
   const { qrCode } = await import("./qr-code.js");
   const isOwn = store.access.allows("admin");
   const made = isOwn ? await newToken(api) : null;

@@ -107,6 +107,7 @@ export class Shell {
     this._route();
     this._stream.start();
     setTimeout(() => this._startWorker(signal), WORKER_DELAY);
+    setTimeout(() => this._showHints(signal), WORKER_DELAY);
   }
 
   /** What the page does not need at first: the service worker, and what it opens. @param {AbortSignal} signal */
@@ -115,6 +116,15 @@ export class Shell {
     const module = await import("../notifications/device.js").catch(() => null); // at the next visit, then
     if (module && !signal.aborted)
       module.startDevice({ api: this._api, store: this._store, go: this.go, signal });
+  }
+
+  /** @param {AbortSignal} signal */
+  async _showHints(signal) {
+    if (signal.aborted || localStorage.getItem("hapi.hints.dismissed") !== null) return;
+    const module = await import("../sessions/hints.js").catch(() => null); // at the next visit, then
+    const { _api: api, _store: store, _identity: identity } = this;
+    if (module && !signal.aborted)
+      this._side.append(module.hints({ api, store, identity, storage: localStorage, signal }));
   }
 
   stop() {
