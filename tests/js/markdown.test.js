@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { markdown, safeAddress } = await load("lib/markdown.js");
+const { markdown } = await load("lib/markdown.js");
+const { safeAddress } = await load("lib/markdown/address.js");
 
 const LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"';
 const CASES = {

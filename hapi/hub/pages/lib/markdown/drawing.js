@@ -1,0 +1,191 @@
+// The tree of a Markdown text as DOM nodes. Its text and its HTML become text nodes.
+
+import { codeBlock } from "../code-block.js";
+import { h } from "../dom.js";
+import { safeAddress } from "./address.js";
+import { inline } from "./inline.js";
+import { cells } from "./tables.js";
+
+/** @import { Block } from "./block.js" */
+/** @import { AddressNode, Inline, LinkNode } from "./inline-tree.js" */
+/** @import { Definitions } from "./links.js" */
+
+const MAX_BREAKS = 1000; // lines of a paragraph that are divided by elements
+const TASK = /^\[([ xX])\][ \t\n]+(?=\S)/;
+const TAGS = /** @type {const} */ ({ emphasis: "em", strong: "strong", strike: "s" });
+
+/** Draws the blocks of one text. */
+export class Drawing {
+  /** @param {Definitions} definitions */
+  constructor(definitions) {
+    this._definitions = definitions;
+    /** @type {Set<string>} labels on which depends what was drawn */
+    this.labels = new Set();
+  }
+
+  /** The node of a block; null if it shows nothing. @param {Block} block @returns {HTMLElement | null} */
+  block(block) {
+    switch (block.kind) {
+      case "paragraph":
+        return this._paragraph(block, block.text);
+      case "heading": {
+        const tag = /** @type {"h3" | "h4" | "h5" | "h6"} */ (`h${Math.min(block.level + 2, 6)}`);
+        return h(tag, null, this._inline(block.text));
+      }
+      case "code":
+        return codeBlock(block.code, block.language);
+      case "html":
+        return h("p", { class: "html" }, block.code);
+      case "rule":
+        return h("hr");
+      case "table":
+        return this._table(block);
+      case "quote":
+        return h("blockquote", null, this._blocks(block.children));
+      case "list":
+        return this.list(block, 0, block.children.length);
+      default:
+        return null;
+    }
+  }
+
+  /**
+   * The items of a list from `from` to `to`, as a list that goes on with its numbers.
+   * @param {Block} list
+   * @param {number} from
+   * @param {number} to
+   */
+  list(list, from, to) {
+    const start = list.start + from;
+    const isOrdered = list.mark?.isOrdered;
+    return h(
+      isOrdered ? "ol" : "ul",
+      { class: list.isLoose && "loose", start: isOrdered && start !== 1 && start },
+      list.children.slice(from, to).map((item) => this.item(item, list.isLoose)),
+    );
+  }
+
+  /** @param {Block} item @param {boolean} isLoose */
+  item(item, isLoose) {
+    const first = item.children[0];
+    const task = first?.kind === "paragraph" ? TASK.exec(first.text) : null;
+    const inner = item.children.map((child) => {
+      if (child.kind !== "paragraph") return this.block(child);
+      const isTask = task !== null && child === first;
+      const text = isTask ? child.text.slice(task[0].length) : child.text;
+      const content = [isTask && checkbox(task[1] !== " "), this._inline(text)];
+      return isLoose ? h("p", null, content) : content;
+    });
+    return h("li", task ? { class: "task" } : null, inner);
+  }
+
+  /** @param {Block[]} blocks */
+  _blocks(blocks) {
+    return blocks.map((block) => this.block(block));
+  }
+
+  /** @param {Block} block @param {string} text */
+  _paragraph(block, text) {
+    if (block.lines.length <= MAX_BREAKS) return h("p", null, this._inline(text));
+    return h("p", { class: "lines" }, this._inline(text, "\n"));
+  }
+
+  /** @param {Block} table */
+  _table(table) {
+    const [head, ...rows] = table.lines;
+    /** @type {(line: string, tag: "th" | "td") => HTMLElement} */
+    const row = (line, tag) => {
+      const texts = cells(line);
+      return h(
+        "tr",
+        null,
+        table.columns.map((alignment, column) =>
+          h(tag, { class: CELL_CLASSES[alignment ?? "left"] }, this._inline(texts[column] ?? "")),
+        ),
+      );
+    };
+    const body = h(
+      "tbody",
+      null,
+      rows.map((line) => row(line, "td")),
+    );
+    const grid = h("table", null, h("thead", null, row(head, "th")), body);
+    return h("div", { class: "table", tabindex: "0" }, grid);
+  }
+
+  /** @param {string} text @param {string} [lineBreak] the text that divides lines; an element does it without one */
+  _inline(text, lineBreak) {
+    const { nodes, labels } = inline(text, this._definitions);
+    for (const label of labels) this.labels.add(label);
+    return drawn(nodes, { lineBreak, isInLink: false });
+  }
+}
+
+const CELL_CLASSES = { left: null, center: "centered", right: "right" };
+
+/** @param {boolean} isDone */
+function checkbox(isDone) {
+  const label = isDone ? "done" : "open";
+  return h("input", { type: "checkbox", disabled: true, checked: isDone, "aria-label": label });
+}
+
+/** @typedef {{ lineBreak: string | undefined, isInLink: boolean }} Form */
+
+/**
+ * @param {Inline[]} nodes
+ * @param {Form} form
+ * @returns {(Node | string)[]}
+ */
+function drawn(nodes, form) {
+  return nodes.flatMap((node) => {
+    switch (node.type) {
+      case "text":
+      case "html":
+        return node.text;
+      case "code":
+        return h("code", null, node.text);
+      case "break":
+        return form.lineBreak ?? h("br");
+      case "formula":
+        return h("span", { class: node.isDisplayed ? "math display" : "math" }, node.text);
+      case "address":
+        return addressNode(node, form);
+      case "link":
+      case "image":
+        return link(node, form);
+      default:
+        return h(TAGS[node.type], null, drawn(node.children, form));
+    }
+  });
+}
+
+/** @param {AddressNode} node @param {Form} form */
+function addressNode({ text, address, isBare }, { isInLink }) {
+  const safe = isInLink ? null : safeAddress(address);
+  if (safe) return anchor(safe, null, [text]);
+  return isBare ? text : `<${text}>`;
+}
+
+/**
+ * A link; a picture is a link to it, as the page loads nothing from other places. One to where the page does not lead
+ * is shown as it was written.
+ * @param {LinkNode} node
+ * @param {Form} form
+ */
+function link(node, form) {
+  const content = () =>
+    node.children.length > 0 ? drawn(node.children, { ...form, isInLink: true }) : [node.address];
+  if (form.isInLink) return content();
+  const safe = safeAddress(node.address);
+  if (safe) return anchor(safe, node.title, content());
+  return [node.text, ...drawn(node.children, form), node.end];
+}
+
+/**
+ * @param {string} address
+ * @param {string | null} title
+ * @param {(Node | string)[]} content
+ */
+function anchor(address, title, content) {
+  return h("a", { href: address, title, target: "_blank", rel: "noopener noreferrer" }, content);
+}
