@@ -4,6 +4,7 @@ import { load } from "./support.js";
 
 const { BlockParser } = await load("lib/markdown/blocks.js");
 const { completeLines } = await load("lib/markdown.js");
+const { cells } = await load("lib/markdown/tables.js");
 const { inline } = await load("lib/markdown/inline.js");
 
 const TAGS = { emphasis: "em", strong: "strong", strike: "del" };
@@ -22,6 +23,9 @@ export function htmlOf(text) {
   return blocks(document.children, definitions, false);
 }
 
+/** Parse a text with all that is inside of its blocks; returns how many nodes that makes. */
+export const parseAll = (text) => nodesOf(text).length;
+
 /** The nodes of all kinds that are in a text. */
 export function nodesOf(text) {
   const { document, definitions } = parsed(text);
@@ -36,6 +40,8 @@ export function nodesOf(text) {
     found.push(block);
     if (["paragraph", "heading"].includes(block.kind))
       inlines(inline(block.text, definitions).nodes);
+    if (block.kind === "table")
+      for (const cell of block.lines.flatMap(cells)) inlines(inline(cell, definitions).nodes);
     block.children.forEach(walk);
   };
   walk(document);

@@ -114,48 +114,8 @@ for (const piece of [
   "a\n",
 ]) {
   test(`${JSON.stringify(piece)} repeated costs no more than its length`, () => {
-    const started = performance.now();
+    const used = process.cpuUsage();
     markdown(piece.repeat(20_000));
-    assert.ok(performance.now() - started < 5000);
-  });
-}
-
-const MEGABYTE = 1_000_000; // characters
-const filled = (piece) => piece.repeat(MEGABYTE / piece.length);
-
-/** Texts that made the time of a parser grow faster than their length, or that do so to other parsers. */
-const HOSTILE = {
-  "a heading with spaces": `# a${filled(" ")}x`,
-  "number signs": filled("#"),
-  asterisks: filled("*"),
-  "open emphasis": filled("*a "),
-  underscores: filled("_"),
-  "open brackets": filled("["),
-  "open links": filled("[a](b"),
-  backticks: filled("`"),
-  "dollar signs": filled("$"),
-  "open formulas": filled("$a $$"),
-  "less-than signs": filled("<"),
-  "a fence with spaces": `\`\`\`${filled(" ")}x`,
-  "a divider": `| a |\n|${filled("-|")}`,
-  "a wide table": `${filled("|a").slice(0, 300_000)}\n${filled("|-").slice(0, 300_000)}\n${filled("|\n").slice(0, 400_000)}`,
-  "a long table": `|a|b|c|\n|-|-|-|\n${filled("|\n")}`,
-  "deep quotes": filled("> "),
-  "deep lists": filled("- "),
-  "link references": filled("[a]: b\n"),
-  addresses: filled("https://"),
-};
-
-for (const [name, text] of Object.entries(HOSTILE)) {
-  test(`${name}: a megabyte is drawn in a time that grows with the length`, () => {
-    const took = (size) => {
-      const started = performance.now();
-      markdown(text.slice(0, size));
-      return performance.now() - started;
-    };
-    const [quarter, whole] = [took(MEGABYTE / 4), took(MEGABYTE + 10)];
-    console.log(`${name}: ${Math.round(quarter)} ms, four times of it: ${Math.round(whole)} ms`);
-    // A quadratic parser takes 16 times as long, and a megabyte costs it minutes.
-    assert.ok(whole < Math.max(12 * quarter, 4000), `${quarter} ms, then ${whole} ms`);
+    assert.ok(process.cpuUsage(used).user < 5_000_000); // µs
   });
 }
