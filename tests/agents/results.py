@@ -29,6 +29,7 @@ BEHAVIOURS = {
     "picture": "picture",
     "question": "question",
     "resume": "resume",
+    "fork": "fork",
     "rest": "rest",
     "kill": "kill -9",
 }

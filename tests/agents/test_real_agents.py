@@ -11,6 +11,7 @@ import signal
 import psutil
 import pytest
 
+from tests.support.peers import Refused
 from tests.support.programs import marked, until
 
 PICTURE = (
@@ -237,6 +238,37 @@ def test_a_reopened_session_remembers(session, results):
     if session.agent.resumes is None:
         seen = "not always, and says so"
     results.note(session.agent.name, "resume", seen)
+
+
+def test_a_fork_remembers_and_both_go_on(session, results):
+    """After the session was reopened, so that the agent copies what it has loaded."""
+    session.say("The tree is rowan")
+    session.wait_for_text("You said: The tree is rowan")
+    session.finish_turn()
+    path = f"/api/sessions/{session.session_id}/fork"
+    if not session.agent.forks:
+        with pytest.raises(Refused, match="Fork current is not supported for this session"):
+            session.user.post(path)
+        results.note(session.agent.name, "fork", "does not offer it")
+        return
+    parent = session.session_id
+    session.session_id = session.user.call("POST", path, {}, seconds=240.0)["sessionId"]
+    assert "You said: The tree is rowan" in session.user.texts(session.session_id)
+    session.say("Which tree was it")
+    session.wait_for_text("You said: Which tree was it")
+    session.finish_turn()
+    session.user.post(f"/api/sessions/{session.session_id}/archive")
+    session.session_id = parent
+    session.say("The original goes on")
+    session.wait_for_text("You said: The original goes on")
+    session.finish_turn()
+    asked = [each for each in session.model.asked if each.tools]
+    of_child = [each for each in asked if "Which tree was it" in each]
+    of_parent = [each for each in asked if "The original goes on" in each]
+    assert any("The tree is rowan" in each for each in of_child)
+    assert any("The tree is rowan" in each for each in of_parent)
+    assert not any("Which tree was it" in each for each in of_parent)
+    results.note(session.agent.name, "fork", "remembers")
 
 
 def test_an_idle_agent_rests_and_wakes_with_its_memory(session, results):

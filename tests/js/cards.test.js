@@ -44,3 +44,29 @@ test("a long text of a person is folded until they want all of it, a short one i
   assert.match(drawn("x".repeat(112_000)), /Show all \(112000 characters\)/);
   assert.doesNotMatch(drawn("a line\n".repeat(20)), /Show all/);
 });
+
+test("a command that was allowed runs, also where its agent does not tell so", () => {
+  const call = { kind: "tool", key: "tool:c", version: "", at: 1, name: "Run", status: "pending" };
+  const statusOf = (more) => drawBlock({ ...call, ...more }, context).getAttribute("data-status");
+  assert.equal(statusOf({}), "pending");
+  assert.equal(statusOf({ decision: { status: "approved" } }), "in_progress");
+  assert.equal(statusOf({ decision: { status: "denied" } }), "pending");
+  assert.equal(
+    statusOf({ decision: { status: "approved" }, status: "completed", done: true }),
+    "completed",
+  );
+});
+
+test("fenced code in a prompt is shown as code, and what only looks so stays as it was typed", () => {
+  const shown = (text) =>
+    drawBlock(
+      { kind: "user", key: "user:u", version: "", at: 1, text, files: [], state: "sent" },
+      context,
+    ).querySelector(".bubble");
+  const bubble = shown("Look:\n```diff\n-old\n+new\n```\nand go on");
+  assert.equal(bubble.querySelectorAll("pre").length, 1);
+  assert.equal(bubble.querySelector("pre").textContent, "-old\n+new");
+  assert.doesNotMatch(bubble.textContent, /```/);
+  for (const text of ["```\nnever closed", "a ``` b\n```", "`code`", "```inline```"])
+    assert.equal(shown(text).textContent, text);
+});

@@ -60,11 +60,39 @@ const TEXTS = [
     "API Error: API returned an empty or malformed response (HTTP 200) — check for a proxy",
   ],
   [CONNECTION, "API Error: Unable to connect to API (ECONNRESET)"],
+  [
+    LOGIN,
+    "Info: Request failed due to a transient API error. Retrying...Info: Request failed due to a transient API error. Retrying...Error: Authentication failed with provider at http://localhost/v1 (HTTP 401).\n  Check your COPILOT_PROVIDER_API_KEY.",
+  ],
+  [
+    MODEL,
+    "Error: Model 'plain' not found on provider at http://localhost/v1 (HTTP 404).\n  Check that the model is available on your provider.",
+  ],
+  [
+    RATE,
+    "Error: Failed to get response from the AI model; retried 5 times (total retry wait time: 53.94 seconds) Last error: 429 Rate limit reached, please try again in 20s",
+  ],
 ];
 
 const FAILED = [
   [LENGTH, "Claude prompt failed: Internal error: Prompt is too long"],
   [LOGIN, "Claude prompt failed: Authentication required"],
+  [LOGIN, "OpenCode prompt failed: Internal error: Incorrect API key provided: none"],
+  [ACCESS, "OpenCode prompt failed: Internal error: Your account may not use this model"],
+  [MODEL, "OpenCode prompt failed: Internal error: The model `plain` does not exist"],
+  [
+    LOGIN,
+    'Gemini prompt failed: {"type":"error","error":{"type":"authentication_error","message":"Incorrect API key provided: none","code":401}}',
+  ],
+  [CONNECTION, "Gemini prompt failed: Incomplete JSON segment at the end"],
+  [CONNECTION, "Gemini prompt failed: terminated"],
+  [LOGIN, "Mistral Vibe prompt failed: Invalid API key (from env var SCRIPTED_KEY)."],
+  [LOGIN, "Mistral Vibe prompt failed: The scripted credential was rejected."],
+  [LENGTH, "Qwen Code prompt failed: Internal error: 400 prompt is too long: 250000 tokens"],
+  [
+    CONNECTION,
+    "Qwen Code prompt failed: Internal error: Streaming request received a non-SSE response (HTTP 200, Content-Type: text/html).",
+  ],
 ];
 
 test("an agent's text that is an error of its provider tells what to do", () => {
@@ -122,6 +150,12 @@ test("an error that the agent and the session tell is shown once", () => {
     event("Claude prompt failed: Authentication required"),
   ).map(({ kind }) => kind);
   assert.deepEqual(kinds, ["user", "event"]);
+});
+
+test("a turn without an answer says what may be the reason", () => {
+  const [, error] = shownOf(prompt("hello"), event("Kimi ended the turn without an answer"), READY);
+  assert.equal(error.tone, "bad");
+  assert.match(error.text, /check the login, the model and the network/);
 });
 
 test("an answer before a failure stays, and so does a failure of which nothing is known", () => {

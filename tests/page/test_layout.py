@@ -53,6 +53,35 @@ def fits(page: Page) -> None:
     assert page.evaluate(SMALL_TARGETS) == []
 
 
+OVERLAPS = """() => {
+  const shown = [...document.querySelectorAll(
+    '.main-head > button, .head-main .tag, .head-main .usage-meter, .head-main .subline')]
+    .filter(node => node.checkVisibility()).map(node => [node, node.getBoundingClientRect()]);
+  return shown.flatMap(([one, a], index) => shown.slice(index + 1)
+    .filter(([, b]) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+      Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
+    .map(([other]) => `${one.className} / ${other.className}`));
+}"""
+
+
+def test_the_head_of_a_session_holds_mode_waiting_sessions_and_usage_on_a_phone(place):
+    session = place.session(
+        path="/home/dev/a-directory-with-a-long-name",
+        usage={"inputTokens": 100_000, "outputTokens": 20_000},
+        offer={
+            "modes": [{"id": "yolo", "name": "Allow everything", "unrestricted": True}],
+            "mode": "yolo",
+        },
+    )
+    for _ in range(2):
+        place.session().ask("r1", "Run", {"command": "ls"})
+    page = place.open(session, **PHONE)
+    expect(page.locator(".waiting-tag")).to_have_text("2 waiting")
+    expect(page.locator(".usage-meter")).to_be_visible()
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate("document.querySelector('.main-head').scrollWidth") <= 390
+
+
 def test_everything_fits_a_small_phone(place):
     session = full_of_everything(place)
     page = place.visit(**SMALL)

@@ -81,3 +81,35 @@ def test_a_session_with_an_odd_request_is_listed_marked_and_can_be_answered(plac
     card.get_by_role("button", name="Deny", exact=True).click()
     assert bad.wait_for_call("permission")["id"] == "r1"
     assert good.id
+
+
+def test_a_thousand_odd_records_leave_the_others_to_be_read_and_the_chat_quick(place):
+    session = place.session()
+    session.record(type="message", message="before")
+    kinds = ("message", "reasoning", "tool-call", "tool-call-result", "plan", "token_count")
+    values = (
+        None,
+        7,
+        True,
+        [],
+        [None],
+        {},
+        {"a": None},
+        deep(40),
+        "x" * 20_000,
+        {"toString": None},
+    )
+    fields = ("message", "id", "callId", "name", "input", "output", "entries", "info")
+    for number in range(1000):
+        kind = kinds[number % len(kinds)]
+        record = {"type": kind, "callId": f"c{number}", "message": f"text {number}", "name": "Run"}
+        record[fields[number % len(fields)]] = values[number % len(values)]
+        session.raw(agent({"type": "codex", "data": record}))
+        if number % 100 == 50:
+            session.record(type="message", message=f"still fine {number}")
+    session.record(type="message", message="after")
+    page = place.open(session)
+    expect(page.locator(".block.text").last).to_have_text("after")
+    page.get_by_role("textbox", name="Message").fill("Still here?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.sent").last).to_contain_text("Still here?")

@@ -11,6 +11,7 @@ What it answers follows from the last message alone, so any number of agents may
 | `edit: <path> <old>=><new>` | a call of the tool that edits files or applies patches |
 | `ask: <question>` | a question with the answers Red and Blue, if there is a tool for it |
 | `count: <n>` | n words, 50 ms apart |
+| `plan: <title>` | a plan in Markdown with that title, for the tool that presents plans |
 | `hold` | begins to speak, and ends when the test calls `release()` |
 | `Please go on with` | the answer to the prompt before |
 | `fail with 401` (403, 404, 429, 500, 529) | that status and the error of a provider |
@@ -48,6 +49,7 @@ READERS = ("read", "read_file", "readfile", "view", "read_text_file")
 EDITORS = ("edit", "replace", "edit_file", "search_replace", "strreplacefile", "str_replace")
 PATCHERS = ("apply_patch",)
 ASKERS = ("askuserquestion", "ask_user_question", "ask_user", "question", "request_user_input")
+PLANNERS = ("exitplanmode", "exit_plan_mode")
 GO_ON = "Please go on with"
 MODELS = ("plain", "other", "gpt-5.5")
 
@@ -69,7 +71,7 @@ def answer(request: Request) -> list[Step]:
         return [Fail(400, "the model is out of order")]
     if "hold" in prompt:
         return [Text("Holding "), Hold(), Text("and released.")]
-    if found := re.search(r"(?m)^.*?\b(run|write|read|edit|ask|count): *(.+)$", prompt):
+    if found := re.search(r"(?m)^.*?\b(run|write|read|edit|ask|count|plan): *(.+)$", prompt):
         return [Thought("A tool is wanted."), *steps_for(request, found[1], found[2].strip())]
     pictures = f" ({request.pictures} pictures)" if request.pictures else ""
     last = (prompt.splitlines() or [""])[-1]
@@ -107,6 +109,9 @@ def steps_for(request: Request, verb: str, rest: str) -> list[Step]:
             known |= {("sandbox_permissions",): "require_escalated", ("justification",): "A test"}
             call = call_of(request, SHELLS, known)
             return [Text("I will run it."), *call]
+        case "plan":
+            plan = f"# {rest}\n\n1. **First** step\n2. Second step in `a.txt`\n"
+            return call_of(request, PLANNERS, {("plan",): plan})
         case "read":
             return call_of(request, READERS, {PATHS: rest})
         case "write":

@@ -43,6 +43,7 @@ class RealAgent:
     question: str = "has no tool"  # "answered", or why the model cannot ask the person
     picture: bool = True  # whether the model is given the pictures of a prompt
     resumes: bool | None = True  # None: not always
+    forks: bool = False  # whether it copies its sessions (`session/fork`)
     spawn: Mapping[str, str] = field(factory=dict)  # more of the request that starts a session
 
     @property
@@ -232,6 +233,7 @@ AGENTS = (
         claude,
         with_test_programs=True,
         in_ci=True,
+        forks=True,
         question="answered",
     ),
     RealAgent(
@@ -242,6 +244,7 @@ AGENTS = (
         "codex-acp",
         codex,
         in_ci=True,
+        forks=True,
         asking_mode="read-only",
         question="only in its plan mode",
     ),
@@ -254,6 +257,7 @@ AGENTS = (
         opencode,
         with_test_programs=True,
         in_ci=True,
+        forks=True,
     ),
     RealAgent(
         "gemini",
@@ -278,7 +282,7 @@ AGENTS = (
     ),
     RealAgent("copilot", "@github/copilot", "1.0.102", "npm", "copilot", copilot),
     RealAgent("kimi", "kimi-cli", "1.49.0", "PyPI", "kimi", kimi, always_allows_all=True),
-    RealAgent("vibe", "mistral-vibe", "3.0.2", "PyPI", "vibe-acp", vibe, picture=False),
+    RealAgent("vibe", "mistral-vibe", "3.0.2", "PyPI", "vibe-acp", vibe, picture=False, forks=True),
     RealAgent(
         "fast-agent",
         "fast-agent-mcp",

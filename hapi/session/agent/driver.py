@@ -147,9 +147,7 @@ class Driver:
             return
         try:
             if fork and resume is not None:
-                opened = await self._call_authenticated(
-                    "session/fork", {"sessionId": resume, **place}
-                )
+                opened = await self._fork(place, resume)
             else:
                 opened = await self._call_authenticated("session/new", place)
         except AgentError as problem:
@@ -177,6 +175,21 @@ class Driver:
         self._replayed_at = self.peer.clock.seconds()
         self._opened(resume, loaded)
         return True
+
+    async def _fork(self, place: Mapping[str, Any], resume: str) -> Any:
+        """Copy a session. Some agents (Vibe) copy only a session that they have loaded.
+
+        Raises AgentError.
+        """
+        params = {"sessionId": resume, **place}
+        try:
+            return await self._call_authenticated("session/fork", params)
+        except AgentError:
+            found = self.introduction
+            if found is None or not found.loads_sessions or not await self._load(place, resume):
+                raise
+        self.resumed = False
+        return await self._call_authenticated("session/fork", params)
 
     async def _call_open(self, method: str, params: Mapping[str, Any]) -> Any:
         """Call a method that opens a session, again without MCP servers if it fails with them:

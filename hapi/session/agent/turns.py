@@ -101,6 +101,7 @@ class Turns:
     running_driver: Driver | None = None  # of the agent, once its session is open
     usage: UsageMeter = field(init=False)
     _aborted: bool = False
+    _is_answered: bool = False  # the agent has said or done something in this turn
     _abort_unreported: bool = False  # the conversation does not say yet that a person aborted
     _current: Driver | None = None
     _cancel_timeout: IDelayedCall | None = None
@@ -173,7 +174,7 @@ class Turns:
         self.start_next()
 
     async def _turn(self, batch: Batch) -> None:
-        self._aborted = False
+        self._aborted = self._is_answered = False
         self._background.stop()
         self._publish(self.transcript.begin_turn())
         self._hub.acknowledge_prompts(batch.local_ids)
@@ -198,6 +199,9 @@ class Turns:
                     self._hub.publish(duration)
                 if end.stop in STOP_REASONS:
                     self._hub.publish_status(STOP_REASONS[end.stop])
+                elif not (interrupted or self._is_answered):
+                    # Kimi does so when the model's provider refuses or fails.
+                    self._hub.publish_status(f"{self._label} ended the turn without an answer")
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
             ended_by = AGENT_ENDED if isinstance(problem, AgentExited) else TURN_FAILED
             self._publish(self.transcript.finish(True, INTERRUPTED if self._aborted else ended_by))
@@ -359,6 +363,7 @@ class Turns:
                     self.silence.notice(text)
             case _:
                 self._seen_at = self._clock.seconds()
+                self._is_answered = True
                 self._publish(self.transcript.update(update, self._seen_at))
                 if not self.busy and not self.closed:
                     self._background.seen(self._begins_work(update))
@@ -375,6 +380,7 @@ class Turns:
 
     def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
         """Publish the tool's card, then ask; fires with the answer for the agent, in ACP."""
+        self._is_answered = True
         request = request.completed_by(self.tool_calls.get(request.call.call_id))
         call = evolve(request.call, input=request.arguments)
         records, tool, arguments = self.transcript.permission_requested(call)

@@ -26,6 +26,7 @@ class UserMessage:
     id: str | None = None
     local_id: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    seq: int = field(default=0, eq=False)  # of its row; 0: not known
 
     @property
     def is_command(self) -> bool:
@@ -95,6 +96,7 @@ def read_message(row: Any) -> UserMessage | None:
         row_id if isinstance(row_id, str) else None,
         local_id if isinstance(local_id, str) else None,
         files,
+        sequence(row),
     )
 
 
@@ -120,12 +122,18 @@ class Inbox:
         return len(self._waiting)
 
     def offer(self, row: Any) -> UserMessage | None:
-        """Queue the prompt of a row, unless it is known; what was queued."""
+        """Queue the prompt of a row, unless it is known; what was queued.
+
+        It goes before those of later rows: while a session starts, the newest one may come first,
+        and the others with the rows that were missed.
+        """
         self.highest = max(self.highest, sequence(row))
         message = read_message(row)
         if message is None or (message.id is not None and message.id in self._known):
             return None
-        self.put(message)
+        _remember(self._known, message.id)
+        later = (place for place, other in enumerate(self._waiting) if other.seq > message.seq > 0)
+        self._waiting.insert(next(later, len(self._waiting)), message)
         return message
 
     def put(self, message: UserMessage) -> None:

@@ -108,6 +108,43 @@ async def test_a_session_is_resumed_and_what_is_replayed_is_passed_over(started,
     assert (driver.resumed, driver.session_id, heard.updates) == (True, "old-session", [])
 
 
+COPIES_WHAT_IT_HAS_LOADED = """
+import json, sys
+loaded = set()
+abilities = {"loadSession": True, "sessionCapabilities": {"fork": {}}}
+for line in sys.stdin:
+    call = json.loads(line)
+    name = call.get("params", {}).get("sessionId")
+    answer = {"result": {}}
+    if call["method"] == "initialize":
+        answer = {"result": {"protocolVersion": 1, "agentCapabilities": abilities}}
+    elif call["method"] == "session/load" and name == "original":
+        said = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "old"}}
+        update = {"sessionId": name, "update": said}
+        print(json.dumps({"jsonrpc": "2.0", "method": "session/update", "params": update}))
+        loaded.add(name)
+    elif call["method"] == "session/fork" and name in loaded:
+        answer = {"result": {"sessionId": "copy"}}
+    else:
+        answer = {"error": {"code": -32602, "message": f"Session not found: {name}"}}
+    print(json.dumps({"jsonrpc": "2.0", "id": call["id"], **answer}), flush=True)
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_agent_that_copies_only_what_it_has_loaded_loads_it_first(started, tmp_path):
+    _, driver, heard = started((sys.executable, "-c", COPIES_WHAT_IT_HAS_LOADED))
+    await driver.open(str(tmp_path), "original", fork=True)
+    assert (driver.session_id, driver.resumed, heard.updates) == ("copy", False, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_that_the_agent_does_not_know_is_not_copied(started, tmp_path):
+    _, driver, _ = started((sys.executable, "-c", COPIES_WHAT_IT_HAS_LOADED))
+    with pytest.raises(AgentSessionError, match="Session not found: unknown"):
+        await driver.open(str(tmp_path), "unknown", fork=True)
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_agent_that_dies_says_how(started, tmp_path):
     process, driver, _ = started()

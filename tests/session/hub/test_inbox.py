@@ -36,6 +36,21 @@ def test_texts_that_wait_go_together_with_empty_lines_between_them():
     assert inbox.highest == 3
 
 
+def test_prompts_go_in_the_order_in_which_they_were_written_however_they_come():
+    inbox = Inbox()
+    for seq in (7, 1, 2, 9, 3):
+        inbox.offer(row(f"text {seq}", f"m{seq}", f"l{seq}", seq))
+    batch = inbox.take()
+    assert batch is not None
+    assert batch.local_ids == ("l1", "l2", "l3", "l7", "l9")
+    inbox.offer(row("late", "m4", "l4", 4))
+    inbox.put(UserMessage("from the terminal"))
+    inbox.offer(row("next", "m10", "l10", 10))
+    batch = inbox.take()
+    assert batch is not None
+    assert batch.text == "late\n\nfrom the terminal\n\nnext"
+
+
 def test_a_command_is_a_prompt_of_its_own_and_all_keep_their_order():
     inbox = Inbox()
     texts = ["one", "two", "/compact", "  /model opus", "three", "four", "/clear"]

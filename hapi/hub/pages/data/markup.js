@@ -88,3 +88,31 @@ function withoutElements(text, tag) {
   }
   return rest === 0 ? text : shown + text.slice(rest);
 }
+
+/**
+ * The parts of a text: what stands between fences of three backticks, which begin a line each, is code. Linear in the text.
+ * @param {string} text
+ * @returns {{ text: string, language?: string }[]} `language`: of code, as the fence names it; it may be ""
+ */
+export function fencedParts(text) {
+  /** @type {{ text: string, language?: string }[]} */
+  const parts = [];
+  let [plain, code] = [/** @type {string[]} */ ([]), /** @type {string[] | null} */ (null)];
+  let opening = "";
+  const endPlain = () => {
+    if (plain.length > 0) parts.push({ text: plain.join("\n") });
+    plain = [];
+  };
+  for (const line of text.split("\n")) {
+    if (code === null && line.startsWith("```") && !line.slice(3).includes("`")) {
+      [opening, code] = [line, []];
+    } else if (code !== null && line.trimEnd() === "```") {
+      endPlain();
+      parts.push({ text: code.join("\n"), language: opening.slice(3).trim() });
+      code = null;
+    } else (code ?? plain).push(line);
+  }
+  if (code !== null) plain.push(opening, ...code); // a fence that is not closed
+  endPlain();
+  return parts;
+}

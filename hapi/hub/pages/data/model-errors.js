@@ -11,6 +11,8 @@ import { isObject } from "./json.js";
  */
 
 const MAX_ERROR = 8000; // characters of a text that is taken for an error
+/** What Copilot writes before an error, once for each try. */
+const RETRYING = "Info: Request failed due to a transient API error. Retrying...";
 const PROMPT_FAILED = /^.{1,60}? prompt failed: /;
 const PREFIXES = /^(?:Internal error|Error): /;
 
@@ -23,6 +25,9 @@ const BEGINNINGS = [
   /^(?:Failed to authenticate\. )?API Error: /, // Claude Code
   /^There's an issue with the selected model \(/,
   /^Prompt is too long$/,
+  /^Error: Authentication failed with provider at /, // Copilot
+  /^Error: Model '.{1,100}' not found on provider at /,
+  /^Error: Failed to get response from the AI model; retried \d+ times/,
 ];
 
 /**
@@ -43,7 +48,7 @@ const KINDS = [
     "The model's provider accepts no more requests for the moment. Wait a little, then send the prompt again.",
   ],
   [
-    /\b401\b|unauthori[sz]ed|unauthenticated|authenticat|(?:invalid|incorrect|missing|expired).{0,12}(?:key|token|credentials)|key not valid|not logged in/i,
+    /\b401\b|unauthori[sz]ed|unauthenticated|authenticat|(?:invalid|incorrect|missing|expired).{0,12}(?:key|token|credentials)|key not valid|not logged in|credential.{0,12}rejected/i,
     "The model's provider does not accept the agent's login or API key. Log in again on the session's machine, then send the prompt again.",
   ],
   [
@@ -51,7 +56,7 @@ const KINDS = [
     "The model's provider does not know this model. Choose another one.",
   ],
   [
-    /\b403\b|forbidden|permission.(?:error|denied)/i,
+    /\b403\b|forbidden|permission.(?:error|denied)|may not use|(?:have|no) access/i,
     "The account may not use this model. Choose another one, or ask for access.",
   ],
   [
@@ -59,10 +64,13 @@ const KINDS = [
     "The model's provider has a problem of its own. Send the prompt again in a while.",
   ],
   [
-    /disconnected|ECONN|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENETUNREACH|connect|network|fetch failed|socket|timed? ?out|malformed response|unexpected token|json|terminated/i,
+    /disconnected|ECONN|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENETUNREACH|connect|network|fetch failed|socket|timed? ?out|malformed response|non-SSE response|unexpected token|json|terminated/i,
     "The connection to the model's provider failed. Check the network of the session's machine, then send the prompt again.",
   ],
 ];
+const NO_ANSWER = / ended the turn without an answer$/;
+const SILENT =
+  "The agent ended the turn without an answer. Often the model's provider has refused the request: check the login, the model and the network, then send the prompt again.";
 const REFUSED = "The model's provider refused the request.";
 
 /**
@@ -74,7 +82,8 @@ export function modelError(text) {
   const said = text.length > MAX_ERROR ? "" : text.trim();
   const inner = errorMessage(said);
   if (inner !== null) return { text: sentenceOf(said) ?? refusal(inner), details: said };
-  if (said.includes("\n\n") || !BEGINNINGS.some((beginning) => beginning.test(said))) return null;
+  const last = withoutRetries(said);
+  if (last.includes("\n\n") || !BEGINNINGS.some((beginning) => beginning.test(last))) return null;
   return { text: sentenceOf(said) ?? REFUSED, details: said };
 }
 
@@ -84,11 +93,19 @@ export function modelError(text) {
  * @returns {ModelError | null}
  */
 export function failedPrompt(text) {
+  if (text.length < 100 && NO_ANSWER.test(text)) return { text: SILENT, details: text };
   const found = text.length > MAX_ERROR ? null : PROMPT_FAILED.exec(text);
   if (!found) return null;
   const reason = text.slice(found[0].length).replace(PREFIXES, "").trim();
   const sentence = sentenceOf(reason);
   return sentence === null ? null : { text: sentence, details: reason };
+}
+
+/** @param {string} text */
+function withoutRetries(text) {
+  let rest = text;
+  while (rest.startsWith(RETRYING)) rest = rest.slice(RETRYING.length).trimStart();
+  return rest;
 }
 
 /** @param {string} text */
@@ -132,10 +149,15 @@ export function withModelErrors(blocks) {
     if (block.kind === "text" && !block.side) shown.push(errorOfText(block) ?? block);
     else if (block.kind === "turn" && block.answer && modelError(block.answer.text))
       shown.push({ ...block, answer: null });
-    else if (block.kind === "event" && PROMPT_FAILED.test(block.text)) addFailure(shown, block);
+    else if (block.kind === "event" && isFailure(block)) addFailure(shown, block);
     else shown.push(block);
   }
   return shown;
+}
+
+/** Whether a session reports that a prompt failed. @param {EventBlock} block */
+function isFailure({ text }) {
+  return PROMPT_FAILED.test(text) || failedPrompt(text) !== null;
 }
 
 /** @param {TextBlock} block @returns {EventBlock | null} */
@@ -157,5 +179,5 @@ function addFailure(shown, block) {
   }
   if (last?.kind === "text" && last.text.trim() && block.text.includes(last.text.trim()))
     shown.pop();
-  shown.push({ ...block, ...error });
+  shown.push(error ? { ...block, tone: "bad", ...error } : block);
 }

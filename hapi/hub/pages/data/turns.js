@@ -4,7 +4,7 @@ import { isObject } from "./json.js";
 
 /** @import { Json, Message, TextBlock, TurnBlock } from "./types.js" */
 
-const UNNAMED_MODELS = ["default"]; // what agents call a model that they do not tell
+const UNNAMED_MODELS = ["default", "auto"]; // what agents call a model that they do not tell
 
 /**
  * @typedef {object} Turn

@@ -6,8 +6,10 @@ import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { markdown } from "../../lib/markdown.js";
 import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
 import { copyButton } from "../../lib/clipboard.js";
+import { codeBlock } from "../../lib/code-block.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
+import { fencedParts } from "../../data/markup.js";
 import { describeTool } from "../../data/tools.js";
 import { deliveryActions, deliveryLabel } from "./delivery.js";
 import { foldable } from "./fold.js";
@@ -193,10 +195,17 @@ function promptText({ key, text }, context) {
     const shown = isCut
       ? lines.slice(0, FOLDED_PROMPT_LINES).join("\n").slice(0, FOLDED_PROMPT_CHARACTERS)
       : text;
-    return h("div", { class: `bubble ${isCut ? "cut" : ""}`.trim() }, shown);
+    return h("div", { class: `bubble ${isCut ? "cut" : ""}`.trim() }, promptParts(shown));
   };
   const isLong = lines.length > FOLDED_PROMPT_LINES + 2 || text.length > FOLDED_PROMPT_CHARACTERS;
   return isLong ? foldable(`${key}/prompt`, text, context, draw) : draw(false);
+}
+
+/** A prompt as it was typed, with its fenced blocks of code as such. @param {string} text */
+function promptParts(text) {
+  return fencedParts(text).map((part) =>
+    part.language === undefined ? part.text : codeBlock(part.text, part.language),
+  );
 }
 
 /** @param {ThoughtBlock} block @param {BlockContext} context */

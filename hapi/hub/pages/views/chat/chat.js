@@ -189,7 +189,8 @@ export class ChatView {
       decide: async (...decision) => {
         await actions.decide(...decision);
         this.draw(); // the buttons are gone now, and the focus with them
-        if (document.activeElement === document.body) write.focus();
+        // On a phone the keyboard would rise over what was allowed.
+        if (document.activeElement === document.body && hasFinePointer()) write.focus();
       },
       attachedPicture: (attachment) => {
         const file = sentPicture(attachment);

@@ -71,7 +71,7 @@ export function toolCard(block, context) {
 /** @param {ToolBlock} block @param {BlockContext} context */
 function cardNode(block, context) {
   const { requestId, request } = block;
-  const status = request ? "asks" : (block.status ?? "pending");
+  const status = request ? "asks" : statusOf(block);
   const { title: ownTitle, details: described } = describeTool(block, context.directory);
   const questions = questionsOf(request);
   const isQuestion = questions !== null;
@@ -121,6 +121,11 @@ function cardNode(block, context) {
       h("p", { class: "muted tool-progress" }, `Reason: ${block.decision.reason}`),
     request && requestId !== undefined && permissionPrompt(requestId, request, context),
   );
+}
+
+/** How a call goes. Some agents do not tell that a call runs once it is allowed. @param {ToolBlock} block */
+function statusOf({ status = "pending", decision }) {
+  return status === "pending" && decision?.status === "approved" ? "in_progress" : status;
 }
 
 /** @param {ToolBlock} block @param {boolean} isQuestion @returns {IconName} */
