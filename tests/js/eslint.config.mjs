@@ -70,8 +70,8 @@ const rules = {
   "object-shorthand": "error",
   "prefer-const": "error",
   "prefer-template": "error",
-  "max-lines-per-function": ["error", { max: 85, skipBlankLines: true, skipComments: true }],
-  "max-lines": ["error", { max: 420, skipBlankLines: true, skipComments: true }],
+  "max-lines-per-function": ["error", { max: 90, skipBlankLines: true, skipComments: true }],
+  "max-lines": ["error", { max: 430, skipBlankLines: true, skipComments: true }],
 };
 
 // Text becomes text nodes and nothing else: these would let it become markup or code.

@@ -45,6 +45,9 @@ OFFLINE_PLACE = "sessions/*"
 VERSIONED_SUFFIXES = frozenset({".js", ".css"})
 VENDORED = "vendor/"
 VENDOR_LIST = "vendor/list.json"
+LANGUAGES = "languages/"
+"""The texts of the page in other languages than English, a JSON object each."""
+
 VENDOR_COMPRESSION = 6  # of zlib; the last levels take three times as long for 1 % less
 SERVED_SUFFIXES = VERSIONED_SUFFIXES | {".html", ".svg", ".webmanifest", ".woff2", ".png"}
 MAX_FILE_SIZE = 32 << 20  # bytes
@@ -302,7 +305,11 @@ def page_paths(root: str) -> dict[str, os.stat_result]:
             relative = os.path.relpath(path, root)
             if relative.startswith(VENDORED) and relative != VENDOR_LIST:
                 continue
-            is_served = Path(name).suffix in SERVED_SUFFIXES or relative == VENDOR_LIST
+            is_served = (
+                Path(name).suffix in SERVED_SUFFIXES
+                or relative == VENDOR_LIST
+                or (relative.startswith(LANGUAGES) and name.endswith(".json"))
+            )
             if is_served and not name.startswith(".") and not os.path.islink(path):
                 found[relative] = os.stat(path)
     return found

@@ -1,14 +1,16 @@
 // What the access token of the person allows. Pure.
 
+import { t } from "../lib/language.js";
+
 /** @typedef {"read" | "chat" | "approve" | "spawn" | "admin"} Scope */
 
 /** @type {Record<Scope, string>} */
 const REFUSALS = {
-  read: "This access token is for a machine. It does not open this page.",
-  chat: "Your access token does not allow sending messages.",
-  approve: "Your access token does not allow answering permission requests.",
-  spawn: "Your access token does not allow starting, resuming or archiving sessions.",
-  admin: "Your access token does not allow administering the hub.",
+  read: t("This access token is for a machine. It does not open this page."),
+  chat: t("Your access token does not allow sending messages."),
+  approve: t("Your access token does not allow answering permission requests."),
+  spawn: t("Your access token does not allow starting, resuming or archiving sessions."),
+  admin: t("Your access token does not allow administering the hub."),
 };
 
 export class Access {

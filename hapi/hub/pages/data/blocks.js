@@ -1,6 +1,7 @@
 // From the hub's messages to what a conversation shows: a list of blocks. Pure; one pass, oldest message first.
 
 import { ownValue } from "../lib/format.js";
+import { t } from "../lib/language.js";
 import { claudeRecords } from "./claude.js";
 import { isObject, lineText } from "./json.js";
 import { readablePrompt } from "./markup.js";
@@ -492,13 +493,13 @@ function toolBlock(message, data) {
     version: "",
     at: message.createdAt,
     callId: data.callId,
-    name: "Tool",
+    name: t("Tool"),
     side: data.side,
   };
 }
 
 /** What sessions report in short, for people. @type {Record<string, string>} */
-const STATUS_TEXTS = { "Session aborted": "The agent was stopped." };
+const STATUS_TEXTS = { "Session aborted": t("The agent was stopped.") };
 
 /** The line for an event; null if it shows nothing. @param {Json} data @returns {string | null} */
 function eventText(data) {
@@ -509,14 +510,14 @@ function eventText(data) {
       return lineText(data.message);
     case "switch":
       return data.mode === "local"
-        ? "Control moved to the terminal"
-        : "Control moved to the web page";
+        ? t("Control moved to the terminal")
+        : t("Control moved to the web page");
     case "permission-mode-changed":
-      return `Permission mode changed to ${lineText(data.mode)}`;
+      return t("Permission mode changed to {mode}", { mode: lineText(data.mode) });
     case "title-changed":
-      return `Title changed to “${lineText(data.title)}”`;
+      return t("Title changed to “{title}”", { title: lineText(data.title) });
     case "limit-reached":
-      return "The agent's usage limit has been reached";
+      return t("The agent's usage limit has been reached");
     default:
       return null;
   }

@@ -1,5 +1,6 @@
 // Claude's own records (`output`) translated into the generic records, so that only one kind has to be shown.
 
+import { t } from "../lib/language.js";
 import { isObject } from "./json.js";
 
 /** @import { Json } from "./types.js" */
@@ -76,7 +77,7 @@ function userPart(part, side) {
     ];
   }
   if (part.type === "text" && side)
-    return [{ type: "note", message: `Sub-agent task: ${part.text}` }];
+    return [{ type: "note", message: t("Sub-agent task: {text}", { text: part.text }) }];
   return [];
 }
 

@@ -1,5 +1,6 @@
 // Where completions come from: the session's offer, the hub's routes and the list of sessions.
 
+import { t } from "../lib/language.js";
 import {
   commandCompletions,
   fileCompletions,
@@ -57,7 +58,7 @@ export class CompletionSources {
       ...promptCompletions(prompts),
     ];
     const items = matching(known, query);
-    show(items, items.length === 0 && !query ? "The agent has told no commands yet." : "");
+    show(items, items.length === 0 && !query ? t("The agent has told no commands yet.") : "");
   }
 
   _lists() {
@@ -88,7 +89,7 @@ export class CompletionSources {
       const answer = await this._api.findFiles(this._id, query, MAX_FILES).catch(() => null);
       const files = fileCompletions(answer);
       const isRefused = answer?.success === false;
-      show([...files, ...first], isRefused ? "The session cannot search its files." : "");
+      show([...files, ...first], isRefused ? t("The session cannot search its files.") : "");
     }, SEARCH_DELAY);
   }
 }

@@ -1,5 +1,6 @@
 // Finding a text in what a conversation shows, and the outline of what a person asked in it. Pure.
 
+import { t } from "../lib/language.js";
 import { describeTool, outputText } from "./tools.js";
 
 /** @import { Block } from "./types.js" */
@@ -8,12 +9,12 @@ const AROUND = 48; // characters of an excerpt on each side of what was found
 const MAX_EXCERPT = 160; // characters of a prompt in the outline
 /** @type {Record<string, string>} */
 const LABELS = {
-  user: "You",
-  text: "Agent",
-  thought: "Thought",
-  tool: "Tool",
-  plan: "Plan",
-  event: "Note",
+  user: t("You"),
+  text: t("Agent"),
+  thought: t("Thought"),
+  tool: t("Tool"),
+  plan: t("Plan"),
+  event: t("Note"),
 };
 
 /**

@@ -2,6 +2,7 @@
 
 import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
+import { t } from "../lib/language.js";
 
 /**
  * @import { Json } from "./types.js"
@@ -41,7 +42,7 @@ export class HubClient {
       throw new ApiError(
         response.status,
         "not_json",
-        "The server at this address is not a HAPI hub.",
+        t("The server at this address is not a HAPI hub."),
       );
     }
   }

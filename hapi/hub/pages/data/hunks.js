@@ -1,5 +1,6 @@
 // The diff of one file as rows with line numbers, one below the other or side by side. Pure.
 
+import { t } from "../lib/language.js";
 import { unquoted } from "./working-tree.js";
 
 /** @typedef {"plus" | "minus" | "same"} RowKind */
@@ -17,14 +18,14 @@ import { unquoted } from "./working-tree.js";
 const HUNK = /^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)$/;
 /** @type {[RegExp, (match: RegExpExecArray) => string][]} */
 const FACTS = [
-  [/^new file mode 120000$/, () => "New symbolic link"],
-  [/^new file mode 160000$/, () => "New submodule"],
-  [/^new file mode/, () => "New file"],
-  [/^deleted file mode/, () => "Deleted"],
-  [/^rename from (.*)$/, ([, name]) => `Renamed from ${unquoted(name)}`],
-  [/^copy from (.*)$/, ([, name]) => `Copied from ${unquoted(name)}`],
-  [/^new mode 100755$/, () => "Made executable"],
-  [/^new mode 100644$/, () => "No longer executable"],
+  [/^new file mode 120000$/, () => t("New symbolic link")],
+  [/^new file mode 160000$/, () => t("New submodule")],
+  [/^new file mode/, () => t("New file")],
+  [/^deleted file mode/, () => t("Deleted")],
+  [/^rename from (.*)$/, ([, name]) => t("Renamed from {name}", { name: unquoted(name) })],
+  [/^copy from (.*)$/, ([, name]) => t("Copied from {name}", { name: unquoted(name) })],
+  [/^new mode 100755$/, () => t("Made executable")],
+  [/^new mode 100644$/, () => t("No longer executable")],
 ];
 
 /**

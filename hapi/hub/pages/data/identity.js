@@ -3,6 +3,7 @@
 import { accessOf } from "./access.js";
 import { withBase } from "../lib/base-path.js";
 import { ApiError, problemOf, Unreachable } from "../lib/errors.js";
+import { t } from "../lib/language.js";
 
 /** @typedef {{ jwt: string, until: number }} Grant a JWT and the time it expires (ms) */
 
@@ -74,7 +75,7 @@ export class Identity {
    */
   async jwt(refused = null) {
     const storage = this._storages.find((candidate) => candidate.getItem(TOKEN_KEY));
-    if (!storage) throw new ApiError(401, "not_logged_in", "You are not logged in.");
+    if (!storage) throw new ApiError(401, "not_logged_in", t("You are not logged in."));
     const grant = parsedGrant(storage.getItem(JWT_KEY));
     if (grant && grant.jwt !== refused && Date.now() < grant.until - MIN_REMAINING)
       return grant.jwt;

@@ -1,5 +1,6 @@
 // Errors of a model's provider, which agents pass on in the words of its API: what happened, and what a person can do. Pure.
 
+import { t } from "../lib/language.js";
 import { isObject } from "./json.js";
 
 /** @import { Block, EventBlock, Json, TextBlock } from "./types.js" */
@@ -12,7 +13,7 @@ import { isObject } from "./json.js";
 
 const MAX_ERROR = 8000; // characters of a text that is taken for an error
 /** What Copilot writes before an error, once for each try. */
-const RETRYING = "Info: Request failed due to a transient API error. Retrying...";
+const RETRYING = t("Info: Request failed due to a transient API error. Retrying...");
 const PROMPT_FAILED = /^.{1,60}? prompt failed: /;
 const PREFIXES = /^(?:Internal error|Error): /;
 
@@ -37,41 +38,52 @@ const BEGINNINGS = [
 const KINDS = [
   [
     /too long|too many tokens|context.{0,3}(?:length|window)|maximum context|exceeds the (?:max|limit)/i,
-    "The conversation is too long for the model. Shorten it, for example with /compact, or start a new session.",
+    t(
+      "The conversation is too long for the model. Shorten it, for example with /compact, or start a new session.",
+    ),
   ],
   [
     /insufficient.quota|exceeded your current quota|billing|credit balance|out of credits|payment|\b402\b/i,
-    "The account at the model's provider has no credit or quota left. Check its plan and billing, or choose another model.",
+    t(
+      "The account at the model's provider has no credit or quota left. Check its plan and billing, or choose another model.",
+    ),
   ],
   [
     /\b429\b|rate.?limit|too many requests|resource.?exhausted|usage limit/i,
-    "The model's provider accepts no more requests for the moment. Wait a little, then send the prompt again.",
+    t(
+      "The model's provider accepts no more requests for the moment. Wait a little, then send the prompt again.",
+    ),
   ],
   [
     /\b401\b|unauthori[sz]ed|unauthenticated|authenticat|(?:invalid|incorrect|missing|expired).{0,12}(?:key|token|credentials)|key not valid|not logged in|credential.{0,12}rejected/i,
-    "The model's provider does not accept the agent's login or API key. Log in again on the session's machine, then send the prompt again.",
+    t(
+      "The model's provider does not accept the agent's login or API key. Log in again on the session's machine, then send the prompt again.",
+    ),
   ],
   [
     /\b404\b|model.{0,60}(?:not exist|not found|unknown)|selected model|not_found_error/i,
-    "The model's provider does not know this model. Choose another one.",
+    t("The model's provider does not know this model. Choose another one."),
   ],
   [
     /\b403\b|forbidden|permission.(?:error|denied)|may not use|(?:have|no) access/i,
-    "The account may not use this model. Choose another one, or ask for access.",
+    t("The account may not use this model. Choose another one, or ask for access."),
   ],
   [
     /\b5\d\d\b|overloaded|high demand|server error|had an error|api_error|unavailable/i,
-    "The model's provider has a problem of its own. Send the prompt again in a while.",
+    t("The model's provider has a problem of its own. Send the prompt again in a while."),
   ],
   [
     /disconnected|ECONN|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENETUNREACH|connect|network|fetch failed|socket|timed? ?out|malformed response|non-SSE response|unexpected token|json|terminated/i,
-    "The connection to the model's provider failed. Check the network of the session's machine, then send the prompt again.",
+    t(
+      "The connection to the model's provider failed. Check the network of the session's machine, then send the prompt again.",
+    ),
   ],
 ];
 const NO_ANSWER = / ended the turn without an answer$/;
-const SILENT =
-  "The agent ended the turn without an answer. Often the model's provider has refused the request: check the login, the model and the network, then send the prompt again.";
-const REFUSED = "The model's provider refused the request.";
+const SILENT = t(
+  "The agent ended the turn without an answer. Often the model's provider has refused the request: check the login, the model and the network, then send the prompt again.",
+);
+const REFUSED = t("The model's provider refused the request.");
 
 /**
  * The error that an agent's text is. An answer that only speaks of errors is none.

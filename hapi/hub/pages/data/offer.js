@@ -1,5 +1,7 @@
 // What a session or an agent of a machine offers to choose from: permission modes, models, efforts and more.
 
+import { t } from "../lib/language.js";
+
 /** @import { AgentCatalog } from "./agents.js" */
 /** @import { AgentAvailability, Json, OfferedChoice, Session } from "./types.js" */
 
@@ -61,7 +63,7 @@ export function modeName(mode, session, catalog) {
   return offered?.name ?? catalog.modeLabel(mode);
 }
 
-const UNKNOWN_DEFAULT = "The agent tells how it asks once it has run on this machine.";
+const UNKNOWN_DEFAULT = t("The agent tells how it asks once it has run on this machine.");
 const USUAL_MODES = ["default", "request-review"]; // what an agent does unless it is told otherwise
 
 /**
@@ -77,7 +79,7 @@ export function startModes(known, agent, catalog) {
   return namedModes(Array.isArray(named) ? named : catalog.permissionModes(agent), catalog).map(
     (mode) =>
       USUAL_MODES.includes(mode.id)
-        ? { ...mode, name: "Agent's default", description: UNKNOWN_DEFAULT }
+        ? { ...mode, name: t("Agent's default"), description: UNKNOWN_DEFAULT }
         : mode,
   );
 }

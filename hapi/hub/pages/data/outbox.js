@@ -1,6 +1,7 @@
 // Messages on their way to the hub. Each has a localId, so that sending one again never doubles it; they survive a reload.
 
 import { ApiError, errorMessage, isTemporary } from "../lib/errors.js";
+import { t } from "../lib/language.js";
 import { OutboxStorage } from "./outbox-storage.js";
 
 /**
@@ -291,7 +292,7 @@ export class Outbox {
     else
       Object.assign(message, {
         state: "failed",
-        error: "It is not known yet whether the agent has received this message.",
+        error: t("It is not known yet whether the agent has received this message."),
       });
     return status === "cancelled";
   }

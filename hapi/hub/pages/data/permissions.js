@@ -1,6 +1,7 @@
 // What a permission request offers, and what has been allowed for a session. Pure.
 
 import { ownValue } from "../lib/format.js";
+import { t } from "../lib/language.js";
 import { isObject } from "./json.js";
 
 /** @import { Choice, Json, PermissionOption, PermissionRequest, PermissionRule, Session } from "./types.js" */
@@ -90,14 +91,14 @@ export function takesReasons(session, request) {
 /** Whether a request is to change a file, so that all edits can be allowed. @param {PermissionRequest} request */
 export const isEdit = ({ kind }) => kind === "edit";
 
-/** @type {Record<string, string>} */
+/** @type {Record<string, [named: string, anything: string]>} */
 const KIND_LABELS = {
-  edit: "Change",
-  delete: "Delete",
-  move: "Move",
-  read: "Read",
-  search: "Search",
-  fetch: "Fetch",
+  edit: [t("Change"), t("Change any file")],
+  delete: [t("Delete"), t("Delete anything")],
+  move: [t("Move"), t("Move anything")],
+  read: [t("Read"), t("Read anything")],
+  search: [t("Search"), t("Search anything")],
+  fetch: [t("Fetch"), t("Fetch anything")],
 };
 
 /**
@@ -106,17 +107,21 @@ const KIND_LABELS = {
  * @returns {{ label: string, value: string }}
  */
 export function ruleText(rule) {
-  const kind = ownValue(KIND_LABELS, rule.kind) ?? "Use";
+  const kind = ownValue(KIND_LABELS, rule.kind) ?? t("Use");
   if (typeof rule.command === "string") {
-    const place = typeof rule.directory === "string" ? ` in ${rule.directory}` : "";
-    return { label: `Run this command${place}`, value: rule.command };
+    const { directory } = rule;
+    const label =
+      typeof directory === "string"
+        ? t("Run this command in {directory}", { directory })
+        : t("Run this command");
+    return { label, value: rule.command };
   }
   if (typeof rule.prefix === "string")
-    return { label: "Run commands that begin with", value: rule.prefix };
+    return { label: t("Run commands that begin with"), value: rule.prefix };
   const paths = (Array.isArray(rule.paths) ? rule.paths : []).filter(
     (path) => typeof path === "string",
   );
   if (paths.length > 0) return { label: kind, value: paths.join("\n") };
-  if (typeof rule.tool === "string") return { label: "Use this tool", value: rule.tool };
-  return { label: rule.kind === "edit" ? "Change any file" : `${kind} anything`, value: "" };
+  if (typeof rule.tool === "string") return { label: t("Use this tool"), value: rule.tool };
+  return { label: anything, value: "" };
 }

@@ -1,5 +1,6 @@
 // The notifications of this device: its push subscription, and what the hub knows of it.
 
+import { t } from "../lib/language.js";
 import { hasServiceWorker, registerWorker } from "../lib/service-worker.js";
 
 /**
@@ -41,7 +42,7 @@ export class PushDevice {
   async turnOn() {
     const permission = await Notification.requestPermission();
     if (permission !== "granted")
-      throw new Error("The browser does not allow notifications of this page.");
+      throw new Error(t("The browser does not allow notifications of this page."));
     const subscription = await this._subscription();
     await this._tell(subscription, deviceName(navigator.userAgent));
   }
@@ -82,7 +83,7 @@ export class PushDevice {
   /** A subscription for the hub's key; one for another key is given up. */
   async _subscription() {
     const registration = await registerWorker();
-    if (!registration) throw new Error("This page cannot receive notifications.");
+    if (!registration) throw new Error(t("This page cannot receive notifications."));
     await withTimeout(navigator.serviceWorker.ready);
     const { publicKey } = await this._api.request("GET", "/api/push/vapid-public-key");
     const key = bytesOf(publicKey);
@@ -92,7 +93,11 @@ export class PushDevice {
     return registration.pushManager
       .subscribe({ userVisibleOnly: true, applicationServerKey: key })
       .catch((/** @type {Error} */ error) => {
-        throw new Error(`The browser's push service cannot be reached (${error.message}).`);
+        throw new Error(
+          t("The browser's push service cannot be reached ({message}).", {
+            message: error.message,
+          }),
+        );
       });
   }
 
@@ -151,15 +156,15 @@ export function deviceName(agent) {
     ["CrOS", "Chromebook"],
     ["Linux", "Linux"],
   ];
-  const browser = browsers.find(([mark]) => agent.includes(mark))?.[1] ?? "Browser";
+  const browser = browsers.find(([mark]) => agent.includes(mark))?.[1] ?? t("Browser");
   const system = systems.find(([mark]) => agent.includes(mark))?.[1];
-  return system ? `${browser} on ${system}` : browser;
+  return system ? t("{browser} on {system}", { browser, system }) : browser;
 }
 
 /** @template T @param {Promise<T>} promise @returns {Promise<T>} */
 function withTimeout(promise) {
   return new Promise((resolve, reject) => {
-    const late = () => reject(new Error("The service worker of this page does not start."));
+    const late = () => reject(new Error(t("The service worker of this page does not start.")));
     const timer = setTimeout(late, READY_TIMEOUT);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });

@@ -1,5 +1,6 @@
 // Comments on lines of a diff: kept for each session on this device until they are sent as one prompt.
 
+import { t } from "../lib/language.js";
 import { isObject } from "./json.js";
 
 /** @import { Json } from "./types.js" */
@@ -85,7 +86,9 @@ function isComment(value) {
 /** "src/app.py:12-15" @param {Pick<Comment, "path" | "first" | "last" | "side">} comment */
 export function placeOf({ path, first, last, side }) {
   const lines = first === last ? `${first}` : `${first}-${last}`;
-  return side === "old" ? `${path}:${lines} (before the change)` : `${path}:${lines}`;
+  return side === "old"
+    ? t("{place} (before the change)", { place: `${path}:${lines}` })
+    : `${path}:${lines}`;
 }
 
 /**
@@ -94,7 +97,7 @@ export function placeOf({ path, first, last, side }) {
  * @param {string} [introduction]
  */
 export function promptOf(comments, introduction = "") {
-  const head = introduction.trim() || "Please address these comments on your changes.";
+  const head = introduction.trim() || t("Please address these comments on your changes.");
   return [head, ...comments.map(section)].join("\n\n");
 }
 

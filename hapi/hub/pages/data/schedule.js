@@ -1,5 +1,7 @@
 // The times at which a message can be sent later. Pure.
 
+import { t } from "../lib/language.js";
+
 const MINUTE = 60_000; // ms
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -11,19 +13,19 @@ export function suggestedTimes(now) {
   const tomorrow = new Date(now + DAY);
   tomorrow.setHours(MORNING, 0, 0, 0);
   return [
-    { label: "In 5 minutes", at: now + 5 * MINUTE },
-    { label: "In 30 minutes", at: now + 30 * MINUTE },
-    { label: "In 1 hour", at: now + HOUR },
-    { label: "In 4 hours", at: now + 4 * HOUR },
-    { label: "Tomorrow morning", at: tomorrow.getTime() },
+    { label: t("In 5 minutes"), at: now + 5 * MINUTE },
+    { label: t("In 30 minutes"), at: now + 30 * MINUTE },
+    { label: t("In 1 hour"), at: now + HOUR },
+    { label: t("In 4 hours"), at: now + 4 * HOUR },
+    { label: t("Tomorrow morning"), at: tomorrow.getTime() },
   ];
 }
 
 /** Why a message cannot be sent at a time, null if it can. @param {number} at @param {number} now */
 export function timeProblem(at, now) {
-  if (!Number.isFinite(at)) return "Choose a date and a time.";
-  if (at <= now) return "This time has passed.";
-  return at > now + MAX_AHEAD ? "A message can be sent at most 7 days later." : null;
+  if (!Number.isFinite(at)) return t("Choose a date and a time.");
+  if (at <= now) return t("This time has passed.");
+  return at > now + MAX_AHEAD ? t("A message can be sent at most 7 days later.") : null;
 }
 
 /** A time as the field for dates and times takes it: in the zone of the device. @param {number} time */

@@ -1,18 +1,19 @@
 // Search over all conversations: what a person types as a query, and what the hub found, ready to be shown. Pure.
 
+import { t } from "../lib/language.js";
 import { sessionAddress } from "./addresses.js";
 
 /** @import { SearchResult, Snippet } from "./types.js" */
 
 /** What a kind of message is called. @type {Record<string, string>} */
 export const KIND_LABELS = {
-  prompt: "Your prompt",
-  answer: "Answer",
-  thought: "Thought",
-  tool: "Tool call",
-  output: "Output",
-  plan: "Plan",
-  note: "Note",
+  prompt: t("Your prompt"),
+  answer: t("Answer"),
+  thought: t("Thought"),
+  tool: t("Tool call"),
+  output: t("Output"),
+  plan: t("Plan"),
+  note: t("Note"),
 };
 
 /** The address of the search for a text. @param {string} text */

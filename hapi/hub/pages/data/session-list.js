@@ -1,6 +1,7 @@
 // What the list of sessions shows: which rows, in which order, under which heads. Pure.
 
 import { abbreviateHome } from "../lib/format.js";
+import { t } from "../lib/language.js";
 import { isWorthListing, machineName, pendingCount, stateOf, titleOf } from "./sessions.js";
 
 /**
@@ -160,7 +161,7 @@ export function projectsOf(sessions, facts) {
       const shown = projectPath(session, facts.machines);
       project = {
         key,
-        name: shown === "~" ? "~" : lastPart(directory) || "No directory",
+        name: shown === "~" ? "~" : lastPart(directory) || t("No directory"),
         path: shown,
         directory,
         machineId,
@@ -217,8 +218,8 @@ export function listItems(facts) {
     items.push({ kind: "title", key: `title:${text}`, text });
     for (const session of sessions.sort(order)) items.push(sessionItem(session, false));
   };
-  section("Needs attention", waiting);
-  section("Pinned", pinned);
+  section(t("Needs attention"), waiting);
+  section(t("Pinned"), pinned);
   for (const project of projectsOf(others, facts)) {
     const isOpen = isFiltered || (facts.foldOf(project.key) ?? isOpenByItself(project, facts));
     items.push({ kind: "project", key: `project:${project.key}`, project, isOpen });

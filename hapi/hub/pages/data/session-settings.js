@@ -1,5 +1,6 @@
 // What can be changed in a running session: permission mode, model, effort and more, each with its choices. Pure.
 
+import { t } from "../lib/language.js";
 import { choicesOf, currentMode, offerOf, sessionModes } from "./offer.js";
 
 /** @import { AgentCatalog } from "./agents.js" */
@@ -86,7 +87,7 @@ export function routeLists(models, efforts) {
 export function sessionSettings(session, catalog, lists = NO_LISTS) {
   const modes = sessionModes(session, catalog);
   const all = [
-    setting("mode", "Permissions", modes, currentMode(session) ?? modes[0]?.id, {
+    setting("mode", t("Permissions"), modes, currentMode(session) ?? modes[0]?.id, {
       scope: "approve",
       path: "permission-mode",
       body: (mode) => ({ mode }),
@@ -120,7 +121,7 @@ function modelSetting(session, catalog, lists) {
   const choices = own.length > 0 ? own : choicesOf(catalog.models(flavor).map((id) => ({ id })));
   const reported = typeof session.model === "object" ? session.model?.modelId : session.model;
   const current = offer.model ?? reported ?? lists.model;
-  return setting("model", "Model", catalog.hasModel(flavor) ? choices : [], current, {
+  return setting("model", t("Model"), catalog.hasModel(flavor) ? choices : [], current, {
     scope: "chat",
     path: "model",
     body: (model) => ({ model: model || null }),
@@ -140,7 +141,7 @@ function effortSetting(session, catalog, lists) {
   const listed = isSilent && lists.efforts.length > 0 ? lists.efforts : choicesOf(offer.efforts);
   const choices = listed.length > 0 ? listed : choicesOf(usual.map((id) => ({ id })));
   const current = offer.effort ?? session[name] ?? lists.effort;
-  return setting("effort", "Reasoning effort", choices, current, {
+  return setting("effort", t("Reasoning effort"), choices, current, {
     scope: "chat",
     path: EFFORT_SETTING_PATHS[name],
     body: (value) => ({ [name]: value }),
@@ -154,17 +155,17 @@ function offeredSettings(session) {
   return [
     setting(
       "collaboration-mode",
-      "Collaboration",
+      t("Collaboration"),
       choicesOf(offer.collaborationModes),
       offer.collaborationMode,
       { scope: "approve", path: "collaboration-mode", body: (mode) => ({ mode }) },
     ),
-    setting("service-tier", "Speed", choicesOf(offer.serviceTiers), offer.serviceTier, {
+    setting("service-tier", t("Speed"), choicesOf(offer.serviceTiers), offer.serviceTier, {
       scope: "chat",
       path: "service-tier",
       body: (serviceTier) => ({ serviceTier }),
     }),
-    setting("copilot-agent-mode", "Agent mode", choicesOf(offer.agentModes), offer.agentMode, {
+    setting("copilot-agent-mode", t("Agent mode"), choicesOf(offer.agentModes), offer.agentMode, {
       scope: "approve",
       path: "copilot-agent-mode",
       body: (mode) => ({ mode }),
@@ -185,5 +186,5 @@ function offeredSettings(session) {
 
 /** The name of what is set. @param {SessionSetting} setting */
 export function currentName({ choices, current }) {
-  return choices.find(({ id }) => id === current)?.name ?? current ?? "Default";
+  return choices.find(({ id }) => id === current)?.name ?? current ?? t("Default");
 }

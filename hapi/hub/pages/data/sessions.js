@@ -1,6 +1,7 @@
 // What can be said of a session or a machine from its data. Pure.
 
 import { ownValue, sentence } from "../lib/format.js";
+import { t } from "../lib/language.js";
 import { isObject } from "./json.js";
 
 /** @import { Json, Machine, PermissionRequest, Progress, Session } from "./types.js" */
@@ -53,7 +54,7 @@ function readableRequests(requests) {
   return Object.fromEntries(
     found.map(([id, request]) => [
       id,
-      typeof request.tool === "string" ? request : { ...request, tool: "Unknown tool" },
+      typeof request.tool === "string" ? request : { ...request, tool: t("Unknown tool") },
     ]),
   );
 }
@@ -92,7 +93,7 @@ export function progressOf(session) {
 export function titleOf(session) {
   const { name, summary, path } = session.metadata ?? {};
   const directory = path?.split(/[\\/]/).filter(Boolean).at(-1);
-  return name || summary?.text || directory || `Session ${session.id.slice(0, 8)}`;
+  return name || summary?.text || directory || t("Session {id}", { id: session.id.slice(0, 8) });
 }
 
 /** Whether a session has anything to show; a start that failed at once has not. @param {Session} session */
@@ -144,27 +145,30 @@ export function stateOf(session) {
 
 /** @type {Record<SessionState, string>} */
 export const STATE_LABELS = {
-  ended: "ended",
-  thinking: "working",
-  resting: "resting",
-  active: "ready",
+  ended: t("ended"),
+  thinking: t("working"),
+  resting: t("resting"),
+  active: t("ready"),
 };
 
 /** What of a session the hub could not read, for a person; null if nothing. @param {Session} session */
 export function damageText({ damaged }) {
   if (!Array.isArray(damaged) || damaged.length === 0) return null;
-  return `The hub cannot read all of this session: ${damaged.join(", ")}.`;
+  return t("The hub cannot read all of this session: {damaged}.", { damaged: damaged.join(", ") });
 }
 
 /** Archive reasons that programs write, and what they mean to a person. @type {Record<string, string>} */
 const END_REASONS = {
-  "User terminated": "This session was ended.",
-  "Session completed": "This session was ended.",
-  "Hub restart": "The session's process was stopped.",
-  "Session crashed": "The session's process ended because of an error.",
-  "Archived from hub (CLI unreachable)": "Archived. Its process was gone or could not be reached.",
-  "Ended by the runner (the session did not respond)":
+  "User terminated": t("This session was ended."),
+  "Session completed": t("This session was ended."),
+  "Hub restart": t("The session's process was stopped."),
+  "Session crashed": t("The session's process ended because of an error."),
+  "Archived from hub (CLI unreachable)": t(
+    "Archived. Its process was gone or could not be reached.",
+  ),
+  "Ended by the runner (the session did not respond)": t(
     "Archived. Its process did not respond, so the runner of its machine ended it.",
+  ),
 };
 
 /** Whether a session has ended for good, until somebody resumes it. @param {Session | undefined} session */
@@ -177,15 +181,20 @@ export function endReason(session) {
   const { lifecycleState, archiveReason } = session.metadata ?? {};
   if (lifecycleState === "archived") {
     const known = ownValue(END_REASONS, archiveReason);
-    return known ?? sentence(archiveReason ? `Ended: ${archiveReason}` : "Archived");
+    return (
+      known ??
+      sentence(archiveReason ? t("Ended: {reason}", { reason: archiveReason }) : t("Archived"))
+    );
   }
-  return "Not connected: the session's process has ended, or its machine is offline.";
+  return t("Not connected: the session's process has ended, or its machine is offline.");
 }
 
 /** @param {Machine | undefined} machine */
 export function machineName(machine) {
   if (!machine) return "";
   return (
-    machine.metadata?.displayName || machine.metadata?.host || `Machine ${machine.id.slice(0, 8)}`
+    machine.metadata?.displayName ||
+    machine.metadata?.host ||
+    t("Machine {id}", { id: machine.id.slice(0, 8) })
   );
 }

@@ -3,6 +3,7 @@
 
 import { withBase, withoutBase } from "../lib/base-path.js";
 import { errorMessage, problemOf, statusOf, Unreachable } from "../lib/errors.js";
+import { t } from "../lib/language.js";
 
 /** @import { Identity } from "./identity.js" */
 
@@ -110,7 +111,9 @@ export async function beginMiniApp({ identity, showShell, showLogin, go }) {
   try {
     if (await miniApp.logIn(identity)) showShell();
     else
-      showLogin("Enter your access token once: the hub does not know your Telegram account yet.");
+      showLogin(
+        t("Enter your access token once: the hub does not know your Telegram account yet."),
+      );
   } catch (error) {
     showLogin(errorMessage(error));
   }

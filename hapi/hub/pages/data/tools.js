@@ -1,6 +1,7 @@
 // What a tool call shows of its input and output. Pure.
 
 import { ownValue } from "../lib/format.js";
+import { t } from "../lib/language.js";
 import { asText } from "./blocks.js";
 import { readableOutput } from "./markup.js";
 import { todosIn } from "./todos.js";
@@ -9,15 +10,21 @@ import { todosIn } from "./todos.js";
 
 const QUESTION_TOOL = "AskUserQuestion"; // of the agent, or of HAPI for questions without a tool
 const MAX_TITLE = 500; // characters
-const COMMAND_TITLE = "Command"; // of a call of which nothing else is known
+const COMMAND_TITLE = t("Command"); // of a call of which nothing else is known
 const SHELL_TOOL =
   /^(bash|shell|terminal|execute|exec|command|exec_command|run_command|run_shell_command)$/i;
 const MIN_QUOTED_COMMAND = 12; // characters of a command that a title may hold among other words
 const MIN_CUT_TITLE = 20; // characters of a title that is taken for the beginning of a command
 /** What a kind of tool does with the file that it names. @type {Record<string, string>} */
-const VERBS = { read: "Read", edit: "Edit", delete: "Delete", move: "Move", search: "Search" };
+const VERBS = {
+  read: t("Read"),
+  edit: t("Edit"),
+  delete: t("Delete"),
+  move: t("Move"),
+  search: t("Search"),
+};
 /** @type {Record<string, string>} */
-const VERBS_BY_NAME = { write: "Write", edit: "Edit", read: "Read", list: "List" };
+const VERBS_BY_NAME = { write: t("Write"), edit: t("Edit"), read: t("Read"), list: t("List") };
 
 /**
  * @typedef {object} Detail
@@ -45,7 +52,7 @@ export function describeTool(block, directory) {
  * @returns {{ title: string, details: Detail[] }}
  */
 function describedInput({ name, title: given, input, toolKind }, directory) {
-  const title = withVerb(given || (name === QUESTION_TOOL ? "Question" : name), toolKind, input);
+  const title = withVerb(given || (name === QUESTION_TOOL ? t("Question") : name), toolKind, input);
   if (input === undefined || input === null) return { title, details: [] };
   if (typeof input !== "object")
     return { title, details: [{ text: asText(input), form: "plain" }] };
@@ -60,7 +67,7 @@ function describedInput({ name, title: given, input, toolKind }, directory) {
   if (typeof input.plan === "string")
     return { title, details: [{ text: input.plan, form: "markdown" }] };
   const steps = todosIn(name, input);
-  if (steps) return { title: "To-do list", details: [{ text: "", form: "todos", steps }] };
+  if (steps) return { title: t("To-do list"), details: [{ text: "", form: "todos", steps }] };
   const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath ?? input.fileName;
   if (typeof path !== "string") return { title, details: inputDetails(input) };
   const place = placeTitle({ title, name, toolKind, path, directory });
@@ -74,9 +81,10 @@ function describedInput({ name, title: given, input, toolKind }, directory) {
 
 /** The part of a file that is read. @param {Json} offset the first line @param {Json} limit */
 function lineRange(offset, limit) {
-  if (!Number.isInteger(limit)) return Number.isInteger(offset) ? `, from line ${offset}` : "";
+  if (!Number.isInteger(limit))
+    return Number.isInteger(offset) ? t(", from line {line}", { line: offset }) : "";
   const first = Number.isInteger(offset) ? Math.max(1, offset) : 1;
-  return `, lines ${first}–${first + limit - 1}`;
+  return t(", lines {first}–{last}", { first, last: first + limit - 1 });
 }
 
 /**
@@ -172,7 +180,7 @@ function placeTitle({ title, name, toolKind, path, directory }) {
   const file = path.slice(path.lastIndexOf("/") + 1);
   if ([path, path.slice(1), place].includes(title)) {
     const tool = [path, path.slice(1), place].includes(name) ? undefined : name;
-    const verb = ownValue(VERBS_BY_NAME, tool) ?? ownValue(VERBS, toolKind) ?? tool ?? "File";
+    const verb = ownValue(VERBS_BY_NAME, tool) ?? ownValue(VERBS, toolKind) ?? tool ?? t("File");
     return { title: `${verb} ${place}`, details: [] };
   }
   if (title.includes(path)) return { title: title.replace(path, () => place), details: [] };

@@ -2,6 +2,7 @@
 
 import { withBase } from "../lib/base-path.js";
 import { problemOf, statusOf, Unreachable } from "../lib/errors.js";
+import { t } from "../lib/language.js";
 
 /** @import { Api } from "./api.js" */
 
@@ -39,7 +40,7 @@ export async function uploadFile(api, sessionId, file, options) {
 
 /** @param {{ success?: boolean, path?: string, error?: string }} answer */
 function pathOf({ success, path, error }) {
-  if (!success || !path) throw new Error(error || "The session did not take it.");
+  if (!success || !path) throw new Error(error || t("The session did not take it."));
   return path;
 }
 
@@ -65,7 +66,7 @@ function base64Of(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result).replace(/^[^,]*,/, ""));
-    reader.onerror = () => reject(new Error("The file cannot be read."));
+    reader.onerror = () => reject(new Error(t("The file cannot be read.")));
     reader.readAsDataURL(file);
   });
 }

@@ -1,23 +1,25 @@
 // The usage of a time, as it is shown. Pure.
 
+import { LOCALE, t } from "../lib/language.js";
+
 /** @import { UsageOf } from "./types.js" */
 
 /** What can be chosen, by the hub's name for it. @type {Record<string, string>} */
-export const RANGES = { "7d": "7 days", "30d": "30 days", all: "All" };
+export const RANGES = { "7d": t("7 days"), "30d": t("30 days"), all: t("All") };
 
 const DAY = 24 * 60 * 60 * 1000; // ms
 const MAX_DAYS = 62; // more are shown without those on which nothing was used
 
 /** A count as "1.2M". @param {number} count */
 export function compactCount(count) {
-  return count.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 });
+  return count.toLocaleString(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
 }
 
 /** A day of the hub, `2026-11-26`, as people write it. @param {string} key */
 export function dayName(key) {
   const date = new Date(`${key}T12:00:00Z`);
   if (Number.isNaN(date.getTime())) return key;
-  return date.toLocaleDateString([], {
+  return date.toLocaleDateString(LOCALE, {
     weekday: "short",
     day: "numeric",
     month: "short",

@@ -1,6 +1,7 @@
 // What a session has used, in words. Pure.
 
 import { duration } from "../lib/format.js";
+import { LOCALE, t } from "../lib/language.js";
 import { isObject } from "./json.js";
 
 /** @import { Block, Json, TurnBlock } from "./types.js" */
@@ -36,13 +37,24 @@ export function describeUsage(usage) {
   const share = isKnown ? contextTokens / contextWindow : null;
   /** @type {[string, string | false][]} */
   const rows = [
-    ["Context", share !== null && `${tokens(contextTokens)} of ${tokens(contextWindow)} tokens`],
-    ["Left", share !== null && `${tokens(Math.max(0, contextWindow - contextTokens))} tokens`],
-    ["Tokens in", isCount(inputTokens) && tokens(inputTokens)],
-    ["Tokens out", isCount(outputTokens) && tokens(outputTokens)],
-    ["Cost", isObject(cost) && isCount(cost.amount) && price(cost)],
-    ["Turns", isCount(turns) && tokens(turns)],
-    ["Last turn", isCount(turnMs) && turnMs > 0 && duration(turnMs)],
+    [
+      t("Context"),
+      share !== null &&
+        t("{used} of {window} tokens", {
+          used: tokens(contextTokens),
+          window: tokens(contextWindow),
+        }),
+    ],
+    [
+      t("Left"),
+      share !== null &&
+        t("{count} tokens", { count: tokens(Math.max(0, contextWindow - contextTokens)) }),
+    ],
+    [t("Tokens in"), isCount(inputTokens) && tokens(inputTokens)],
+    [t("Tokens out"), isCount(outputTokens) && tokens(outputTokens)],
+    [t("Cost"), isObject(cost) && isCount(cost.amount) && price(cost)],
+    [t("Turns"), isCount(turns) && tokens(turns)],
+    [t("Last turn"), isCount(turnMs) && turnMs > 0 && duration(turnMs)],
   ];
   const details = /** @type {[string, string][]} */ (rows.filter(([, value]) => value));
   if (details.length === 0) return null;
@@ -56,9 +68,16 @@ export function describeUsage(usage) {
  */
 function shortLabel({ contextTokens, contextWindow, inputTokens, outputTokens }, share) {
   if (share !== null)
-    return `${Math.round(share * 100)}% · ${compact(contextTokens)} of ${compact(contextWindow)}`;
+    return t("{percent}% · {used} of {window}", {
+      percent: Math.round(share * 100),
+      used: compact(contextTokens),
+      window: compact(contextWindow),
+    });
   if (isCount(inputTokens) && isCount(outputTokens))
-    return `${compact(inputTokens)} in, ${compact(outputTokens)} out`;
+    return t("{input} in, {output} out", {
+      input: compact(inputTokens),
+      output: compact(outputTokens),
+    });
   return "";
 }
 
@@ -70,7 +89,8 @@ function shortLabel({ contextTokens, contextWindow, inputTokens, outputTokens },
 export function turnFacts({ duration: ms, input, output, model, cost }) {
   return [
     ms !== null && ms >= MIN_SHOWN_DURATION && duration(ms),
-    (input > 0 || output > 0) && `${compact(input)} tokens in, ${compact(output)} out`,
+    (input > 0 || output > 0) &&
+      t("{input} tokens in, {output} out", { input: compact(input), output: compact(output) }),
     cost && price(cost),
     model,
   ].filter((text) => typeof text === "string");
@@ -78,7 +98,7 @@ export function turnFacts({ duration: ms, input, output, model, cost }) {
 
 /** @param {number} count */
 function compact(count) {
-  return count.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 });
+  return count.toLocaleString(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
 }
 
 /** @param {Json} value @returns {value is number} */
@@ -88,7 +108,7 @@ function isCount(value) {
 
 /** @param {number} count */
 function tokens(count) {
-  return count.toLocaleString("en");
+  return count.toLocaleString(LOCALE);
 }
 
 /** @param {Json} cost `{amount, currency}` */

@@ -1,5 +1,6 @@
 // What the views of a session's work ask for: git, files, searches. All answers are of the session's process.
 
+import { t } from "../lib/language.js";
 import { isObject } from "./json.js";
 import { KINDS, parseNumstat, parseStatus, withCounts } from "./working-tree.js";
 
@@ -179,16 +180,16 @@ export class WorkRequests {
   /** @param {Json} answer @returns {Json} */
   _checked(answer) {
     if (answer?.success === true) return answer;
-    const said = text(answer?.error) || text(answer?.stderr) || "The session gave no reason.";
+    const said = text(answer?.error) || text(answer?.stderr) || t("The session gave no reason.");
     if (NO_REPOSITORY.test(said))
-      throw new WorkProblem("This directory is not in a git repository.", "no-repository");
+      throw new WorkProblem(t("This directory is not in a git repository."), "no-repository");
     if (!NOT_REGISTERED.test(said)) throw new WorkProblem(said, "refused");
     if (!this._isActive())
       throw new WorkProblem(
-        "The session is not running, so its files can't be read. Write a message to resume it.",
+        t("The session is not running, so its files can't be read. Write a message to resume it."),
         "offline",
       );
-    throw new WorkProblem("The program of this session does not offer this.", "unsupported");
+    throw new WorkProblem(t("The program of this session does not offer this."), "unsupported");
   }
 }
 

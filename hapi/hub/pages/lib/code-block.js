@@ -2,6 +2,7 @@
 
 import { copyText } from "./clipboard.js";
 import { h, iconButton, icon } from "./dom.js";
+import { t } from "./language.js";
 import { languageNamed } from "./languages.js";
 
 /** @import { Tokens } from "./highlight.js" */
@@ -36,8 +37,8 @@ export function codeBlock(code, language) {
       "div",
       { class: "code-bar" },
       h("span", { class: "language" }, language),
-      isWide && modeButton("wrap", "Wrap long lines", "wraps"),
-      canBeNumbered && modeButton("numbers", "Show line numbers", "numbered"),
+      isWide && modeButton("wrap", t("Wrap long lines"), "wraps"),
+      canBeNumbered && modeButton("numbers", t("Show line numbers"), "numbered"),
       copyButton(),
     ),
     h("pre", { tabindex: "0" }, content),
@@ -156,7 +157,7 @@ function toggle(control, mode) {
 }
 
 function copyButton() {
-  const control = iconButton("copy", "Copy code", { class: "copy" });
+  const control = iconButton("copy", t("Copy code"), { class: "copy" });
   control.addEventListener("click", () => {
     const code = control.closest(".code")?.querySelector("code")?.textContent ?? "";
     copyCode(code, control);

@@ -2,6 +2,7 @@
 
 import { button, h } from "./dom.js";
 import { drawDiagram, knownDiagram, MAX_SOURCE } from "./diagram-renderer.js";
+import { LOCALE, t } from "./language.js";
 import { stylesheet } from "./stylesheet.js";
 
 /** @import { Problem, Result } from "./diagram-renderer.js" */
@@ -57,7 +58,7 @@ function show(frame, source, result) {
 
 /** @param {Element} frame */
 function addSourceButton(frame) {
-  const control = button("Source", {
+  const control = button(t("Source"), {
     class: "diagram-source",
     "aria-pressed": "false",
     on: {
@@ -83,7 +84,7 @@ function alternative(source, title) {
   if (title.trim()) return title.trim().slice(0, MAX_ALTERNATIVE);
   const lines = source.split("\n").map((line) => line.trim());
   const kind = lines.find((line) => line && !/^(%%|---|\w+:)/.test(line)) ?? "";
-  return `Diagram: ${kind.split(/\s/, 1)[0].slice(0, MAX_ALTERNATIVE)}`;
+  return t("Diagram: {kind}", { kind: kind.split(/\s/, 1)[0].slice(0, MAX_ALTERNATIVE) });
 }
 
 /** @param {Problem} problem */
@@ -94,15 +95,17 @@ function problemNote(problem) {
 /** @param {Problem} problem */
 function sentence(problem) {
   if (problem === "long")
-    return `The diagram is not drawn because it has more than ${MAX_SOURCE.toLocaleString()} characters.`;
-  if (problem === "slow") return "The diagram is not drawn because it takes too long.";
-  if (problem === "large") return "The diagram is not drawn because it is too large.";
+    return t("The diagram is not drawn because it has more than {count} characters.", {
+      count: MAX_SOURCE.toLocaleString(LOCALE),
+    });
+  if (problem === "slow") return t("The diagram is not drawn because it takes too long.");
+  if (problem === "large") return t("The diagram is not drawn because it is too large.");
   if (problem === "unavailable")
-    return "The diagram is not drawn because the program that draws it could not be loaded.";
+    return t("The diagram is not drawn because the program that draws it could not be loaded.");
   const line = /line (\d{1,5})\b/.exec(problem.mistake)?.[1];
   return line
-    ? `The diagram is not drawn because Mermaid does not understand its line ${line}.`
-    : "The diagram is not drawn because Mermaid does not understand it.";
+    ? t("The diagram is not drawn because Mermaid does not understand its line {line}.", { line })
+    : t("The diagram is not drawn because Mermaid does not understand it.");
 }
 
 /** @param {Element} node @param {() => void} act called once `node` is near the screen */

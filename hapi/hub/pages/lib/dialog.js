@@ -11,6 +11,7 @@ import {
   problemLine,
 } from "./dom.js";
 import { errorMessage } from "./errors.js";
+import { t } from "./language.js";
 
 /** @import { Child } from "./dom.js" */
 
@@ -34,7 +35,7 @@ export function openDialog(title, build, { wide = false } = {}) {
       "header",
       { class: "dialog-head" },
       h("h2", { id: "dialog-title" }, title),
-      iconButton("close", "Close", { on: { click: close } }),
+      iconButton("close", t("Close"), { on: { click: close } }),
     ),
     body,
   );
@@ -70,7 +71,7 @@ export function confirmDialog({ title, text, action, danger = true, act }) {
         close();
       }),
     );
-    const cancel = button("Cancel", { "data-first": true, on: { click: close } });
+    const cancel = button(t("Cancel"), { "data-first": true, on: { click: close } });
     return [h("p", null, text), problem, h("div", { class: "buttons" }, cancel, confirm)];
   });
 }
@@ -88,7 +89,7 @@ export function nameDialog({ title, label, value, limit, optional = false, save 
       required: !optional,
       "data-first": true,
     });
-    const submit = button("Save", { type: "submit", class: "primary" });
+    const submit = button(t("Save"), { type: "submit", class: "primary" });
     const problem = problemLine();
     const form = h(
       "form",
@@ -96,7 +97,7 @@ export function nameDialog({ title, label, value, limit, optional = false, save 
       h("label", { for: "new-name" }, label),
       name,
       problem,
-      h("div", { class: "buttons" }, button("Cancel", { on: { click: close } }), submit),
+      h("div", { class: "buttons" }, button(t("Cancel"), { on: { click: close } }), submit),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -187,7 +188,7 @@ export function toast(
         run();
       }),
     ),
-    iconButton("close", "Dismiss", { on: { click: dismiss } }),
+    iconButton("close", t("Dismiss"), { on: { click: dismiss } }),
   );
   if (actions.length > 1) node.classList.add("asks");
   shelf.append(node);

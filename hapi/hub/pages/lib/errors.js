@@ -1,6 +1,7 @@
 // What can go wrong in a request to the hub: it refuses (ApiError) or it does not respond (Unreachable).
 
-import { ownValue, plural } from "./format.js";
+import { ownValue } from "./format.js";
+import { plural, t } from "./language.js";
 
 const GATEWAY_STATUSES = [502, 503, 504];
 
@@ -51,7 +52,7 @@ async function refusalOf(response) {
   const error = new ApiError(
     response.status,
     body?.code ?? null,
-    String(message || `The hub returned status ${response.status}.`),
+    String(message || t("The hub returned status {status}.", { status: response.status })),
   );
   error.retryAfter = Number(response.headers.get("Retry-After")) || null;
   error.requestId = body?.requestId ?? response.headers.get("X-Request-Id");
@@ -79,7 +80,9 @@ function parsed(text) {
 
 export class Unreachable extends Error {
   constructor() {
-    super("The hub does not respond. Check that it is running and that this device can reach it.");
+    super(
+      t("The hub does not respond. Check that it is running and that this device can reach it."),
+    );
   }
 }
 
@@ -90,12 +93,13 @@ export function isTemporary({ status }) {
 
 /** @type {Record<string, string>} */
 const MESSAGES = {
-  no_machine_online: "The machine of this session is offline. Start its runner and try again.",
-  session_inactive: "This session has ended. Resume it first.",
-  runner_upgrade_required:
+  no_machine_online: t("The machine of this session is offline. Start its runner and try again."),
+  session_inactive: t("This session has ended. Resume it first."),
+  runner_upgrade_required: t(
     "The runner on that machine is too old for this. Update it and try again.",
-  resume_unavailable: "This session can't be resumed: the agent saved no conversation.",
-  rpc_target_missing: "The machine or session is not connected right now.",
+  ),
+  resume_unavailable: t("This session can't be resumed: the agent saved no conversation."),
+  rpc_target_missing: t("The machine or session is not connected right now."),
 };
 
 /**
@@ -114,14 +118,20 @@ export function statusOf(error) {
 export function errorMessage(error) {
   const message = messageOf(error);
   const isFailure = error instanceof ApiError && error.status >= 500;
-  return isFailure && error.requestId ? `${message} (Request ${error.requestId})` : message;
+  return isFailure && error.requestId
+    ? t("{message} (Request {requestId})", { message, requestId: error.requestId })
+    : message;
 }
 
 /** @param {unknown} error @returns {string} */
 function messageOf(error) {
   if (error instanceof ApiError) {
     if (error.status === 429 && error.code === null)
-      return `Too many attempts. Try again in ${plural(error.retryAfter ?? 60, "second")}.`;
+      return plural(
+        error.retryAfter ?? 60,
+        "Too many attempts. Try again in {count} second.",
+        "Too many attempts. Try again in {count} seconds.",
+      );
     return ownValue(MESSAGES, error.code) ?? explained(error.message);
   }
   return error instanceof Error ? explained(error.message) : String(error);
@@ -133,11 +143,13 @@ function messageOf(error) {
  */
 export function explained(message) {
   if (/RPC handler not registered|RPC socket disconnected/.test(message))
-    return "The machine or session is not connected right now. Try again in a moment.";
+    return t("The machine or session is not connected right now. Try again in a moment.");
   if (message === "Internal Server Error")
-    return "The hub could not do this because of an error of its own. Its log says more.";
+    return t("The hub could not do this because of an error of its own. Its log says more.");
   if (/operation has timed out/.test(message))
-    return "The machine or session did not respond in time. Try again; a session that stays silent can be archived, which ends it.";
+    return t(
+      "The machine or session did not respond in time. Try again; a session that stays silent can be archived, which ends it.",
+    );
   return message;
 }
 

@@ -1,5 +1,7 @@
 // Times, paths, counts and reasons as text for people.
 
+import { LOCALE, t } from "./language.js";
+
 const MINUTE = 60_000; // ms
 
 /**
@@ -8,11 +10,11 @@ const MINUTE = 60_000; // ms
  */
 export function relativeTime(then, now = Date.now()) {
   const minutes = Math.floor((now - then) / MINUTE);
-  if (minutes < 1) return "now";
-  if (minutes < 60) return `${minutes} min`;
-  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h`;
-  if (minutes < 7 * 24 * 60) return `${Math.floor(minutes / 1440)} d`;
-  return new Date(then).toLocaleDateString();
+  if (minutes < 1) return t("now");
+  if (minutes < 60) return t("{count} min", { count: minutes });
+  if (minutes < 24 * 60) return t("{count} h", { count: Math.floor(minutes / 60) });
+  if (minutes < 7 * 24 * 60) return t("{count} d", { count: Math.floor(minutes / 1440) });
+  return new Date(then).toLocaleDateString(LOCALE);
 }
 
 /**
@@ -20,7 +22,7 @@ export function relativeTime(then, now = Date.now()) {
  * @param {number} time
  */
 export function timeOfDay(time) {
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return new Date(time).toLocaleTimeString(LOCALE, { hour: "2-digit", minute: "2-digit" });
 }
 
 /**
@@ -38,13 +40,13 @@ export function isoTime(time) {
  */
 export function dayLabel(time) {
   const date = new Date(time);
-  if (date.toDateString() === new Date().toDateString()) return "Today";
-  return date.toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" });
+  if (date.toDateString() === new Date().toDateString()) return t("Today");
+  return date.toLocaleDateString(LOCALE, { weekday: "short", day: "numeric", month: "short" });
 }
 
 /** @param {number} time */
 export function dateAndTime(time) {
-  return `${dayLabel(time)}, ${timeOfDay(time)}`;
+  return t("{day}, {time}", { day: dayLabel(time), time: timeOfDay(time) });
 }
 
 /**
@@ -53,7 +55,10 @@ export function dateAndTime(time) {
  */
 export function duration(ms) {
   const total = Math.max(0, Math.floor(ms / 1000));
-  return total < 60 ? `${total} s` : `${Math.floor(total / 60)} min ${total % 60} s`;
+  const [minutes, seconds] = [Math.floor(total / 60), total % 60];
+  return minutes === 0
+    ? t("{seconds} s", { seconds })
+    : t("{minutes} min {seconds} s", { minutes, seconds });
 }
 
 /**
@@ -61,7 +66,7 @@ export function duration(ms) {
  * @param {number} bytes
  */
 export function fileSize(bytes) {
-  if (bytes < 1000) return `${bytes} bytes`;
+  if (bytes < 1000) return t("{count} bytes", { count: bytes });
   if (bytes < 1_000_000) return `${Math.round(bytes / 1000)} kB`;
   return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
@@ -109,8 +114,8 @@ export function isAbsolute(path) {
 
 /** @type {Record<string, string>} */
 const UNAVAILABLE = {
-  not_found: "not installed on this machine",
-  invalid_configuration: "invalid configuration on this machine",
+  not_found: t("not installed on this machine"),
+  invalid_configuration: t("invalid configuration on this machine"),
 };
 
 /**
@@ -118,15 +123,7 @@ const UNAVAILABLE = {
  * @param {string | undefined} reason
  */
 export function unavailableReason(reason) {
-  return ownValue(UNAVAILABLE, reason) ?? reason ?? "not available";
-}
-
-/**
- * @param {number} count
- * @param {string} one
- */
-export function plural(count, one, many = `${one}s`) {
-  return `${count} ${count === 1 ? one : many}`;
+  return ownValue(UNAVAILABLE, reason) ?? reason ?? t("not available");
 }
 
 /**
@@ -134,5 +131,5 @@ export function plural(count, one, many = `${one}s`) {
  * @param {string} text
  */
 export function sentence(text) {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
+  return /[.!?…。！？]$/.test(text) ? text : t("{sentence}.", { sentence: text });
 }

@@ -1,14 +1,18 @@
 // The browser's own speech functions (Web Speech API): dictation and reading aloud, where it has them.
 
+import { LOCALE, t } from "./language.js";
+
 /** @typedef {any} Recognition SpeechRecognition of the Web Speech API, which TypeScript does not know */
 
 const MAX_UTTERANCE = 240; // characters; some browsers fall silent within longer ones
 /** @type {Record<string, string>} */
 const PROBLEMS = {
-  "not-allowed": "The browser may not use the microphone. Allow it in the settings of the browser.",
-  "service-not-allowed": "The browser does not offer dictation on this page.",
-  "audio-capture": "No microphone was found.",
-  network: "The browser cannot reach its service for dictation.",
+  "not-allowed": t(
+    "The browser may not use the microphone. Allow it in the settings of the browser.",
+  ),
+  "service-not-allowed": t("The browser does not offer dictation on this page."),
+  "audio-capture": t("No microphone was found."),
+  network: t("The browser cannot reach its service for dictation."),
 };
 
 /** @returns {(new () => Recognition) | null} */
@@ -34,18 +38,18 @@ export function canSpeak() {
  */
 export function listen({ onText, onEnd }) {
   const Recogniser = recognitionClass();
-  if (!Recogniser) throw new Error("This browser has no dictation.");
+  if (!Recogniser) throw new Error(t("This browser has no dictation."));
   const recognition = new Recogniser();
   /** @type {string | null} */
   let problem = null;
   recognition.continuous = true;
   recognition.interimResults = true;
-  recognition.lang = navigator.language;
+  recognition.lang = LOCALE;
   recognition.onresult = (/** @type {any} */ { results }) =>
     onText([...results].map((result) => result[0].transcript).join(""));
   recognition.onerror = (/** @type {any} */ { error }) => {
     if (error !== "aborted" && error !== "no-speech")
-      problem = PROBLEMS[error] ?? "The dictation has ended because of an error.";
+      problem = PROBLEMS[error] ?? t("The dictation has ended because of an error.");
   };
   recognition.onend = () => onEnd(problem);
   recognition.start();
@@ -79,7 +83,7 @@ export function spokenText(markdown) {
   let isCode = false;
   for (const line of markdown.split("\n")) {
     if (/^\s{0,3}(```|~~~)/.test(line)) {
-      if (!isCode) spoken.push("Code.");
+      if (!isCode) spoken.push(t("Code."));
       isCode = !isCode;
     } else if (!isCode && !/^[\s|:-]*$/.test(line)) spoken.push(spokenLine(line));
   }

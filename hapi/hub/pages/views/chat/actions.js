@@ -1,6 +1,7 @@
 // What a person does with the open session. No DOM: the view shows what comes of it.
 
 import { errorMessage, statusOf } from "../../lib/errors.js";
+import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { chosenOption, isRejection, takesReasons } from "../../data/permissions.js";
 import { movedQueue } from "../../data/queue.js";
@@ -14,12 +15,13 @@ import { canResume, isStarting } from "../../data/sessions.js";
  */
 
 const READ_RETRY_DELAY = 2000; // ms
-const NOT_ANSWERABLE =
-  "The hub did not take this answer: another one is on its way, or the hub doesn't know this request. Try again.";
+const NOT_ANSWERABLE = t(
+  "The hub did not take this answer: another one is on its way, or the hub doesn't know this request. Try again.",
+);
 /** @type {Record<number, string>} */
 const REFUSALS = {
-  403: "You don't have access to this session.",
-  404: "This session does not exist or has been deleted.",
+  403: t("You don't have access to this session."),
+  404: t("This session does not exist or has been deleted."),
 };
 
 /**
@@ -133,7 +135,7 @@ export class SessionActions {
   /** Start the session's agent again. It may go on as another session. */
   async resume() {
     this.resuming = true;
-    this._showStatus("Resuming…");
+    this._showStatus(t("Resuming…"));
     try {
       await this._store.keepDuring(this._id, () => this._reopen());
     } catch (error) {
@@ -152,7 +154,10 @@ export class SessionActions {
     if (memory === "new" && hasConversationContent) {
       const agent = this._store.catalog.label(metadata?.flavor);
       this._notify(
-        `${agent} began anew: it does not remember the conversation so far, which stays on this page.`,
+        t(
+          "{agent} began anew: it does not remember the conversation so far, which stays on this page.",
+          { agent },
+        ),
         { tone: "bad" },
       );
     }
@@ -191,8 +196,8 @@ export class SessionActions {
       const isReceived = status === "invoked";
       this._notify(
         isReceived
-          ? "The agent has already received this message."
-          : "It is not known yet whether the agent has received this message.",
+          ? t("The agent has already received this message.")
+          : t("It is not known yet whether the agent has received this message."),
       );
       await this._store.catchUp(this._id);
       return null;
@@ -204,7 +209,7 @@ export class SessionActions {
     return this._orNotify(async () => {
       const { status } = await this._api.retryMessage(this._id, block.messageId ?? "");
       if (status === "retry-unavailable")
-        this._notify("The session can't take this message again right now.");
+        this._notify(t("The session can't take this message again right now."));
     });
   }
 
@@ -259,7 +264,7 @@ export class SessionActions {
       this.decisions.set(requestId, { choice, error: NOT_ANSWERABLE });
     } else {
       this.decisions.delete(requestId);
-      this._notify("This request was answered elsewhere or has been withdrawn.");
+      this._notify(t("This request was answered elsewhere or has been withdrawn."));
     }
   }
 

@@ -1,5 +1,6 @@
 // What screen readers announce while a session is open.
 
+import { plural, t } from "../../lib/language.js";
 import { questionsOf } from "./questions.js";
 
 /**
@@ -24,17 +25,22 @@ export function announcementOf(session, catalog) {
     thinking,
     after(before) {
       const newest = requests.at(-1);
-      if (newest && requests.length > before.requests) return `${label} ${wish(newest)}`;
+      if (newest && requests.length > before.requests) return wish(newest, label);
       if (thinking === before.thinking) return null;
-      return thinking ? `${label} is working` : `${label} is ready`;
+      return thinking ? t("{label} is working", { label }) : t("{label} is ready", { label });
     },
   };
 }
 
-/** @param {PermissionRequest} request */
-function wish(request) {
+/** @param {PermissionRequest} request @param {string} label of the agent */
+function wish(request, label) {
   const questions = questionsOf(request)?.map(({ question }) => question) ?? [];
-  if (questions.length === 0) return `asks for permission: ${request.tool}`;
-  const count = questions.length === 1 ? "a question" : `${questions.length} questions`;
-  return `asks ${count}: ${questions.join(" ")}`;
+  if (questions.length === 0)
+    return t("{label} asks for permission: {tool}", { label, tool: request.tool });
+  return plural(
+    questions.length,
+    "{label} asks a question: {questions}",
+    "{label} asks {count} questions: {questions}",
+    { label, questions: questions.join(" ") },
+  );
 }

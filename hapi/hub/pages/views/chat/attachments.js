@@ -3,6 +3,7 @@
 import { fill, h, iconButton, linkButton } from "../../lib/dom.js";
 import { ApiError, errorMessage, isTemporary, Unreachable } from "../../lib/errors.js";
 import { fileSize } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { fileName, mediaType, uploadFile } from "../../data/upload.js";
 
 /** @import { Api } from "../../data/api.js" */
@@ -65,7 +66,7 @@ export class AttachedFiles {
     this._drafts = drafts;
     this._onChange = onChange;
     this._notify = notify;
-    this.node = h("ul", { class: "attachments", "aria-label": "Attached files" });
+    this.node = h("ul", { class: "attachments", "aria-label": t("Attached files") });
     this.followDraft();
   }
 
@@ -97,7 +98,11 @@ export class AttachedFiles {
     for (const file of files) {
       if (file.size > MAX_SIZE)
         this._notify(
-          `${fileName(file)} is too large: a file may have ${MAX_SIZE / (1024 * 1024)} MB at most. This one has ${fileSize(file.size)}.`,
+          t("{name} is too large: a file may have {limit} MB at most. This one has {size}.", {
+            name: fileName(file),
+            limit: MAX_SIZE / (1024 * 1024),
+            size: fileSize(file.size),
+          }),
           { tone: "bad" },
         );
       else this._upload(newEntry(file), file);
@@ -153,7 +158,10 @@ export class AttachedFiles {
       entry.problem = errorMessage(error);
       this._set([...this._entries]);
     } else this._set(this._entries.filter((other) => other !== entry));
-    this._notify(`${entry.name} was not attached. ${errorMessage(error)}`, { tone: "bad" });
+    this._notify(
+      t("{name} was not attached. {reason}", { name: entry.name, reason: errorMessage(error) }),
+      { tone: "bad" },
+    );
   }
 
   /** @param {Entry} entry */
@@ -202,10 +210,12 @@ export class AttachedFiles {
       { class: state },
       preview,
       h("span", { class: "name" }, name),
-      problem && h("span", { class: "why" }, "Not uploaded"),
-      problem && file && linkButton("Try again", () => this._upload(entry, file)),
-      !uploaded && !problem && [h("span", { class: "muted" }, "Uploading…"), progress],
-      iconButton("close", `Remove ${name}`, { on: { click: () => this._remove(entry) } }),
+      problem && h("span", { class: "why" }, t("Not uploaded")),
+      problem && file && linkButton(t("Try again"), () => this._upload(entry, file)),
+      !uploaded && !problem && [h("span", { class: "muted" }, t("Uploading…")), progress],
+      iconButton("close", t("Remove {name}", { name }), {
+        on: { click: () => this._remove(entry) },
+      }),
     );
   }
 }
@@ -217,7 +227,7 @@ function newEntry(file) {
     name,
     file,
     preview: isPicture(file) ? thumbnail(file) : null,
-    progress: h("progress", { max: "1", value: 0, "aria-label": `Upload of ${name}` }),
+    progress: h("progress", { max: "1", value: 0, "aria-label": t("Upload of {name}", { name }) }),
     ended: new AbortController(),
     uploaded: null,
     problem: null,

@@ -3,6 +3,7 @@
 import { linkFiles } from "./file-links.js";
 import { h, icon } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
+import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
 import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
 import { copyButton } from "../../lib/clipboard.js";
@@ -87,9 +88,9 @@ function textNode(block) {
   /** @type {HTMLElement} */
   const node = h(
     "article",
-    { class: "block text", "aria-label": "Agent" },
+    { class: "block text", "aria-label": t("Agent") },
     content,
-    copyButton("Copy text", () => texts.get(node) ?? block.text),
+    copyButton(t("Copy text"), () => texts.get(node) ?? block.text),
   );
   if (block.text.length > LONG_TEXT) node.classList.add("long");
   if (growth) growing.set(node, growth);
@@ -119,7 +120,7 @@ function oddNode(value, key, context) {
   const node = h(
     "details",
     { class: "block odd", open: context.expanded.get(key) ?? false },
-    h("summary", { class: "muted" }, "This record cannot be shown."),
+    h("summary", { class: "muted" }, t("This record cannot be shown.")),
     h("pre", { class: "tool-text plain", tabindex: "0" }, shown),
   );
   node.addEventListener("toggle", () => context.expanded.set(key, node.open));
@@ -163,7 +164,9 @@ function nodeOf(block, context) {
 
 /** @param {EventBlock} block @param {BlockContext} context */
 function eventText({ text, mode }, { modeName }) {
-  return mode === undefined || !modeName ? text : `Permission mode changed to ${modeName(mode)}`;
+  return mode === undefined || !modeName
+    ? text
+    : t("Permission mode changed to {mode}", { mode: modeName(mode) });
 }
 
 /** @param {UserBlock} block @param {BlockContext} context */
@@ -172,7 +175,7 @@ function userNode(block, context) {
   const time = h("time", { datetime: isoTime(block.at) }, timeOfDay(block.at));
   return h(
     "article",
-    { class: `block user ${block.state}`, "aria-label": "You", "data-state": block.state },
+    { class: `block user ${block.state}`, "aria-label": t("You"), "data-state": block.state },
     promptText(block, context),
     block.attachments?.map((attachment) => context.attachedPicture(attachment)),
     block.files.length > 0 && h("p", { class: "files muted" }, block.files.join(", ")),
@@ -181,7 +184,7 @@ function userNode(block, context) {
       { class: "under" },
       label
         ? h("span", null, label)
-        : [time, block.text && copyButton("Copy message", () => block.text)],
+        : [time, block.text && copyButton(t("Copy message"), () => block.text)],
     ),
     deliveryActions(block, context),
   );
@@ -231,7 +234,7 @@ function thoughtNode(block, context) {
 
 /** @param {ThoughtBlock} block */
 function thoughtLabel({ live }) {
-  return live ? "Thinking…" : "Thought";
+  return live ? t("Thinking…") : t("Thought");
 }
 
 /** @param {Element} node @param {ThoughtBlock} block */
@@ -255,7 +258,7 @@ function excerpt(text) {
 function planNode({ entries }) {
   return h(
     "section",
-    { class: "block plan", "aria-label": "Plan" },
+    { class: "block plan", "aria-label": t("Plan") },
     h("div", { class: "plan-head" }, icon("list"), planTitle(entries)),
     planList(entries),
   );
@@ -267,7 +270,7 @@ function requestNode(block, context) {
   if (typeof input?.plan === "string") {
     return h(
       "section",
-      { class: "block tool asks", "aria-label": "Plan of the agent" },
+      { class: "block tool asks", "aria-label": t("Plan of the agent") },
       h(
         "header",
         { class: "tool-head" },

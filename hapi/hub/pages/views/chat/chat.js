@@ -23,6 +23,7 @@ import { workingLine } from "./working-line.js";
 import { announce, followLink, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
+import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { queuedIn } from "../../data/queue.js";
 import { readsAloud } from "../../data/preferences.js";
@@ -179,7 +180,7 @@ export class ChatView {
         const text = await actions.cancel(block);
         if (text === null) return;
         const again = () => actions.send(text, block.attachments, block.scheduledAt);
-        toast("The message was cancelled.", { action: ["Undo", again] });
+        toast(t("The message was cancelled."), { action: [t("Undo"), again] });
       },
       move: (block, by) => actions.move(queuedIn(this._messages.blocks()), block, by),
       sendNow: (block) => actions.sendNow(block),
@@ -267,7 +268,7 @@ export class ChatView {
   async _showAsked(query) {
     const message = query.get("message");
     if (message === null || (await this.show(message))) return;
-    if (current === this) toast("This message is not in the conversation any more.");
+    if (current === this) toast(t("This message is not in the conversation any more."));
   }
 
   draw() {

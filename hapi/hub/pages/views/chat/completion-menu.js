@@ -1,6 +1,7 @@
 // What a person can choose above the composer while they type: commands and skills after "/", files and sessions after "@".
 
 import { fill, h } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { completed, tokenAt } from "../../data/completions.js";
 
 /** @import { Completion, Token } from "../../data/completions.js" */
@@ -27,7 +28,7 @@ export class CompletionMenu {
       class: "completions",
       role: "listbox",
       id: "completions",
-      "aria-label": "Suggestions",
+      "aria-label": t("Suggestions"),
     });
     this._note = h("p", { class: "completion-note muted", hidden: true });
     this.node = h("div", { class: "completion-menu", hidden: true }, this._list, this._note);

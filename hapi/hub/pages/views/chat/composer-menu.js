@@ -3,6 +3,7 @@
 import { button, h, problemLine } from "../../lib/dom.js";
 import { openDialog, showProblem } from "../../lib/dialog.js";
 import { dateAndTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { canSpeak, stopSpeaking } from "../../lib/speech.js";
 import { enterChoice, readsAloud, setEnterChoice, setReadsAloud } from "../../data/preferences.js";
 import { parkedTextsDialog, savedPromptsDialog } from "./kept-texts.js";
@@ -28,7 +29,7 @@ import { localDateTime, suggestedTimes, timeProblem } from "../../data/schedule.
 /** @param {ComposerMenuOptions} options */
 export function composerMenu(options) {
   const { composer, storage } = options;
-  openDialog("This message", (close) => {
+  openDialog(t("This message"), (close) => {
     /** @param {string} label @param {string} about @param {() => void} run */
     const entry = (label, about, run) =>
       h(
@@ -59,15 +60,17 @@ export function composerMenu(options) {
         "ul",
         { class: "setting-choices" },
         isHandheld() &&
-          entry("Take a photo", "It is attached to the message.", () => composer.takePhoto()),
-        entry("Send later", "The hub keeps the message until its time has come.", () =>
+          entry(t("Take a photo"), t("It is attached to the message."), () => composer.takePhoto()),
+        entry(t("Send later"), t("The hub keeps the message until its time has come."), () =>
           sendLaterDialog(options),
         ),
-        entry("Saved prompts", "Texts that you use again, on all your devices.", () =>
+        entry(t("Saved prompts"), t("Texts that you use again, on all your devices."), () =>
           savedPromptsDialog(options),
         ),
-        entry("Parked texts", "Put a text aside for this session, and take it up later.", () =>
-          parkedTextsDialog(options),
+        entry(
+          t("Parked texts"),
+          t("Put a text aside for this session, and take it up later."),
+          () => parkedTextsDialog(options),
         ),
       ),
       enterField(storage),
@@ -87,16 +90,16 @@ function aloudField(storage) {
     setReadsAloud(storage, box.checked);
     if (!box.checked) stopSpeaking();
   });
-  return h("label", { class: "check" }, box, h("span", null, "Read answers aloud"));
+  return h("label", { class: "check" }, box, h("span", null, t("Read answers aloud")));
 }
 
 /** @param {Storage} storage */
 function enterField(storage) {
   const current = enterChoice(storage);
   const choices = [
-    ["auto", "Sends where there is a keyboard"],
-    ["send", "Always sends the message"],
-    ["newline", "Begins a new line"],
+    ["auto", t("Sends where there is a keyboard")],
+    ["send", t("Always sends the message")],
+    ["newline", t("Begins a new line")],
   ];
   const select = h(
     "select",
@@ -107,18 +110,18 @@ function enterField(storage) {
   return h(
     "div",
     { class: "field" },
-    h("label", { for: "enter-key" }, "The Enter key"),
+    h("label", { for: "enter-key" }, t("The Enter key")),
     select,
-    h("p", { class: "hint" }, "Ctrl+Enter always sends, and Shift+Enter begins a new line."),
+    h("p", { class: "hint" }, t("Ctrl+Enter always sends, and Shift+Enter begins a new line.")),
   );
 }
 
 /** @param {ComposerMenuOptions} options */
 function sendLaterDialog({ composer, schedule, files }) {
-  openDialog("Send later", (close) => {
+  openDialog(t("Send later"), (close) => {
     const problem = problemLine();
     if (!files.isEmpty)
-      showProblem(problem, "A message that is sent later cannot have files. Remove them first.");
+      showProblem(problem, t("A message that is sent later cannot have files. Remove them first."));
     /** @param {number} at */
     const choose = (at) => {
       const reason = timeProblem(at, Date.now());
@@ -137,8 +140,8 @@ function sendLaterDialog({ composer, schedule, files }) {
     const form = h(
       "form",
       { class: "field" },
-      h("label", { for: "send-at" }, "Date and time"),
-      h("div", { class: "with-button" }, time, button("Choose", { type: "submit" })),
+      h("label", { for: "send-at" }, t("Date and time")),
+      h("div", { class: "with-button" }, time, button(t("Choose"), { type: "submit" })),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();

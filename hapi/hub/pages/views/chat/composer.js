@@ -1,6 +1,7 @@
 // The place to write: a box that grows with the text, what goes with the message, and what it can be made of.
 
 import { endsComposition, h, hasFinePointer, iconButton } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { enterChoice, enterSends } from "../../data/preferences.js";
 import { CompletionMenu } from "./completion-menu.js";
 import { dictation } from "./speech.js";
@@ -52,13 +53,13 @@ export class Composer {
     this._fileRefusal = null;
     this._box = h("textarea", {
       rows: "1",
-      "aria-label": "Message",
-      placeholder: "Message",
+      "aria-label": t("Message"),
+      placeholder: t("Message"),
       enterkeyhint: "enter",
       value: text,
     });
-    this._submit = iconButton("send", "Send", { type: "submit", class: "send" });
-    this._stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
+    this._submit = iconButton("send", t("Send"), { type: "submit", class: "send" });
+    this._stop = iconButton("stop", t("Stop the agent"), { class: "stop", hidden: true });
     this._stop.addEventListener("click", async () => {
       this._stop.disabled = true;
       await onStop();
@@ -70,7 +71,7 @@ export class Composer {
       write: (completed) => this._setText(completed),
     });
     this._intake = fileIntake({ files, refusal: () => this._fileRefusal, notify });
-    this._more = iconButton("plus", "More for this message", {
+    this._more = iconButton("plus", t("More for this message"), {
       "aria-haspopup": "dialog",
       hidden: !onMore,
       on: { click: () => onMore?.() },
@@ -187,7 +188,7 @@ export class Composer {
   /** @param {ComposerState} state */
   update({ enabled: isOpen, thinking, resumes, active, refusal }) {
     const enabled = isOpen && refusal === null;
-    const unreachable = active ? null : "Files can be attached while the session runs.";
+    const unreachable = active ? null : t("Files can be attached while the session runs.");
     this._fileRefusal = refusal ?? unreachable;
     this._intake.attach.disabled = this._fileRefusal !== null;
     this._more.disabled = !enabled;
@@ -207,7 +208,7 @@ export class Composer {
 
   /** The person has chosen another time. */
   scheduleChanged() {
-    const label = this._isScheduled ? "Schedule" : "Send";
+    const label = this._isScheduled ? t("Schedule") : t("Send");
     this._submit.setAttribute("aria-label", label);
     this._submit.title = label;
   }
@@ -215,9 +216,12 @@ export class Composer {
   _send() {
     if (!this.isSendable) return;
     if (this._isScheduled && !this._files.isEmpty)
-      this._notify("A message that is sent later cannot have files. Remove them, or send it now.", {
-        tone: "bad",
-      });
+      this._notify(
+        t("A message that is sent later cannot have files. Remove them, or send it now."),
+        {
+          tone: "bad",
+        },
+      );
     else {
       this._dictation?.stop();
       this._onSend(this.take());
@@ -253,6 +257,6 @@ export class Composer {
 
 /** @param {boolean} enabled @param {boolean} resumes */
 function placeholderOf(enabled, resumes) {
-  if (!enabled) return "This session has ended";
-  return resumes ? "Message to resume" : "Message";
+  if (!enabled) return t("This session has ended");
+  return resumes ? t("Message to resume") : t("Message");
 }

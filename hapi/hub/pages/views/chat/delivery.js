@@ -2,29 +2,31 @@
 
 import { button, h, iconButton } from "../../lib/dom.js";
 import { dateAndTime, sentence } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /** @import { BlockContext, UserBlock } from "../../data/types.js" */
 
 /** @type {Record<UserBlock["state"], string>} */
 const DELIVERY_LABELS = {
   sent: "",
-  sending: "Sending…",
-  posted: "Sending…",
-  waiting: "Waiting for the connection…",
-  held: "Waiting for the session to start",
-  queued: "Waiting for the agent",
-  scheduled: "Scheduled",
-  indeterminate: "Delivery not confirmed",
-  failed: "Not sent",
+  sending: t("Sending…"),
+  posted: t("Sending…"),
+  waiting: t("Waiting for the connection…"),
+  held: t("Waiting for the session to start"),
+  queued: t("Waiting for the agent"),
+  scheduled: t("Scheduled"),
+  indeterminate: t("Delivery not confirmed"),
+  failed: t("Not sent"),
 };
 
 /** The line below a message of a person that has not been received yet. @param {UserBlock} block */
 export function deliveryLabel(block) {
-  if (block.state === "scheduled") return `Scheduled for ${dateAndTime(block.scheduledAt ?? 0)}`;
+  if (block.state === "scheduled")
+    return t("Scheduled for {time}", { time: dateAndTime(block.scheduledAt ?? 0) });
   if (block.error && (block.state === "waiting" || block.state === "sending"))
     return block.code === "session_inactive"
-      ? "Waiting for the session to connect to the hub…"
-      : `${sentence(block.error)} The message is kept here and sent again.`;
+      ? t("Waiting for the session to connect to the hub…")
+      : t("{problem} The message is kept here and sent again.", { problem: sentence(block.error) });
   return block.error || DELIVERY_LABELS[block.state];
 }
 
@@ -42,21 +44,21 @@ export function deliveryActions(block, context) {
 function actionsOf(block, context) {
   const act = (/** @type {string} */ label, /** @type {() => void} */ click) =>
     button(label, { class: "small", on: { click } });
-  const discard = () => act("Discard", () => context.discard(block));
-  const edit = () => act("Edit", () => context.edit(block));
-  const cancel = () => act("Cancel", () => context.cancel(block));
+  const discard = () => act(t("Discard"), () => context.discard(block));
+  const edit = () => act(t("Edit"), () => context.edit(block));
+  const cancel = () => act(t("Cancel"), () => context.cancel(block));
   switch (block.state) {
     case "held":
     case "waiting":
       return [discard()];
     case "failed":
-      return [act("Try again", () => context.retry(block)), discard()];
+      return [act(t("Try again"), () => context.retry(block)), discard()];
     case "queued":
       return [...moves(block, context), edit(), cancel()];
     case "scheduled":
-      return [act("Send now", () => context.sendNow(block)), edit(), cancel()];
+      return [act(t("Send now"), () => context.sendNow(block)), edit(), cancel()];
     case "indeterminate":
-      return [act("Send again", () => context.retryQueued(block)), cancel()];
+      return [act(t("Send again"), () => context.retryQueued(block)), cancel()];
     default:
       return [];
   }
@@ -67,7 +69,7 @@ function moves(block, context) {
   if (!block.canRise && !block.canFall) return [];
   const move = (/** @type {-1 | 1} */ by) => ({ click: () => context.move(block, by) });
   return [
-    iconButton("up", "Move up", { disabled: !block.canRise, on: move(-1) }),
-    iconButton("down", "Move down", { disabled: !block.canFall, on: move(1) }),
+    iconButton("up", t("Move up"), { disabled: !block.canRise, on: move(-1) }),
+    iconButton("down", t("Move down"), { disabled: !block.canFall, on: move(1) }),
   ];
 }

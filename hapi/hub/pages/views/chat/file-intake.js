@@ -1,6 +1,7 @@
 // The ways by which files come to a message: chosen, photographed, pasted or dropped onto the conversation.
 
 import { h, iconButton } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 
 /** @import { AttachedFiles } from "./attachments.js" */
 
@@ -15,11 +16,11 @@ import { h, iconButton } from "../../lib/dom.js";
 export function fileIntake({ files, refusal, notify }) {
   const chooser = input({ multiple: true });
   const camera = input({ accept: "image/*", capture: "environment" });
-  const attach = iconButton("clip", "Attach files", { on: { click: () => chooser.click() } });
+  const attach = iconButton("clip", t("Attach files"), { on: { click: () => chooser.click() } });
   const overlay = h(
     "div",
     { class: "drop-overlay", hidden: true },
-    "Drop files here to attach them",
+    t("Drop files here to attach them"),
   );
   const watching = new AbortController();
 
@@ -57,7 +58,7 @@ export function fileIntake({ files, refusal, notify }) {
     event.preventDefault();
     const { dropped, directories } = filesOf(event.dataTransfer);
     for (const name of directories)
-      notify(`${name} is a directory. Attach its files instead.`, { tone: "bad" });
+      notify(t("{name} is a directory. Attach its files instead.", { name }), { tone: "bad" });
     if (dropped.length > 0) take(dropped);
   }
 

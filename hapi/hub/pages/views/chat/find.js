@@ -1,7 +1,8 @@
 // Finding a text in the open conversation, and the outline of what the person asked in it. Loaded when it is first opened.
 
 import { endsComposition, fill, h, iconButton, linkButton } from "../../lib/dom.js";
-import { dateAndTime, isoTime, plural } from "../../lib/format.js";
+import { dateAndTime, isoTime } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { findIn } from "../../data/find.js";
 
 /** @import { Found } from "../../data/find.js" */
@@ -31,8 +32,8 @@ export class FindBar {
     this._isReading = false;
     this._input = h("input", {
       type: "search",
-      placeholder: "Find",
-      "aria-label": "Find in this conversation",
+      placeholder: t("Find"),
+      "aria-label": t("Find in this conversation"),
       "aria-controls": "found-list",
       enterkeyhint: "search",
       autocomplete: "off",
@@ -43,7 +44,7 @@ export class FindBar {
       },
     });
     this._count = h("span", { class: "find-count", role: "status" });
-    this._list = h("ol", { class: "find-list", id: "found-list", "aria-label": "Found" });
+    this._list = h("ol", { class: "find-list", id: "found-list", "aria-label": t("Found") });
     this.node = h(
       "search",
       { class: "find" },
@@ -52,9 +53,9 @@ export class FindBar {
         { class: "find-bar" },
         this._input,
         this._count,
-        iconButton("up", "Previous", { on: { click: () => this._step(-1) } }),
-        iconButton("down", "Next", { on: { click: () => this._step(1) } }),
-        iconButton("close", "Close the search", { on: { click: () => this.close() } }),
+        iconButton("up", t("Previous"), { on: { click: () => this._step(-1) } }),
+        iconButton("down", t("Next"), { on: { click: () => this._step(1) } }),
+        iconButton("close", t("Close the search"), { on: { click: () => this.close() } }),
       ),
       this._list,
     );
@@ -129,9 +130,13 @@ export class FindBar {
   _draw() {
     const { length } = this._found;
     const isOutline = this._query.trim() === "";
-    const noun = isOutline ? "prompt" : "place";
+    const counted = isOutline
+      ? plural(length, "{count} prompt", "{count} prompts")
+      : plural(length, "{count} place", "{count} places");
     this._count.textContent =
-      this._current < 0 ? plural(length, noun) : `${this._current + 1} of ${length}`;
+      this._current < 0
+        ? counted
+        : t("{place} of {count}", { place: this._current + 1, count: length });
     const first = Math.max(0, length - MAX_LISTED);
     fill(
       this._list,
@@ -139,14 +144,15 @@ export class FindBar {
         .slice(first)
         .map((found, index) => this._row(found, first + index))
         .reverse(),
-      length === 0 && h("li", { class: "muted" }, isOutline ? "No prompts yet." : "Nothing found."),
+      length === 0 &&
+        h("li", { class: "muted" }, isOutline ? t("No prompts yet.") : t("Nothing found.")),
       this._options.hasOlder() &&
         h(
           "li",
           null,
           this._isReading
-            ? h("span", { class: "muted" }, "Reading earlier messages…")
-            : linkButton("Read and search all earlier messages", () => this._readAll()),
+            ? h("span", { class: "muted" }, t("Reading earlier messages…"))
+            : linkButton(t("Read and search all earlier messages"), () => this._readAll()),
         ),
     );
   }

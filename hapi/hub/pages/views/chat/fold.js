@@ -1,6 +1,7 @@
 // A long text, of which the beginning is shown until a person wants all of it.
 
 import { h, linkButton } from "../../lib/dom.js";
+import { plural, t } from "../../lib/language.js";
 
 /** @import { BlockContext } from "../../data/types.js" */
 
@@ -18,7 +19,7 @@ export function foldable(key, text, context, draw) {
     "div",
     { class: "foldable" },
     draw(!open),
-    linkButton(open ? "Show less" : `Show all (${sizeOf(text)})`, toggle, {
+    linkButton(open ? t("Show less") : t("Show all ({size})", { size: sizeOf(text) }), toggle, {
       class: "link fold",
       "aria-expanded": String(open),
     }),
@@ -40,5 +41,7 @@ export function foldable(key, text, context, draw) {
 /** @param {string} text */
 function sizeOf(text) {
   const lines = text.split("\n").length;
-  return lines > 1 ? `${lines} lines` : `${text.length} characters`;
+  return lines > 1
+    ? plural(lines, "{count} line", "{count} lines")
+    : t("{count} characters", { count: text.length });
 }

@@ -2,6 +2,7 @@
 
 import { fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { currentMode, sessionModes } from "../../data/offer.js";
 import { knownUsage } from "../../data/usage.js";
 import {
@@ -27,11 +28,14 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
   const node = h(
     "header",
     { class: "main-head" },
-    iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
+    iconButton("back", t("Back to sessions"), {
+      class: "only-phone",
+      on: { click: () => go("/") },
+    }),
     main,
-    iconButton("search", "Find in this conversation", { on: { click: openFind } }),
-    iconButton("changes", "Changes and files", { on: { click: openWork } }),
-    iconButton("sliders", "Session settings", { on: { click: openSettings } }),
+    iconButton("search", t("Find in this conversation"), { on: { click: openFind } }),
+    iconButton("changes", t("Changes and files"), { on: { click: openWork } }),
+    iconButton("sliders", t("Session settings"), { on: { click: openSettings } }),
   );
   const meter = usageMeter();
   let shown = "";
@@ -39,7 +43,7 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
   /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation @param {string | null} [problem] why there is no session */
   function draw(session, blocks = [], problem = null) {
     if (!session) {
-      if (problem !== null && shown !== problem) fill(main, h("h1", null, "Session not found"));
+      if (problem !== null && shown !== problem) fill(main, h("h1", null, t("Session not found")));
       shown = problem ?? "";
       return;
     }
@@ -66,11 +70,11 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
         state === "resting" &&
           h(
             "span",
-            { class: "tag", title: "The agent's processes are ended. A message wakes it." },
-            "resting",
+            { class: "tag", title: t("The agent's processes are ended. A message wakes it.") },
+            t("resting"),
           ),
         mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
-        damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
+        damaged && h("span", { class: "tag caution", title: damaged }, t("damaged")),
         others > 0 && waitingTag(others, go),
         meter.node,
       ),
@@ -93,10 +97,10 @@ function waitingTag(count, go) {
     {
       class: "tag caution waiting-tag",
       href: "/waiting",
-      "aria-label": `Other sessions that wait for you: ${count}`,
+      "aria-label": t("Other sessions that wait for you: {count}", { count }),
       on: { click: followLink(go, "/waiting") },
     },
-    `${count} waiting`,
+    t("{count} waiting", { count }),
   );
 }
 

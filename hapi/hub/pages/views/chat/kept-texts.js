@@ -4,6 +4,7 @@ import { button, fill, h, iconButton, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { relativeTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /**
  * @import { Api } from "../../data/api.js"
@@ -47,7 +48,7 @@ function row(title, about, take, more) {
 /** @param {KeptTextOptions} options */
 export function savedPromptsDialog(options) {
   const { api, composer, onPromptsChanged } = options;
-  openDialog("Saved prompts", (close) => {
+  openDialog(t("Saved prompts"), (close) => {
     const problem = problemLine();
     const list = h("ul", { class: "setting-choices" });
     const edit = (/** @type {SavedPrompt | null} */ prompt) => {
@@ -58,7 +59,7 @@ export function savedPromptsDialog(options) {
     const promptRow = (prompt) => {
       const { id, name, text } = prompt;
       const label = name || text.slice(0, 60);
-      const remove = iconButton("close", `Delete ${label}`);
+      const remove = iconButton("close", t("Delete {label}", { label }));
       remove.addEventListener("click", () =>
         runBusy(remove, problem, async () => {
           await api.deletePrompt(id);
@@ -70,7 +71,9 @@ export function savedPromptsDialog(options) {
         close();
         composer.insert(text);
       };
-      const change = iconButton("edit", `Edit ${label}`, { on: { click: () => edit(prompt) } });
+      const change = iconButton("edit", t("Edit {label}", { label }), {
+        on: { click: () => edit(prompt) },
+      });
       return row(label, name ? text.slice(0, 200) : "", take, [change, remove]);
     };
     const read = async () => {
@@ -79,7 +82,7 @@ export function savedPromptsDialog(options) {
         list,
         prompts.map(promptRow),
         prompts.length === 0 &&
-          h("li", { class: "hint" }, "A saved prompt is found here and by typing “/”."),
+          h("li", { class: "hint" }, t("A saved prompt is found here and by typing “/”.")),
       );
     };
     read().catch((error) => showProblem(problem, errorMessage(error)));
@@ -89,7 +92,7 @@ export function savedPromptsDialog(options) {
       h(
         "div",
         { class: "buttons" },
-        button("Save a prompt", { class: "primary", on: { click: () => edit(null) } }),
+        button(t("Save a prompt"), { class: "primary", on: { click: () => edit(null) } }),
       ),
     ];
   });
@@ -98,7 +101,7 @@ export function savedPromptsDialog(options) {
 /** @param {KeptTextOptions} options @param {SavedPrompt | null} prompt null for a new one */
 function promptDialog(options, prompt) {
   const { api, composer, onPromptsChanged } = options;
-  openDialog(prompt ? "Edit the prompt" : "Save a prompt", (close) => {
+  openDialog(prompt ? t("Edit the prompt") : t("Save a prompt"), (close) => {
     const problem = problemLine();
     const name = h("input", {
       id: "prompt-name",
@@ -113,13 +116,13 @@ function promptDialog(options, prompt) {
       required: true,
       value: prompt?.text ?? composer.text,
     });
-    const save = button("Save", { type: "submit", class: "primary" });
+    const save = button(t("Save"), { type: "submit", class: "primary" });
     const form = h(
       "form",
       { class: "field" },
-      h("label", { for: "prompt-name" }, "Name (optional)"),
+      h("label", { for: "prompt-name" }, t("Name (optional)")),
       name,
-      h("label", { for: "prompt-text" }, "Text"),
+      h("label", { for: "prompt-text" }, t("Text")),
       text,
       problem,
       h("div", { class: "buttons" }, save),
@@ -140,7 +143,7 @@ function promptDialog(options, prompt) {
 
 /** @param {KeptTextOptions} options */
 export function parkedTextsDialog({ api, id, composer }) {
-  openDialog("Parked beside this conversation", (close) => {
+  openDialog(t("Parked beside this conversation"), (close) => {
     const problem = problemLine();
     const list = h("ul", { class: "setting-choices" });
     /** @param {ScratchEntry} entry */
@@ -148,7 +151,7 @@ export function parkedTextsDialog({ api, id, composer }) {
       const { entryId, text, createdAt, attachments } = entry;
       const files = attachments.map(({ filename }) => filename).join(", ");
       const label = text.slice(0, 200) || files;
-      const remove = iconButton("close", `Delete ${label.slice(0, 60)}`);
+      const remove = iconButton("close", t("Delete {label}", { label: label.slice(0, 60) }));
       remove.addEventListener("click", () =>
         runBusy(remove, problem, async () => {
           await api.deleteScratch(id, entryId);
@@ -168,10 +171,10 @@ export function parkedTextsDialog({ api, id, composer }) {
       fill(
         list,
         entries.map(entryRow),
-        entries.length === 0 && h("li", { class: "hint" }, "Nothing is parked here."),
+        entries.length === 0 && h("li", { class: "hint" }, t("Nothing is parked here.")),
       );
     };
-    const park = button("Park what is written", {
+    const park = button(t("Park what is written"), {
       class: "primary",
       disabled: !composer.text.trim(),
     });

@@ -1,6 +1,7 @@
 // The conversation: a list of blocks that is redrawn where it changes.
 
 import { append, button, h } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { VirtualList } from "../../lib/virtual-list.js";
 import { blocksOf, withDays } from "../../data/blocks.js";
 import { withLive } from "../../data/live.js";
@@ -26,7 +27,7 @@ import { drawBlock, updateBlock } from "./block.js";
 
 /** @param {MessageListOptions} options */
 export function messageList({ store, outbox, id, context, onOlder, footer, isAtEnd }) {
-  const older = button("Load earlier messages", {
+  const older = button(t("Load earlier messages"), {
     class: "older",
     hidden: true,
     on: { click: onOlder },
@@ -35,7 +36,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
   const node = h("div", {
     class: "log",
     role: "log",
-    "aria-label": "Conversation",
+    "aria-label": t("Conversation"),
     "aria-live": "off",
     tabindex: "0",
   });
@@ -79,7 +80,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
     blocks = ready ? withLive(recorded, live.blocks.values()) : recorded;
     list.set(blocks);
     content.classList.toggle("is-empty", ready && blocks.length === 0);
-    content.dataset.empty = `Tell ${label} what to do.`;
+    content.dataset.empty = t("Tell {label} what to do.", { label });
   }
 
   /** Read the records and what waits. @param {Session | undefined} session */
@@ -92,7 +93,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
       if (!(requestId in (agentState?.requests ?? {}))) decisions.delete(requestId);
     older.hidden = !hasOlder;
     older.disabled = loadingOlder;
-    older.textContent = loadingOlder ? "Loading…" : "Load earlier messages";
+    older.textContent = loadingOlder ? t("Loading…") : t("Load earlier messages");
     const all = blocksOf(transcript.ordered(), outbox.of(id), agentState);
     plan = openPlan(session, all);
     recorded = withDays(all.filter(({ key }) => key !== plan.key));

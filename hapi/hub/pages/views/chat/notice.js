@@ -2,6 +2,7 @@
 
 import { button, fill, h } from "../../lib/dom.js";
 import { sentence } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { canResume, endReason, isStarting } from "../../data/sessions.js";
 
 /** @import { Session } from "../../data/types.js" */
@@ -17,14 +18,14 @@ import { canResume, endReason, isStarting } from "../../data/sessions.js";
 export function noticeOf(session, problem, resuming = false, refusal = null) {
   if (problem !== null) return { text: sentence(problem), resumable: false };
   if (!session || session.active) return null;
-  if (resuming) return { text: "Resuming the session…", resumable: false };
-  if (isStarting(session)) return { text: "Starting the agent…", resumable: false };
+  if (resuming) return { text: t("Resuming the session…"), resumable: false };
+  if (isStarting(session)) return { text: t("Starting the agent…"), resumable: false };
   if (canResume(session) && refusal !== null)
     return { text: `${endReason(session)} ${refusal}`, resumable: false };
   const resumable = canResume(session);
   const hint = resumable
-    ? "Send a message to resume the session."
-    : "This session can't be resumed: the agent saved no conversation.";
+    ? t("Send a message to resume the session.")
+    : t("This session can't be resumed: the agent saved no conversation.");
   return { text: `${endReason(session)} ${hint}`, resumable };
 }
 
@@ -43,7 +44,7 @@ export function sessionNotice(resume, refusal) {
     fill(
       node,
       h("p", null, notice?.text),
-      notice?.resumable && button("Resume", { on: { click: resume } }),
+      notice?.resumable && button(t("Resume"), { on: { click: resume } }),
     );
   }
 

@@ -1,6 +1,7 @@
 // A permission request of the agent: buttons to answer it, or a form when the agent asks questions.
 
 import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
 import {
   allowsOnce,
@@ -43,7 +44,11 @@ export function permissionPrompt(requestId, request, context) {
   const isPlan = isPlanApproval(request);
   return h(
     "div",
-    { class: "permission", role: "group", "aria-label": `Permission for ${request.tool}` },
+    {
+      class: "permission",
+      role: "group",
+      "aria-label": t("Permission for {tool}", { tool: request.tool }),
+    },
     text !== null && h("div", { class: "permission-text" }, markdown(text)),
     paths.length > 0 && h("pre", { class: "permission-paths" }, paths.join("\n")),
     h(
@@ -58,12 +63,12 @@ export function permissionPrompt(requestId, request, context) {
       options.length > 0
         ? options.map((option) => answer(choiceOf(option), option.name, lookOf(option, options)))
         : [
-            answer("allow", isPlan ? "Approve plan" : "Allow", "primary"),
-            !isPlan && answer("session", "Allow for session", ""),
-            isEdit(request) && answer("edits", "Allow all edits", ""),
-            answer("deny", "Deny", "danger"),
+            answer("allow", isPlan ? t("Approve plan") : t("Allow"), "primary"),
+            !isPlan && answer("session", t("Allow for session"), ""),
+            isEdit(request) && answer("edits", t("Allow all edits"), ""),
+            answer("deny", t("Deny"), "danger"),
           ],
-      options.length > 0 && !options.some(isRejection) && answer("deny", "Deny", "danger"),
+      options.length > 0 && !options.some(isRejection) && answer("deny", t("Deny"), "danger"),
     ),
     reasonField(requestId, request, isDisabled, context),
     context.refusal && h("p", { class: "hint" }, context.refusal),
@@ -73,8 +78,8 @@ export function permissionPrompt(requestId, request, context) {
 
 /** @param {PermissionOption[]} options @param {boolean} isPlan */
 function questionOf(options, isPlan) {
-  if (options.length > 0) return "How should the agent go on?";
-  return isPlan ? "Approve this plan?" : "Allow this?";
+  if (options.length > 0) return t("How should the agent go on?");
+  return isPlan ? t("Approve this plan?") : t("Allow this?");
 }
 
 /** @param {PermissionOption} option @param {PermissionOption[]} options */
@@ -94,8 +99,8 @@ function reasonField(requestId, request, disabled, context) {
   const key = `${requestId}/reason`;
   const text = h("textarea", {
     rows: "2",
-    "aria-label": "What the agent should do instead",
-    placeholder: "What should the agent do instead?",
+    "aria-label": t("What the agent should do instead"),
+    placeholder: t("What should the agent do instead?"),
     "data-focus": key,
     disabled,
     on: {
@@ -121,14 +126,14 @@ function reasonField(requestId, request, disabled, context) {
     "div",
     { class: "permission-reason", hidden: !context.expanded.get(key) },
     text,
-    button("Deny with this reason", {
+    button(t("Deny with this reason"), {
       class: "danger",
       disabled,
       "data-focus": `${requestId}/deny-with-reason`,
       on: { click: deny },
     }),
   );
-  const open = linkButton("Deny with a reason…", toggle, {
+  const open = linkButton(t("Deny with a reason…"), toggle, {
     class: "link permission-reason-link",
     "aria-expanded": String(!form.hidden),
     disabled,

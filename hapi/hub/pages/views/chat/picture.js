@@ -4,6 +4,7 @@
 import { h, linkButton } from "../../lib/dom.js";
 import { explained } from "../../lib/errors.js";
 import { fileSize } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /** @import { ImageBlock } from "../../data/types.js" */
 
@@ -24,7 +25,7 @@ export function picture(fetchBlob, block) {
     whenVisible(frame, () => load(frame, fetchBlob, (blob) => drawing(blob, block)));
   else if (kind === "audio" || kind === "video")
     frame.append(
-      linkButton("Play", () => load(frame, fetchBlob, (blob) => player(blob, block, kind))),
+      linkButton(t("Play"), () => load(frame, fetchBlob, (blob) => player(blob, block, kind))),
     );
   return frame;
 }
@@ -36,17 +37,20 @@ export function picture(fetchBlob, block) {
  */
 export function saveButton(fetchBlob, block) {
   const problem = h("span", { role: "alert" });
-  const save = linkButton(block.size ? `Save (${fileSize(block.size)})` : "Save", async () => {
-    problem.textContent = "";
-    try {
-      const address = URL.createObjectURL(await fetchBlob());
-      h("a", { href: address, download: block.fileName || "file" }).click();
-      setTimeout(() => URL.revokeObjectURL(address), SAVE_TIMEOUT);
-    } catch (error) {
-      problem.textContent = ` ${reason(error)}`;
-    }
-  });
-  save.setAttribute("aria-label", `Save ${block.fileName}`);
+  const save = linkButton(
+    block.size ? t("Save ({size})", { size: fileSize(block.size) }) : t("Save"),
+    async () => {
+      problem.textContent = "";
+      try {
+        const address = URL.createObjectURL(await fetchBlob());
+        h("a", { href: address, download: block.fileName || "file" }).click();
+        setTimeout(() => URL.revokeObjectURL(address), SAVE_TIMEOUT);
+      } catch (error) {
+        problem.textContent = ` ${reason(error)}`;
+      }
+    },
+  );
+  save.setAttribute("aria-label", t("Save {fileName}", { fileName: block.fileName }));
   return h("span", null, save, problem);
 }
 
@@ -60,7 +64,7 @@ async function load(frame, fetchBlob, show) {
   try {
     frame.replaceChildren(await show(await fetchBlob()));
   } catch (error) {
-    const again = linkButton("Try again", () => load(frame, fetchBlob, show));
+    const again = linkButton(t("Try again"), () => load(frame, fetchBlob, show));
     frame.replaceChildren(h("p", { class: "muted" }, `${reason(error)} `, again));
   }
 }
@@ -68,15 +72,15 @@ async function load(frame, fetchBlob, show) {
 /** @param {unknown} error */
 function reason(error) {
   return error instanceof Error && !(error instanceof DOMException)
-    ? `This could not be loaded: ${explained(error.message)}`
-    : "This cannot be shown.";
+    ? t("This could not be loaded: {reason}", { reason: explained(error.message) })
+    : t("This cannot be shown.");
 }
 
 /** @param {Blob} blob @param {Showable} block */
 async function drawing(blob, block) {
   const bitmap = await createImageBitmap(blob);
   const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
-  const canvas = h("canvas", { role: "img", "aria-label": block.fileName || "Picture" });
+  const canvas = h("canvas", { role: "img", "aria-label": block.fileName || t("Picture") });
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);

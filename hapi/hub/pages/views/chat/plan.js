@@ -2,21 +2,23 @@
 
 import { fill, h, icon } from "../../lib/dom.js";
 import { ownValue } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { isDone } from "../../data/todos.js";
 
 /** @import { Todo } from "../../data/types.js" */
 
 /** @type {Record<string, string>} */
 const STATUS_LABELS = {
-  completed: "done",
-  in_progress: "in progress",
-  pending: "to do",
-  canceled: "canceled",
+  completed: t("done"),
+  in_progress: t("in progress"),
+  pending: t("to do"),
+  canceled: t("canceled"),
 };
 
 /** @param {Todo[]} entries */
 export function planTitle(entries) {
-  return `Plan · ${entries.filter((entry) => entry.status === "completed").length} of ${entries.length} done`;
+  const done = entries.filter((entry) => entry.status === "completed").length;
+  return t("Plan · {done} of {count} done", { done, count: entries.length });
 }
 
 /** @param {Todo[]} entries */

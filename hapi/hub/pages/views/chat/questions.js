@@ -1,6 +1,7 @@
 // The form for an agent's questions: choices, text, numbers, a page to visit, or a login.
 
 import { button, h, icon } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 
 /** @import { Answers, BlockContext, Choice, Decision, Json, PermissionRequest } from "../../data/types.js" */
 
@@ -49,18 +50,18 @@ export function questionForm(requestId, request, questions, context) {
   const confirmed = questions.length === 1 && questions[0].kind === "confirm" && questions[0];
   const form = h(
     "form",
-    { class: "permission questions", "aria-label": "Questions of the agent" },
+    { class: "permission questions", "aria-label": t("Questions of the agent") },
     fields.map((field) => field.node),
     h(
       "div",
       { class: "permission-buttons" },
-      button(confirmed ? labelsOf(confirmed)[0] || "Continue" : "Answer", {
+      button(confirmed ? labelsOf(confirmed)[0] || t("Continue") : t("Answer"), {
         type: "submit",
         class: "primary",
         disabled,
         "data-focus": `${requestId}/answer`,
       }),
-      button("Decline", {
+      button(t("Decline"), {
         class: "danger",
         disabled,
         on: { click: () => decide(isOurs ? "decline" : "deny") },
@@ -155,8 +156,8 @@ function choiceField(question, name, initial) {
     question.other !== false &&
     h("input", {
       class: "other",
-      placeholder: "Other answer",
-      "aria-label": `Other answer to: ${question.question}`,
+      placeholder: t("Other answer"),
+      "aria-label": t("Other answer to: {question}", { question: question.question }),
       value: initial.find((value) => !labels.includes(value)) ?? "",
     });
   const value = () => {
@@ -236,7 +237,7 @@ function confirmation(question) {
           h(
             "a",
             { href: url.href, target: "_blank", rel: "noopener noreferrer", class: "visit" },
-            `Open ${url.host}`,
+            t("Open {host}", { host: url.host }),
           ),
           h("span", { class: "hint visit-address" }, url.href),
         ),
@@ -268,7 +269,7 @@ function loginCard(login, question, { disabled, decision, decide }) {
     {
       class: "permission questions agent-login",
       role: "group",
-      "aria-label": "Login of the agent",
+      "aria-label": t("Login of the agent"),
     },
     h("p", { class: "permission-ask" }, icon("shield"), h("span", null, String(login.title ?? ""))),
     methods.map((method) =>

@@ -2,6 +2,7 @@
 
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { dateAndTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /** @param {{ onChange: () => void }} options */
 export function scheduleChip({ onChange }) {
@@ -16,8 +17,8 @@ export function scheduleChip({ onChange }) {
     fill(
       node,
       time !== null && [
-        h("span", null, `Will be sent on ${dateAndTime(time)}`),
-        iconButton("close", "Send at once instead", { on: { click: () => set(null) } }),
+        h("span", null, t("Will be sent on {time}", { time: dateAndTime(time) })),
+        iconButton("close", t("Send at once instead"), { on: { click: () => set(null) } }),
       ],
     );
     onChange();

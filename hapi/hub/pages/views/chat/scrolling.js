@@ -1,6 +1,7 @@
 // Scrolling of a conversation: it follows new messages while its end is in view, and stays where a person reads otherwise.
 
 import { h, icon } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 
 const END_DISTANCE = 80; // px; closer than this counts as at the end
 const TOP_DISTANCE = 200; // px; closer than this loads earlier messages
@@ -17,7 +18,7 @@ export function followEnd(log, content, onTop) {
       type: "button",
       class: "jump",
       hidden: true,
-      "aria-label": "Jump to latest",
+      "aria-label": t("Jump to latest"),
       on: { click: toEnd },
     },
     icon("down"),

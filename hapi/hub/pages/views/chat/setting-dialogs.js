@@ -2,6 +2,7 @@
 
 import { button, fill, h, icon, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy } from "../../lib/dialog.js";
+import { t } from "../../lib/language.js";
 import { currentName } from "../../data/session-settings.js";
 
 /** @import { OfferedChoice } from "../../data/types.js" */
@@ -20,8 +21,8 @@ export function choiceDialog(setting, set) {
     const list = h("ul", { class: "setting-choices" });
     const search = h("input", {
       type: "search",
-      "aria-label": `Search ${setting.label.toLowerCase()}`,
-      placeholder: "Search",
+      "aria-label": t("Search {setting}", { setting: setting.label.toLowerCase() }),
+      placeholder: t("Search"),
       hidden: setting.choices.length < SEARCHED_FROM,
     });
     const draw = () => {
@@ -32,9 +33,13 @@ export function choiceDialog(setting, set) {
       fill(
         list,
         found.slice(0, MAX_SHOWN).map((choice) => h("li", null, choiceNode(choice))),
-        found.length === 0 && h("li", { class: "hint" }, "Nothing matches."),
+        found.length === 0 && h("li", { class: "hint" }, t("Nothing matches.")),
         found.length > MAX_SHOWN &&
-          h("li", { class: "hint" }, `Search to see the other ${found.length - MAX_SHOWN}.`),
+          h(
+            "li",
+            { class: "hint" },
+            t("Search to see the other {count}.", { count: found.length - MAX_SHOWN }),
+          ),
       );
     };
     /** @param {HTMLButtonElement} control @param {string} value */
@@ -55,7 +60,11 @@ export function choiceDialog(setting, set) {
           h("span", { class: "choice-name" }, name),
           description && h("span", { class: "hint" }, description),
           unrestricted &&
-            h("span", { class: "hint caution" }, "The agent acts without asking for permission."),
+            h(
+              "span",
+              { class: "hint caution" },
+              t("The agent acts without asking for permission."),
+            ),
         ),
         isCurrent && icon("check"),
       );
@@ -79,15 +88,15 @@ function otherValue(setting, problem, apply) {
   const input = h("input", {
     id: "other-value",
     value: isKnown ? "" : (setting.current ?? ""),
-    placeholder: "Agent's default",
+    placeholder: t("Agent's default"),
     autocomplete: "off",
     spellcheck: "false",
   });
-  const submit = button("Set", { type: "submit" });
+  const submit = button(t("Set"), { type: "submit" });
   const form = h(
     "form",
     { class: "field" },
-    h("label", { for: "other-value" }, "Another value"),
+    h("label", { for: "other-value" }, t("Another value")),
     h("div", { class: "with-button" }, input, submit),
   );
   form.addEventListener("submit", (event) => {
@@ -103,7 +112,7 @@ function otherValue(setting, problem, apply) {
  * @param {{ isRefused: (setting: SessionSetting) => boolean, open: (id: string) => void }} options
  */
 export function settingsSheet(settings, { isRefused, open }) {
-  openDialog("What the agent works with", (close) =>
+  openDialog(t("What the agent works with"), (close) =>
     h(
       "ul",
       { class: "setting-choices" },

@@ -1,6 +1,7 @@
 // Dictation into the composer, and answers that are read aloud.
 
 import { iconButton } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { canListen, canSpeak, listen, speak, stopSpeaking } from "../../lib/speech.js";
 
 /** @import { Block } from "../../data/types.js" */
@@ -11,7 +12,7 @@ let reading = null;
 /** A button that reads a text aloud, and stops that; null where the browser cannot. @param {() => string} text */
 export function readAloudButton(text) {
   if (!canSpeak()) return null;
-  const control = iconButton("speaker", "Read aloud", {
+  const control = iconButton("speaker", t("Read aloud"), {
     class: "copy-button",
     on: { click: () => (reading === control ? stop() : read()) },
   });
@@ -59,7 +60,7 @@ export function answerReader(isWanted) {
 function mark(control, isReading) {
   if (isReading) reading = control;
   else if (reading === control) reading = null;
-  const label = isReading ? "Stop reading" : "Read aloud";
+  const label = isReading ? t("Stop reading") : t("Read aloud");
   control.setAttribute("aria-label", label);
   control.title = label;
   control.classList.toggle("is-on", isReading);
@@ -76,7 +77,7 @@ export function dictation({ text, write, notify }) {
   if (!canListen()) return null;
   /** @type {{ stop: () => void } | null} */
   let heard = null;
-  const node = iconButton("microphone", "Dictate", {
+  const node = iconButton("microphone", t("Dictate"), {
     "aria-pressed": "false",
     on: { click: () => (heard ? heard.stop() : begin()) },
   });

@@ -1,12 +1,13 @@
 // What a person may begin a conversation with: their last prompts, or examples, and the agent's commands.
 
 import { fill, h } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { recentPrompts } from "../../data/recent-prompts.js";
 
 const EXAMPLES = [
-  "Explain how this project is organised.",
-  "Run the tests and tell me what fails.",
-  "Review what was changed last.",
+  t("Explain how this project is organised."),
+  t("Run the tests and tell me what fails."),
+  t("Review what was changed last."),
 ];
 
 /**
@@ -18,7 +19,7 @@ export function starters({ storage, write }) {
   const node = h("div", {
     class: "starters",
     role: "group",
-    "aria-label": "Suggestions for a first message",
+    "aria-label": t("Suggestions for a first message"),
     hidden: true,
   });
 
@@ -37,7 +38,7 @@ export function starters({ storage, write }) {
       fill(
         node,
         (recent.length > 0 ? recent : EXAMPLES).map((text) => chip(text)),
-        chip("Commands", "/"),
+        chip(t("Commands"), "/"),
       );
     },
   };

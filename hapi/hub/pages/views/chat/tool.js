@@ -1,6 +1,7 @@
 // The card of a tool call: what it is, how it goes, what came out. Long texts are folded.
 
 import { h, icon } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
 import { duration, ownValue } from "../../lib/format.js";
 import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
@@ -31,14 +32,14 @@ const MIN_SHOWN_DURATION = 1000; // ms
 const ICONS = { think: "thought", read: "list", search: "search", edit: "edit", write: "edit" };
 /** @type {Record<string, string>} */
 const STATUS_LABELS = {
-  pending: "Waiting",
-  in_progress: "Running",
-  completed: "Done",
-  failed: "Failed",
-  asks: "Needs approval",
+  pending: t("Waiting"),
+  in_progress: t("Running"),
+  completed: t("Done"),
+  failed: t("Failed"),
+  asks: t("Needs approval"),
 };
 /** @type {Record<string, string>} */
-const DECISION_LABELS = { denied: "Denied", canceled: "Canceled" };
+const DECISION_LABELS = { denied: t("Denied"), canceled: t("Canceled") };
 
 /** @type {WeakMap<Element, string>} card -> the version of the records that it shows besides its growing output */
 const recordedVersions = new WeakMap();
@@ -76,14 +77,18 @@ function cardNode(block, context) {
   const questions = questionsOf(request);
   const isQuestion = questions !== null;
   // The form below shows the questions.
-  const title = questions?.some(({ question }) => question === ownTitle) ? "Question" : ownTitle;
+  const title = questions?.some(({ question }) => question === ownTitle) ? t("Question") : ownTitle;
   const changes = changesIn(block.changes);
   const details = isQuestion
     ? []
     : described.filter(({ form }) => changes.length === 0 || !["diff", "path"].includes(form));
   return h(
     "section",
-    { class: `block tool ${status}`, "aria-label": `Tool: ${title}`, "data-status": status },
+    {
+      class: `block tool ${status}`,
+      "aria-label": t("Tool: {title}", { title }),
+      "data-status": status,
+    },
     h(
       "header",
       { class: "tool-head" },
@@ -118,7 +123,11 @@ function cardNode(block, context) {
     block.output !== undefined && !isQuestion && outputNode(block, context),
     block.decision?.status === "denied" &&
       block.decision.reason &&
-      h("p", { class: "muted tool-progress" }, `Reason: ${block.decision.reason}`),
+      h(
+        "p",
+        { class: "muted tool-progress" },
+        t("Reason: {reason}", { reason: block.decision.reason }),
+      ),
     request && requestId !== undefined && permissionPrompt(requestId, request, context),
   );
 }
@@ -143,12 +152,12 @@ function statusMark(block, status, isQuestion) {
   const label =
     status === "asks"
       ? isQuestion
-        ? "Needs an answer"
+        ? t("Needs an answer")
         : STATUS_LABELS.asks
       : (refusal ?? ownValue(STATUS_LABELS, status) ?? status);
   return [
     decision?.option && h("span", { class: "muted tool-allowed" }, decision.option),
-    isAllowedForSession && h("span", { class: "muted tool-allowed" }, "Allowed for session"),
+    isAllowedForSession && h("span", { class: "muted tool-allowed" }, t("Allowed for session")),
     h(
       "span",
       { class: `tool-status ${refusal ? "failed" : status}` },
@@ -193,7 +202,7 @@ function outputNode(block, context) {
   const isGrowing = block.recordedVersion !== undefined;
   return h(
     "div",
-    { class: block.failed ? "tool-output failed" : "tool-output", "aria-label": "Result" },
+    { class: block.failed ? "tool-output failed" : "tool-output", "aria-label": t("Result") },
     form === "diff" && diffCaption(diffFiles(text), "", context),
     foldedText(`${block.key}/output`, { text, form, isGrowing }, context),
   );

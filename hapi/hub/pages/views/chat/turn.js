@@ -2,6 +2,7 @@
 
 import { h } from "../../lib/dom.js";
 import { copyButton } from "../../lib/clipboard.js";
+import { t } from "../../lib/language.js";
 import { readAloudButton } from "./speech.js";
 import { turnFacts } from "../../data/usage.js";
 
@@ -12,8 +13,8 @@ export function turnNode(block) {
   const { answer } = block;
   return h(
     "div",
-    { class: "block turn", role: "group", "aria-label": "End of the turn" },
-    answer && copyButton("Copy answer", () => answer.text),
+    { class: "block turn", role: "group", "aria-label": t("End of the turn") },
+    answer && copyButton(t("Copy answer"), () => answer.text),
     answer && readAloudButton(() => answer.text),
     h(
       "p",

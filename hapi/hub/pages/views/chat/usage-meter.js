@@ -2,6 +2,7 @@
 
 import { button, factList, h } from "../../lib/dom.js";
 import { openDialog } from "../../lib/dialog.js";
+import { t } from "../../lib/language.js";
 import { describeUsage } from "../../data/usage.js";
 
 /** @import { Json } from "../../data/types.js" */
@@ -31,7 +32,8 @@ export function usageMeter() {
     ring.set(share ?? 0);
     text.textContent = share === null ? label : percent(share);
     node.classList.toggle("caution", (share ?? 0) >= NEARLY_FULL);
-    const name = share === null ? `Usage: ${label}` : `Context: ${label} tokens`;
+    const name =
+      share === null ? t("Usage: {label}", { label }) : t("Context: {label} tokens", { label });
     node.setAttribute("aria-label", name);
     node.title = name;
   }
@@ -46,7 +48,7 @@ function percent(share) {
 
 /** @param {NonNullable<ReturnType<typeof describeUsage>>} usage */
 function openUsage({ details, share }) {
-  openDialog("Usage", () => [
+  openDialog(t("Usage"), () => [
     share !== null &&
       h("meter", {
         class: "context-meter",
@@ -54,10 +56,10 @@ function openUsage({ details, share }) {
         max: "1",
         high: String(NEARLY_FULL),
         value: String(share),
-        "aria-label": "Context in use",
+        "aria-label": t("Context in use"),
       }),
     factList(details),
-    h("p", { class: "hint" }, "As the agent reports it at the end of each turn."),
+    h("p", { class: "hint" }, t("As the agent reports it at the end of each turn.")),
   ]);
 }
 

@@ -2,6 +2,7 @@
 
 import { h } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 const MIN_SHOWN_DURATION = 3000; // ms
 const TICK = 1000; // ms
@@ -18,7 +19,8 @@ export function workingLine() {
 
   function drawText() {
     const elapsed = since ? Date.now() - since : 0;
-    text.textContent = `${label} is working${elapsed > MIN_SHOWN_DURATION ? ` · ${duration(elapsed)}` : ""}`;
+    const time = elapsed > MIN_SHOWN_DURATION ? ` · ${duration(elapsed)}` : "";
+    text.textContent = t("{label} is working", { label }) + time;
   }
 
   return {

@@ -1,6 +1,7 @@
 // The start screen: what to do next, and all machines.
 
 import { button, fill, followLink, h, icon } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { machineAddress } from "../../data/addresses.js";
 import { machineName } from "../../data/sessions.js";
 
@@ -28,7 +29,7 @@ export function homeView({ store, go, newSession }) {
         "div",
         { class: "home-inner" },
         h("img", { src: "/icon.svg", alt: "", width: "64", height: "64" }),
-        h("h1", null, "What do you want to work on?"),
+        h("h1", null, t("What do you want to work on?")),
         machines.length > 0 ? start(machines) : store.loaded && withoutMachines(),
       ),
     );
@@ -40,9 +41,9 @@ export function homeView({ store, go, newSession }) {
       h(
         "p",
         { class: "muted" },
-        "Start a session on one of your machines, or select one from the list.",
+        t("Start a session on one of your machines, or select one from the list."),
       ),
-      button([icon("plus"), "New session"], {
+      button([icon("plus"), t("New session")], {
         class: "primary large",
         disabled: store.access.refusal("spawn") !== null,
         on: { click: newSession },
@@ -61,9 +62,9 @@ export function homeView({ store, go, newSession }) {
 
 function withoutMachines() {
   return [
-    h("p", { class: "muted" }, "No machine is online. On the machine with your code, run:"),
+    h("p", { class: "muted" }, t("No machine is online. On the machine with your code, run:")),
     h("pre", { class: "copy-me" }, "hapi runner start"),
-    h("p", { class: "muted" }, "The machine will then appear here."),
+    h("p", { class: "muted" }, t("The machine will then appear here.")),
   ];
 }
 
@@ -79,7 +80,7 @@ function machineCard(machine, store, go) {
       h("span", { class: `dot ${machine.active ? "active" : "ended"}` }),
       machineName(machine),
     ),
-    h("span", { class: "muted" }, machine.active ? healthLine(machine.health) : "offline"),
+    h("span", { class: "muted" }, machine.active ? healthLine(machine.health) : t("offline")),
     h("span", { class: "muted" }, agentLine(machine, store)),
   );
 }
@@ -89,14 +90,16 @@ function agentLine(machine, store) {
   const ready = (store.agents.get(machine.id) ?? []).filter((agent) => agent.available);
   return ready.length > 0
     ? ready.map(({ agent, label }) => label || store.catalog.label(agent)).join(", ")
-    : "no agents found";
+    : t("no agents found");
 }
 
 /** @param {MachineHealth | null | undefined} health */
 export function healthLine(health) {
   const { cpuPercent, memoryPercent } = health ?? {};
   const parts = [];
-  if (typeof cpuPercent === "number") parts.push(`CPU ${Math.round(cpuPercent)} %`);
-  if (typeof memoryPercent === "number") parts.push(`memory ${Math.round(memoryPercent)} %`);
-  return parts.join(" · ") || "online";
+  if (typeof cpuPercent === "number")
+    parts.push(t("CPU {percent} %", { percent: Math.round(cpuPercent) }));
+  if (typeof memoryPercent === "number")
+    parts.push(t("memory {percent} %", { percent: Math.round(memoryPercent) }));
+  return parts.join(" · ") || t("online");
 }

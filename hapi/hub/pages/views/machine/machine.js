@@ -2,7 +2,8 @@
 
 import { button, factList, fill, h, icon, iconButton } from "../../lib/dom.js";
 import { nameDialog, orToast } from "../../lib/dialog.js";
-import { plural, relativeTime, unavailableReason } from "../../lib/format.js";
+import { relativeTime, unavailableReason } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { machineName } from "../../data/sessions.js";
 
 /**
@@ -34,9 +35,9 @@ export function view({ store, api, go, newSession, id }) {
                 "div",
                 { class: "head-main" },
                 h("h1", null, machineName(machine)),
-                h("p", { class: "muted" }, machine.active ? "Online" : "Offline"),
+                h("p", { class: "muted" }, machine.active ? t("Online") : t("Offline")),
               ),
-              button("Rename", {
+              button(t("Rename"), {
                 hidden: !store.access.allows("admin"),
                 on: { click: () => renameDialog(machine, api, store) },
               }),
@@ -44,7 +45,7 @@ export function view({ store, api, go, newSession, id }) {
             h(
               "div",
               { class: "page" },
-              button([icon("plus"), "New session here"], {
+              button([icon("plus"), t("New session here")], {
                 class: "primary",
                 disabled: !machine.active || !store.access.allows("spawn"),
                 on: { click: () => newSession(id) },
@@ -56,11 +57,11 @@ export function view({ store, api, go, newSession, id }) {
             ),
           ]
         : [
-            head(h("h1", null, "Machine")),
+            head(h("h1", null, t("Machine"))),
             h(
               "p",
               { class: "empty-note" },
-              store.loaded ? "This machine is not connected." : "Loading…",
+              store.loaded ? t("This machine is not connected.") : t("Loading…"),
             ),
           ],
     );
@@ -71,7 +72,10 @@ export function view({ store, api, go, newSession, id }) {
     return h(
       "header",
       { class: "main-head" },
-      iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
+      iconButton("back", t("Back to sessions"), {
+        class: "only-phone",
+        on: { click: () => go("/") },
+      }),
       content,
     );
   }
@@ -82,8 +86,8 @@ export function view({ store, api, go, newSession, id }) {
 /** @param {Machine} machine @param {Api} api @param {Store} store */
 function renameDialog(machine, api, store) {
   nameDialog({
-    title: "Rename machine",
-    label: "Name",
+    title: t("Rename machine"),
+    label: t("Name"),
     value: machine.metadata?.displayName ?? "",
     limit: 64,
     optional: true,
@@ -99,16 +103,16 @@ function healthSection(health) {
   if (!health) return null;
   const { cpuPercent, memoryPercent, cpuCount, load1m, uptimeSeconds } = health;
   const facts = [
-    cpuCount && plural(cpuCount, "core"),
-    typeof load1m === "number" && `load ${load1m.toFixed(1)}`,
-    uptimeSeconds && `up for ${relativeTime(0, uptimeSeconds * 1000)}`,
+    cpuCount && plural(cpuCount, "{count} core", "{count} cores"),
+    typeof load1m === "number" && t("load {load}", { load: load1m.toFixed(1) }),
+    uptimeSeconds && t("up for {time}", { time: relativeTime(0, uptimeSeconds * 1000) }),
   ];
   return h(
     "section",
     null,
-    h("h2", null, "Health"),
+    h("h2", null, t("Health")),
     meter("CPU", cpuPercent),
-    meter("Memory", memoryPercent),
+    meter(t("Memory"), memoryPercent),
     h("p", { class: "muted" }, facts.filter(Boolean).join(" · ")),
   );
 }
@@ -143,13 +147,13 @@ function agentSection(agents) {
     return h(
       "section",
       null,
-      h("h2", null, "Agents"),
-      h("p", { class: "muted" }, "The runner on this machine does not report its agents."),
+      h("h2", null, t("Agents")),
+      h("p", { class: "muted" }, t("The runner on this machine does not report its agents.")),
     );
   return h(
     "section",
     null,
-    h("h2", null, "Agents"),
+    h("h2", null, t("Agents")),
     h(
       "ul",
       { class: "agent-list" },
@@ -159,7 +163,7 @@ function agentSection(agents) {
           { class: available ? "" : "off" },
           icon(available ? "check" : "cross"),
           h("span", null, label),
-          h("span", { class: "muted" }, available ? "ready" : unavailableReason(reason)),
+          h("span", { class: "muted" }, available ? t("ready") : unavailableReason(reason)),
         ),
       ),
     ),
@@ -171,14 +175,14 @@ function factSection({ metadata, runnerState }) {
   return h(
     "section",
     null,
-    h("h2", null, "About"),
+    h("h2", null, t("About")),
     factList([
-      ["Host", metadata?.host],
-      ["System", metadata?.platform],
-      ["Runner version", metadata?.happyCliVersion],
-      ["Runner state", runnerState?.status],
-      ["Home directory", metadata?.homeDir],
-      ["Workspace roots", metadata?.workspaceRoots?.join(", ")],
+      [t("Host"), metadata?.host],
+      [t("System"), metadata?.platform],
+      [t("Runner version"), metadata?.happyCliVersion],
+      [t("Runner state"), runnerState?.status],
+      [t("Home directory"), metadata?.homeDir],
+      [t("Workspace roots"), metadata?.workspaceRoots?.join(", ")],
     ]),
   );
 }

@@ -3,6 +3,7 @@
 import { PushDevice } from "../../data/push.js";
 import { fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
+import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { ownDevice } from "./own-device.js";
 import { deviceSettings } from "./settings.js";
@@ -50,14 +51,14 @@ export function view({ store, api, go }) {
     const sorted = devices.toSorted((a, b) => Number(b.id === mine) - Number(a.id === mine));
     fill(
       list,
-      devices.length > 0 && h("h2", null, "Devices"),
+      devices.length > 0 && h("h2", null, t("Devices")),
       sorted.map((device) => deviceNode(device, device.id === mine)),
     );
   }
 
   /** @param {NotifiedDevice} device @param {boolean} isOwn */
   function deviceNode(device, isOwn) {
-    const name = device.label || "A device without a name";
+    const name = device.label || t("A device without a name");
     const settings = deviceSettings(device, push, store);
     drawings.push(settings.draw);
     const details = h(
@@ -67,12 +68,12 @@ export function view({ store, api, go }) {
         "summary",
         null,
         h("span", { class: "title" }, name),
-        isOwn && h("span", { class: "tag" }, "This device"),
+        isOwn && h("span", { class: "tag" }, t("This device")),
         device.kind === "telegram" && h("span", { class: "tag" }, "Telegram"),
       ),
       settings.node,
       linkButton(
-        isOwn ? "Turn off on this device" : "Remove this device",
+        isOwn ? t("Turn off on this device") : t("Remove this device"),
         () =>
           orToast(async () => {
             await push.remove(device.id);
@@ -98,7 +99,7 @@ export function view({ store, api, go }) {
       return read();
     },
     leave: () => removeEventListener("hapi-installable", own.draw),
-    title: () => "Notifications",
+    title: () => t("Notifications"),
   };
 }
 
@@ -107,7 +108,7 @@ function viewHeader(back) {
   return h(
     "header",
     { class: "main-head" },
-    iconButton("back", "Back", { on: { click: back } }),
-    h("div", { class: "head-main" }, h("h1", null, "Notifications")),
+    iconButton("back", t("Back"), { on: { click: back } }),
+    h("div", { class: "head-main" }, h("h1", null, t("Notifications"))),
   );
 }

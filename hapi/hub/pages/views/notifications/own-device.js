@@ -3,16 +3,20 @@
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { orToast, runBusy, toast } from "../../lib/dialog.js";
 import { canInstall, install, needsHomeScreen } from "../../lib/installing.js";
+import { t } from "../../lib/language.js";
 
 /** @import { PushDevice, PushState } from "../../data/push.js" */
 
 /** @type {Record<PushState, string>} */
 const EXPLANATIONS = {
-  unsupported:
+  unsupported: t(
     "This browser cannot receive notifications here. They need a page with HTTPS, or one on this machine.",
-  blocked: "Notifications of this page are blocked in the settings of the browser.",
-  off: "Be told when an agent needs you, also while this page is closed. Requests can be allowed and denied on the notification itself.",
-  on: "This device is notified.",
+  ),
+  blocked: t("Notifications of this page are blocked in the settings of the browser."),
+  off: t(
+    "Be told when an agent needs you, also while this page is closed. Requests can be allowed and denied on the notification itself.",
+  ),
+  on: t("This device is notified."),
 };
 
 /**
@@ -25,7 +29,7 @@ export function ownDevice(push, changed) {
   function draw() {
     const { state } = push;
     const trouble = problemLine();
-    const toggle = button(state === "on" ? "Turn off" : "Turn on", {
+    const toggle = button(state === "on" ? t("Turn off") : t("Turn on"), {
       class: state === "on" ? "" : "primary large",
       hidden: state === "unsupported" || state === "blocked",
     });
@@ -38,12 +42,14 @@ export function ownDevice(push, changed) {
     const needsHome = state === "unsupported" && needsHomeScreen();
     fill(
       node,
-      h("h2", { id: "notify-own-title" }, "This device"),
+      h("h2", { id: "notify-own-title" }, t("This device")),
       h(
         "p",
         { class: "hint" },
         needsHome
-          ? "On iPhone and iPad, notifications need this page on the home screen: choose Share, then Add to Home Screen."
+          ? t(
+              "On iPhone and iPad, notifications need this page on the home screen: choose Share, then Add to Home Screen.",
+            )
           : EXPLANATIONS[state],
       ),
       h("div", { class: "notify-buttons" }, toggle, installButton(), testButton(push.id)),
@@ -53,7 +59,7 @@ export function ownDevice(push, changed) {
 
   function installButton() {
     if (!canInstall()) return null;
-    return button("Install as an app", {
+    return button(t("Install as an app"), {
       on: { click: async () => (await install()) && draw() },
     });
   }
@@ -61,11 +67,11 @@ export function ownDevice(push, changed) {
   /** @param {string | null} id */
   function testButton(id) {
     if (id === null) return null;
-    const test = button("Send a test", {});
+    const test = button(t("Send a test"), {});
     test.addEventListener("click", () =>
       orToast(async () => {
         await push.test(id);
-        toast("A notification is on its way.");
+        toast(t("A notification is on its way."));
       }),
     );
     return test;

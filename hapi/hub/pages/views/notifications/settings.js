@@ -3,6 +3,7 @@
 import { titleOf } from "../../data/sessions.js";
 import { h } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
+import { t } from "../../lib/language.js";
 
 /**
  * @import { PushDevice } from "../../data/push.js"
@@ -16,15 +17,15 @@ import { orToast } from "../../lib/dialog.js";
  */
 
 const KINDS = /** @type {const} */ ([
-  ["permission-request", "A permission or a question waits for me"],
-  ["ready", "A turn is finished"],
-  ["ended", "A session has ended"],
-  ["stuck", "A session is silent in the middle of a turn"],
+  ["permission-request", t("A permission or a question waits for me")],
+  ["ready", t("A turn is finished")],
+  ["ended", t("A session has ended")],
+  ["stuck", t("A session is silent in the middle of a turn")],
 ]);
 const DETAILS = /** @type {const} */ ([
-  ["minimal", "Only that something happened"],
-  ["title", "The session and the tool"],
-  ["command", "Also the command"],
+  ["minimal", t("Only that something happened")],
+  ["title", t("The session and the tool")],
+  ["command", t("Also the command")],
 ]);
 const USUAL_QUIET = { start: "22:00", end: "07:00" };
 const MAX_SESSIONS = 50; // that can be muted here; the latest
@@ -53,12 +54,12 @@ export function deviceSettings(device, push, store) {
     h(
       "fieldset",
       { class: "field" },
-      h("legend", null, "Tell me when"),
+      h("legend", null, t("Tell me when")),
       kindFields(settings, change),
     ),
     detailField(id, settings, change),
     quietFields(id, settings, change),
-    check("Also while I look at the page", settings.whileVisible, (whileVisible) =>
+    check(t("Also while I look at the page"), settings.whileVisible, (whileVisible) =>
       change(() => ({ whileVisible })),
     ),
     sessions.node,
@@ -88,7 +89,7 @@ function detailField(id, settings, change) {
     const value = /** @type {NotificationSettings["detail"]} */ (detail.value);
     change(() => ({ detail: value }));
   });
-  return h("div", { class: "field" }, h("label", { for: detail.id }, "Show"), detail);
+  return h("div", { class: "field" }, h("label", { for: detail.id }, t("Show")), detail);
 }
 
 /** @param {Store} store @param {NotificationSettings} settings @param {Change} change */
@@ -96,8 +97,8 @@ function sessionFields(store, settings, change) {
   const node = h(
     "details",
     { class: "notify-sessions", hidden: true },
-    h("summary", null, "Sessions"),
-    h("p", { class: "hint" }, "A session without a check mark is silent."),
+    h("summary", null, t("Sessions")),
+    h("p", { class: "hint" }, t("A session without a check mark is silent.")),
   );
   /** Once the list has been read. */
   function draw() {
@@ -140,9 +141,9 @@ function quietFields(id, settings, change) {
   const times = h(
     "div",
     { class: "notify-times", hidden: !quiet },
-    h("label", { for: start.id }, "From"),
+    h("label", { for: start.id }, t("From")),
     start,
-    h("label", { for: end.id }, "until"),
+    h("label", { for: end.id }, t("until")),
     end,
   );
   const save = () => {
@@ -153,7 +154,7 @@ function quietFields(id, settings, change) {
   };
   start.addEventListener("change", save);
   end.addEventListener("change", save);
-  const box = check("Quiet hours", Boolean(quiet), (checked) => {
+  const box = check(t("Quiet hours"), Boolean(quiet), (checked) => {
     times.hidden = !checked;
     if (checked) save();
     else change(() => ({ quietHours: null }));

@@ -13,7 +13,8 @@ import { sessionAddress } from "../../data/addresses.js";
 import { titleOf } from "../../data/sessions.js";
 import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
-import { dateAndTime, isoTime, ownValue, plural } from "../../lib/format.js";
+import { dateAndTime, isoTime, ownValue } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
 /** @import { SearchPage, SearchResult, View, ViewContext } from "../../data/types.js" */
@@ -44,8 +45,8 @@ export class SearchView {
     this._field = h("input", {
       type: "search",
       class: "wide-search",
-      placeholder: "Words, or “a phrase”",
-      "aria-label": "Search all conversations",
+      placeholder: t("Words, or “a phrase”"),
+      "aria-label": t("Search all conversations"),
       enterkeyhint: "search",
       autocapitalize: "off",
       value: this._text,
@@ -56,18 +57,18 @@ export class SearchView {
     });
     this._summary = h("p", { class: "muted search-summary", role: "status" });
     this._list = h("div", { class: "found" });
-    this._more = button("Show more", { hidden: true, on: { click: () => this._readMore() } });
+    this._more = button(t("Show more"), { hidden: true, on: { click: () => this._readMore() } });
     this.node = h(
       "main",
       { class: "main" },
       h(
         "header",
         { class: "main-head" },
-        iconButton("back", "Back to sessions", {
+        iconButton("back", t("Back to sessions"), {
           class: "only-phone",
           on: { click: () => go("/") },
         }),
-        h("h1", { class: "for-readers" }, "Search"),
+        h("h1", { class: "for-readers" }, t("Search")),
         h("div", { class: "search wide" }, icon("search"), this._field),
       ),
       h(
@@ -92,7 +93,7 @@ export class SearchView {
   }
 
   title() {
-    return this._text ? `Search: ${this._text}` : "Search";
+    return this._text ? t("Search: {text}", { text: this._text }) : t("Search");
   }
 
   leave() {
@@ -156,11 +157,12 @@ export class SearchView {
     const asking = (this._asking = new AbortController());
     if (!isSearchable(this._text)) {
       this._show([], null);
-      this._summary.textContent =
-        "Finds your prompts, answers, tool calls and their outputs in all conversations.";
+      this._summary.textContent = t(
+        "Finds your prompts, answers, tool calls and their outputs in all conversations.",
+      );
       return;
     }
-    this._summary.textContent = "Searching…";
+    this._summary.textContent = t("Searching…");
     await this._read(asking, null);
   }
 
@@ -244,13 +246,26 @@ export class SearchView {
 
 /** @param {number} count @param {SearchPage} page */
 function summaryOf(count, { nextCursor, isPartial, indexing }) {
-  const found =
-    count === 0
-      ? "Nothing found."
-      : `${plural(count, "message")}${nextCursor === null ? "" : " so far"}, the newest first.`;
-  const cut = isPartial ? " The search took too long and is not complete." : "";
-  const rest = indexing
-    ? ` Older messages are still being indexed: ${indexing.done} of ${indexing.total}.`
-    : "";
-  return found + cut + rest;
+  const sentences = [foundText(count, nextCursor === null)];
+  if (isPartial) sentences.push(t("The search took too long and is not complete."));
+  if (indexing)
+    sentences.push(
+      t("Older messages are still being indexed: {done} of {total}.", {
+        done: indexing.done,
+        total: indexing.total,
+      }),
+    );
+  return sentences.join(" ");
+}
+
+/** @param {number} count @param {boolean} isAll */
+function foundText(count, isAll) {
+  if (count === 0) return t("Nothing found.");
+  return isAll
+    ? plural(count, "{count} message, the newest first.", "{count} messages, the newest first.")
+    : plural(
+        count,
+        "{count} message so far, the newest first.",
+        "{count} messages so far, the newest first.",
+      );
 }

@@ -7,7 +7,7 @@ import { withBase } from "../../lib/base-path.js";
 import { copyText } from "../../lib/clipboard.js";
 import { confirmDialog, nameDialog, orToast, toast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
-import { plural } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { openMenu as openMenuOf } from "../../lib/menu.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
@@ -65,39 +65,39 @@ function sessionEntries(context, session) {
   const pin = (mode) => () => orToast(() => api.pinSession(session.id, mode));
   const mayChat = access.allows("chat");
   return [
-    mayChat && { label: "Rename…", sign: "edit", run: () => renameDialog(session, api) },
+    mayChat && { label: t("Rename…"), sign: "edit", run: () => renameDialog(session, api) },
     mayChat &&
       (session.globalPinned
-        ? { label: "Unpin", sign: "pin", run: pin("none") }
-        : { label: "Pin to the top", sign: "pin", run: pin("global") }),
+        ? { label: t("Unpin"), sign: "pin", run: pin("none") }
+        : { label: t("Pin to the top"), sign: "pin", run: pin("global") }),
     mayChat &&
       !session.globalPinned &&
       (session.pinned
-        ? { label: "Unpin in its project", sign: "pin", run: pin("none") }
-        : { label: "Pin in its project", sign: "pin", run: pin("project") }),
+        ? { label: t("Unpin in its project"), sign: "pin", run: pin("none") }
+        : { label: t("Pin in its project"), sign: "pin", run: pin("project") }),
     {
-      label: isUnread ? "Mark as read" : "Mark as unread",
+      label: isUnread ? t("Mark as read") : t("Mark as unread"),
       sign: "check",
       run: () => markAs(context, [session], !isUnread),
     },
-    { label: "Copy link", sign: "copy", run: () => orToast(() => copyLink(session)) },
-    { label: "Copy reference", sign: "copy", run: () => copyReference(session) },
-    { label: "Select", sign: "list", run: () => select([session.id]) },
+    { label: t("Copy link"), sign: "copy", run: () => orToast(() => copyLink(session)) },
+    { label: t("Copy reference"), sign: "copy", run: () => copyReference(session) },
+    { label: t("Select"), sign: "list", run: () => select([session.id]) },
     isRunning &&
       access.allows("spawn") && {
-        label: "Archive…",
+        label: t("Archive…"),
         sign: "folder",
         run: () => archiveDialog(session, api),
       },
     canResume(session) &&
       access.allows("spawn") && {
-        label: "Reopen",
+        label: t("Reopen"),
         sign: "up",
         run: () => reopen(context, session),
       },
     !session.active &&
       access.allows("admin") && {
-        label: "Delete…",
+        label: t("Delete…"),
         sign: "cross",
         danger: true,
         run: () => deleteDialog(session, api, leaveAfter(context, session)),
@@ -117,29 +117,37 @@ function projectEntries(context, project) {
     isOnline &&
       directory !== "" &&
       store.access.allows("spawn") && {
-        label: "New session here",
+        label: t("New session here"),
         sign: "plus",
         run: () => newSession(machineId, directory),
       },
     unread.length > 0 && {
-      label: "Mark all as read",
+      label: t("Mark all as read"),
       sign: "check",
       run: () => markAs(context, unread, false),
     },
     {
-      label: "Select all",
+      label: t("Select all"),
       sign: "list",
       run: () => select(sessions.map(({ id }) => id)),
     },
     running.length > 0 &&
       store.access.allows("spawn") && {
-        label: `Archive ${plural(running.length, "running session")}…`,
+        label: plural(
+          running.length,
+          "Archive {count} running session…",
+          "Archive {count} running sessions…",
+        ),
         sign: "folder",
         run: () => archiveAllDialog(context, running),
       },
     ended.length > 0 &&
       store.access.allows("admin") && {
-        label: `Delete ${plural(ended.length, "ended session")}…`,
+        label: plural(
+          ended.length,
+          "Delete {count} ended session…",
+          "Delete {count} ended sessions…",
+        ),
         sign: "cross",
         danger: true,
         run: () => deleteAllDialog(context, ended),
@@ -150,13 +158,13 @@ function projectEntries(context, project) {
 /** @param {Session} session @param {Api} api */
 export function renameDialog(session, api) {
   nameDialog({
-    title: "Rename session",
-    label: "Name",
+    title: t("Rename session"),
+    label: t("Name"),
     value: session.metadata?.name ?? titleOf(session),
     limit: MAX_NAME,
     save: async (name) => {
       await api.renameSession(session.id, name);
-      toast("Session renamed");
+      toast(t("Session renamed"));
     },
   });
 }
@@ -164,14 +172,16 @@ export function renameDialog(session, api) {
 /** @param {Session} session @param {Api} api */
 export function archiveDialog(session, api) {
   confirmDialog({
-    title: "Archive this session?",
-    text: `“${titleOf(session)}” will be stopped. Its conversation is kept, and you can resume it later.`,
-    action: "Archive",
+    title: t("Archive this session?"),
+    text: t("“{title}” will be stopped. Its conversation is kept, and you can resume it later.", {
+      title: titleOf(session),
+    }),
+    action: t("Archive"),
     danger: false,
     act: async () => {
       const { endedBy } = await api.archiveSession(session.id);
       if (endedBy === "runner")
-        toast("The session did not respond. The runner of its machine has ended it.");
+        toast(t("The session did not respond. The runner of its machine has ended it."));
     },
   });
 }
@@ -179,9 +189,12 @@ export function archiveDialog(session, api) {
 /** @param {Session} session @param {Api} api @param {() => void} done */
 export function deleteDialog(session, api, done) {
   confirmDialog({
-    title: "Delete this session?",
-    text: `“${titleOf(session)}” and its conversation will be permanently deleted. Files in its directory are kept.`,
-    action: "Delete",
+    title: t("Delete this session?"),
+    text: t(
+      "“{title}” and its conversation will be permanently deleted. Files in its directory are kept.",
+      { title: titleOf(session) },
+    ),
+    action: t("Delete"),
     act: async () => {
       await api.deleteSession(session.id);
       done();
@@ -191,34 +204,42 @@ export function deleteDialog(session, api, done) {
 
 /** @param {ActionContext} context @param {Session[]} sessions */
 export function archiveAllDialog({ api }, sessions) {
-  const count = plural(sessions.length, "session");
+  const count = sessions.length;
   confirmDialog({
-    title: `Archive ${count}?`,
-    text: `${count} will be stopped. The conversations are kept, and you can resume them later.`,
-    action: "Archive",
+    title: plural(count, "Archive {count} session?", "Archive {count} sessions?"),
+    text: plural(
+      count,
+      "{count} session will be stopped. The conversations are kept, and you can resume them later.",
+      "{count} sessions will be stopped. The conversations are kept, and you can resume them later.",
+    ),
+    action: t("Archive"),
     danger: false,
     act: () =>
       forAll(
         sessions,
         ({ id }) => api.archiveSession(id),
-        (done) => `${plural(done, "session")} archived.`,
+        (done) => plural(done, "{count} session archived.", "{count} sessions archived."),
       ),
   });
 }
 
 /** @param {ActionContext} context @param {Session[]} sessions those that have ended */
 export function deleteAllDialog({ api, store, go }, sessions) {
-  const count = plural(sessions.length, "session");
+  const count = sessions.length;
   confirmDialog({
-    title: `Delete ${count}?`,
-    text: `${count} will be permanently deleted with their conversations. Files in their directories are kept.`,
-    action: "Delete",
+    title: plural(count, "Delete {count} session?", "Delete {count} sessions?"),
+    text: plural(
+      count,
+      "{count} session will be permanently deleted with their conversations. Files in their directories are kept.",
+      "{count} sessions will be permanently deleted with their conversations. Files in their directories are kept.",
+    ),
+    action: t("Delete"),
     act: async () => {
       const open = store.openId;
       await forAll(
         sessions,
         ({ id }) => api.deleteSession(id),
-        (done) => `${plural(done, "session")} deleted.`,
+        (done) => plural(done, "{count} session deleted.", "{count} sessions deleted."),
       );
       if (sessions.some(({ id }) => id === open)) go("/");
     },
@@ -243,8 +264,8 @@ export function pinAll({ api }, sessions, mode) {
     ({ id }) => api.pinSession(id, mode),
     (done) =>
       mode === "none"
-        ? `${plural(done, "session")} unpinned.`
-        : `${plural(done, "session")} pinned.`,
+        ? plural(done, "{count} session unpinned.", "{count} sessions unpinned.")
+        : plural(done, "{count} session pinned.", "{count} sessions pinned."),
   );
 }
 
@@ -271,20 +292,28 @@ export async function forAll(sessions, act, sentence) {
   const done = sentence(sessions.length - problems.length);
   if (problems.length === 0) toast(done);
   else
-    toast(`${done} ${plural(problems.length, "session")} failed. ${problems[0]}`, { tone: "bad" });
+    toast(
+      plural(
+        problems.length,
+        "{done} {count} session failed. {problem}",
+        "{done} {count} sessions failed. {problem}",
+        { done, problem: problems[0] },
+      ),
+      { tone: "bad" },
+    );
 }
 
 /** @param {Session} session */
 async function copyLink({ id }) {
   const address = new URL(withBase(sessionAddress(id)), location.origin).href;
   await navigator.clipboard.writeText(address);
-  toast("Link copied");
+  toast(t("Link copied"));
 }
 
 /** Copy what names a session to the agent of another one: the link that `@` writes. @param {Session} session */
 export async function copyReference(session) {
-  if (await copyText(sessionReference(session))) toast("Reference copied");
-  else toast("The browser does not allow copying.", { tone: "bad" });
+  if (await copyText(sessionReference(session))) toast(t("Reference copied"));
+  else toast(t("The browser does not allow copying."), { tone: "bad" });
 }
 
 /** @param {ActionContext} context @param {Session} session */

@@ -3,6 +3,7 @@
 import { button, fill, h, icon } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { abbreviateHome, expandHome, isAbsolute } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /**
  * @import { IconName } from "../../lib/dom.js"
@@ -11,7 +12,7 @@ import { abbreviateHome, expandHome, isAbsolute } from "../../lib/format.js";
  */
 
 const TYPING_PAUSE = 350; // ms
-export const ABSOLUTE_PATH_HINT = "Enter an absolute path, starting with / or ~/.";
+export const ABSOLUTE_PATH_HINT = t("Enter an absolute path, starting with / or ~/.");
 
 /**
  * @param {object} options
@@ -40,7 +41,7 @@ export function directoryField({ api, machine, start, recent }) {
     state.className = `hint ${tone}`;
   });
   const browser = directoryBrowser(api, machine, setPath);
-  const browse = button([icon("folder"), "Browse"], {
+  const browse = button([icon("folder"), t("Browse")], {
     "aria-expanded": "false",
     "aria-controls": "directory-list",
   });
@@ -58,7 +59,7 @@ export function directoryField({ api, machine, start, recent }) {
   const node = h(
     "div",
     { class: "field" },
-    h("label", { for: "spawn-directory" }, "Directory"),
+    h("label", { for: "spawn-directory" }, t("Directory")),
     h("div", { class: "with-button" }, input, browse),
     state,
     browser.node,
@@ -120,13 +121,15 @@ async function pathState(api, machine, path) {
     const answer = await api.pathExists(machine.id, path);
     if (answer.outsideWorkspaceRoots?.includes(path)) {
       return [
-        `This machine only allows directories in ${machine.metadata?.workspaceRoots?.join(", ")}.`,
+        t("This machine only allows directories in {roots}.", {
+          roots: machine.metadata?.workspaceRoots?.join(", ") ?? "",
+        }),
         "caution",
       ];
     }
     return answer.exists?.[path]
-      ? ["Directory found.", "good"]
-      : ["This directory will be created.", ""];
+      ? [t("Directory found."), "good"]
+      : [t("This directory will be created."), ""];
   } catch (error) {
     return [errorMessage(error), "caution"];
   }
@@ -149,7 +152,7 @@ function directoryBrowser(api, machine, select) {
       { class: "directory-head" },
       h("bdi", null, abbreviateHome(path, machine.metadata?.homeDir)),
     );
-    fill(node, head, h("p", { class: "hint" }, "Loading…"));
+    fill(node, head, h("p", { class: "hint" }, t("Loading…")));
     /** @type {Json} */
     const answer = await api
       .listDirectory(machine.id, path)
@@ -165,12 +168,14 @@ function directoryBrowser(api, machine, select) {
       h(
         "ul",
         null,
-        path !== "/" && entryItem("Parent directory", parentOf(path), "up", false),
+        path !== "/" && entryItem(t("Parent directory"), parentOf(path), "up", false),
         directories.map(({ name, isGitRepo }) =>
           entryItem(name, `${path === "/" ? "" : path}/${name}`, "folder", isGitRepo),
         ),
       ),
-      answer.success && directories.length === 0 && h("p", { class: "hint" }, "No subdirectories."),
+      answer.success &&
+        directories.length === 0 &&
+        h("p", { class: "hint" }, t("No subdirectories.")),
     );
   }
 
@@ -199,9 +204,9 @@ export function parentOf(path) {
 
 /** @param {string} [error] */
 export function listProblem(error = "") {
-  if (/ENOENT|not found|no such/i.test(error)) return "This directory does not exist yet.";
+  if (/ENOENT|not found|no such/i.test(error)) return t("This directory does not exist yet.");
   if (/EACCES|EPERM|permission/i.test(error))
-    return "The runner has no permission to read this directory.";
-  if (/outside/i.test(error)) return "This machine does not allow sessions in this directory.";
-  return error || "The machine could not list this directory.";
+    return t("The runner has no permission to read this directory.");
+  if (/outside/i.test(error)) return t("This machine does not allow sessions in this directory.");
+  return error || t("The machine could not list this directory.");
 }

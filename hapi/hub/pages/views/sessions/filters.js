@@ -1,6 +1,7 @@
 // The filters of the list of sessions.
 
 import { button, h } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { NO_FILTERS } from "../../data/session-list.js";
 import { isWorthListing, machineName } from "../../data/sessions.js";
@@ -16,18 +17,18 @@ await stylesheet(new URL("../../style/list-actions.css", import.meta.url).href);
 
 /** @type {Choices} */
 const STATES = [
-  ["", "Any state"],
-  ["waiting", "Waiting for me"],
-  ["working", "Working"],
-  ["active", "Ready"],
-  ["ended", "Ended"],
+  ["", t("Any state")],
+  ["waiting", t("Waiting for me")],
+  ["working", t("Working")],
+  ["active", t("Ready")],
+  ["ended", t("Ended")],
 ];
 /** @type {Choices} */
 const DAYS = [
-  ["0", "Any time"],
-  ["1", "Last 24 hours"],
-  ["7", "Last 7 days"],
-  ["30", "Last 30 days"],
+  ["0", t("Any time")],
+  ["1", t("Last 24 hours")],
+  ["7", t("Last 7 days")],
+  ["30", t("Last 30 days")],
 ];
 
 /**
@@ -49,15 +50,19 @@ export function filterForm({ store, current, set }) {
   });
   const form = h(
     "form",
-    { class: "filter-form", "aria-label": "Filters", on: { submit: stay, reset: clear } },
-    select("State", STATES, state, (value) => ({ state: /** @type {Filters["state"]} */ (value) })),
-    select("Agent", [["", "Any agent"], ...agentChoices], agent, (value) => ({ agent: value })),
-    select("Machine", [["", "Any machine"], ...machineChoices], machine, (value) => ({
+    { class: "filter-form", "aria-label": t("Filters"), on: { submit: stay, reset: clear } },
+    select(t("State"), STATES, state, (value) => ({
+      state: /** @type {Filters["state"]} */ (value),
+    })),
+    select(t("Agent"), [["", t("Any agent")], ...agentChoices], agent, (value) => ({
+      agent: value,
+    })),
+    select(t("Machine"), [["", t("Any machine")], ...machineChoices], machine, (value) => ({
       machine: value,
     })),
-    select("Last change", DAYS, String(days), (value) => ({ days: Number(value) })),
-    h("label", { class: "check" }, unreadBox, "Only unread"),
-    button("Clear filters", { type: "reset" }),
+    select(t("Last change"), DAYS, String(days), (value) => ({ days: Number(value) })),
+    h("label", { class: "check" }, unreadBox, t("Only unread")),
+    button(t("Clear filters"), { type: "reset" }),
   );
 
   /** @param {string} label @param {Choices} choices @param {string} chosen @param {(value: string) => Partial<Filters>} change */

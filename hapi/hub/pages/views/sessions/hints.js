@@ -3,6 +3,7 @@
 import { button, fill, h, iconButton, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
 import { canInstall, install, needsHomeScreen } from "../../lib/installing.js";
+import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
 /**
@@ -17,9 +18,9 @@ const DISMISSED_KEY = "hapi.hints.dismissed"; // the shell looks for it before i
 
 /** @param {{ api: Api, store: Store, identity: Identity, storage: Storage, signal: AbortSignal }} context */
 export function hints({ api, store, identity, storage, signal }) {
-  const node = h("section", { class: "hints", "aria-label": "Hints" });
+  const node = h("section", { class: "hints", "aria-label": t("Hints") });
   const problem = problemLine();
-  const pairing = button("Show QR code", {});
+  const pairing = button(t("Show QR code"), {});
   pairing.addEventListener("click", () =>
     runBusy(pairing, problem, async () => {
       const { pair } = await import("../settings/settings.js");
@@ -30,31 +31,35 @@ export function hints({ api, store, identity, storage, signal }) {
   function draw() {
     fill(
       node,
-      iconButton("close", "Dismiss the hints", { on: { click: dismiss } }),
+      iconButton("close", t("Dismiss the hints"), { on: { click: dismiss } }),
       installHint(),
-      h("h3", null, "Open HAPI on another device"),
-      h("p", { class: "hint" }, "Scan a code with its camera: the page opens there, logged in."),
+      h("h3", null, t("Open HAPI on another device")),
+      h("p", { class: "hint" }, t("Scan a code with its camera: the page opens there, logged in.")),
       problem,
       pairing,
     );
   }
 
   function installHint() {
-    const title = h("h3", null, "Install HAPI as an app");
+    const title = h("h3", null, t("Install HAPI as an app"));
     if (needsHomeScreen())
       return [
         title,
         h(
           "p",
           { class: "hint" },
-          "Open the Share menu of the browser and choose Add to Home Screen.",
+          t("Open the Share menu of the browser and choose Add to Home Screen."),
         ),
       ];
     if (!canInstall()) return null;
     return [
       title,
-      h("p", { class: "hint" }, "It opens full-screen and can notify you when an agent needs you."),
-      button("Install", { on: { click: () => install().then(draw) } }),
+      h(
+        "p",
+        { class: "hint" },
+        t("It opens full-screen and can notify you when an agent needs you."),
+      ),
+      button(t("Install"), { on: { click: () => install().then(draw) } }),
     ];
   }
 

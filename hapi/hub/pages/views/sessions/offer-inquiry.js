@@ -2,6 +2,7 @@
 
 import { h } from "../../lib/dom.js";
 import { expandHome } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /**
  * @import { Api } from "../../data/api.js"
@@ -26,7 +27,7 @@ export function askWhenUnfolded({ api, store, choice }, more, path, draw) {
     const question = `${machine.id} ${agent}`;
     if (!agent || !known?.available || known.offer || asked.has(question)) return;
     asked.add(question);
-    const text = `${store.catalog.label(agent)} is asked what it offers…`;
+    const text = t("{agent} is asked what it offers…", { agent: store.catalog.label(agent) });
     const hint = h("p", { class: "hint", role: "status" }, text);
     more.append(hint);
     const cwd = expandHome(path(), machine.metadata?.homeDir) || "/";

@@ -3,7 +3,8 @@
 import { followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { machineAddress, sessionAddress } from "../../data/addresses.js";
 import { reportOnce } from "../../lib/errors.js";
-import { isoTime, plural, relativeTime } from "../../lib/format.js";
+import { isoTime, relativeTime } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { isUnread, lastPart, projectPath } from "../../data/session-list.js";
 import {
   damageText,
@@ -106,7 +107,7 @@ function guardedRow(item, context) {
     reportOnce("The row of a session cannot be drawn", error);
     const address = sessionAddress(session.id);
     const props = { class: "row", href: address, on: { click: followLink(context.go, address) } };
-    const text = `Session ${session.id} cannot be shown.`;
+    const text = t("Session {id} cannot be shown.", { id: session.id });
     return h("li", null, h("a", props, h("span", { class: "row-main muted" }, text)));
   }
 }
@@ -159,7 +160,7 @@ function sessionRow(item, context) {
       h("span", { class: "row-marks" }, rowMarks(facts)),
     ),
   );
-  const more = iconButton("more", `Actions for ${title}`, {
+  const more = iconButton("more", t("Actions for {title}", { title }), {
     class: "row-menu",
     tabindex: "-1",
     "aria-haspopup": "menu",
@@ -194,28 +195,40 @@ function checkSign(isChecked) {
 /** What a row tells below the time: a pin, requests, news or progress. @param {ReturnType<typeof sessionFacts>} facts */
 function rowMarks({ pending, unread, progress, pinned, scheduled }) {
   return [
-    pinned && h("span", { class: "pin-sign", role: "img", "aria-label": "pinned" }, icon("pin")),
+    pinned && h("span", { class: "pin-sign", role: "img", "aria-label": t("pinned") }, icon("pin")),
     scheduled > 0 &&
       h(
         "span",
-        { class: "pin-sign", role: "img", "aria-label": plural(scheduled, "scheduled message") },
+        {
+          class: "pin-sign",
+          role: "img",
+          "aria-label": plural(
+            scheduled,
+            "{count} scheduled message",
+            "{count} scheduled messages",
+          ),
+        },
         icon("clock"),
       ),
     pending > 0
       ? h(
           "span",
-          { class: "badge", role: "img", "aria-label": plural(pending, "pending request") },
+          {
+            class: "badge",
+            role: "img",
+            "aria-label": plural(pending, "{count} pending request", "{count} pending requests"),
+          },
           pending,
         )
       : unread
-        ? h("span", { class: "unread-dot", role: "img", "aria-label": "unread" })
+        ? h("span", { class: "unread-dot", role: "img", "aria-label": t("unread") })
         : progress && progressMark(progress),
   ];
 }
 
 /** @param {{ completed: number, total: number }} progress */
 function progressMark({ completed, total }) {
-  const label = `${completed} of ${total} steps done`;
+  const label = t("{completed} of {total} steps done", { completed, total });
   return h(
     "span",
     { class: "progress", role: "img", "aria-label": label },
@@ -227,11 +240,19 @@ function progressMark({ completed, total }) {
 function projectRow(item, context) {
   const { project, isOpen } = item;
   const { name, path, machine, active, unread, sessions, machineId, directory } = project;
-  const counts = active > 0 ? `${active} of ${sessions.length}` : String(sessions.length);
+  const counts =
+    active > 0
+      ? t("{place} of {count}", { place: active, count: sessions.length })
+      : String(sessions.length);
   const counted =
     active > 0
-      ? `${active} of ${plural(sessions.length, "session")} running`
-      : plural(sessions.length, "session");
+      ? plural(
+          sessions.length,
+          "{active} of {count} session running",
+          "{active} of {count} sessions running",
+          { active },
+        )
+      : plural(sessions.length, "{count} session", "{count} sessions");
   const head = h(
     "button",
     {
@@ -252,12 +273,12 @@ function projectRow(item, context) {
     ),
     unread > 0 &&
       !isOpen &&
-      h("span", { class: "unread-dot", role: "img", "aria-label": "unread" }),
+      h("span", { class: "unread-dot", role: "img", "aria-label": t("unread") }),
     h("span", { class: "project-count", "aria-hidden": "true" }, counts),
     h("span", { class: "for-readers" }, counted),
   );
   const isOnline = context.store.machines.get(machineId)?.active === true;
-  const start = iconButton("plus", `New session in ${name}`, {
+  const start = iconButton("plus", t("New session in {name}", { name }), {
     class: "project-new",
     tabindex: "-1",
     hidden: !isOnline || !directory || !context.store.access.allows("spawn"),
@@ -269,7 +290,9 @@ function projectRow(item, context) {
 /** @param {EarlierItem} item @param {RowContext} context */
 function earlierRow(item, context) {
   const { key, count, isOpen } = item;
-  const text = isOpen ? "Hide earlier sessions" : plural(count, "earlier session");
+  const text = isOpen
+    ? t("Hide earlier sessions")
+    : plural(count, "{count} earlier session", "{count} earlier sessions");
   return h(
     "li",
     { class: "list-earlier" },
@@ -293,7 +316,7 @@ function earlierRow(item, context) {
 export function machineRow(machine, running, isOpen, go) {
   const { active } = machine;
   const address = machineAddress(machine.id);
-  const state = active ? "online" : "offline";
+  const state = active ? t("online") : t("offline");
   return h(
     "a",
     {
@@ -307,7 +330,11 @@ export function machineRow(machine, running, isOpen, go) {
     h(
       "span",
       { class: "row-side" },
-      h("span", { class: "muted" }, active && running > 0 ? plural(running, "session") : state),
+      h(
+        "span",
+        { class: "muted" },
+        active && running > 0 ? plural(running, "{count} session", "{count} sessions") : state,
+      ),
     ),
   );
 }

@@ -1,7 +1,7 @@
 // The bar above the list while sessions are being selected: how many, and what to do with them.
 
 import { fill, h, iconButton } from "../../lib/dom.js";
-import { plural } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { archiveAllDialog, deleteAllDialog, markAs, pinAll } from "./actions.js";
 
 /**
@@ -34,28 +34,38 @@ export function drawSelectionBar(bar, context, ids) {
   const { access } = store;
   fill(
     bar,
-    iconButton("close", "End the selection", { on: { click: () => select(null) } }),
-    h("strong", { role: "status" }, `${plural(sessions.length, "session")} selected`),
+    iconButton("close", t("End the selection"), { on: { click: () => select(null) } }),
+    h(
+      "strong",
+      { role: "status" },
+      plural(sessions.length, "{count} session selected", "{count} sessions selected"),
+    ),
     h("span", { class: "spring" }),
-    iconButton("pin", isPinned ? "Unpin the selected sessions" : "Pin the selected sessions", {
-      disabled: isEmpty,
-      hidden: !access.allows("chat"),
-      on: { click: andLeave((all) => pinAll(context, all, isPinned ? "none" : "global")) },
-    }),
+    iconButton(
+      "pin",
+      isPinned ? t("Unpin the selected sessions") : t("Pin the selected sessions"),
+      {
+        disabled: isEmpty,
+        hidden: !access.allows("chat"),
+        on: { click: andLeave((all) => pinAll(context, all, isPinned ? "none" : "global")) },
+      },
+    ),
     iconButton(
       "check",
-      isUnread ? "Mark the selected sessions as read" : "Mark the selected sessions as unread",
+      isUnread
+        ? t("Mark the selected sessions as read")
+        : t("Mark the selected sessions as unread"),
       {
         disabled: isEmpty,
         on: { click: andLeave((all) => markAs(context, all, !isUnread)) },
       },
     ),
-    iconButton("folder", "Archive the selected sessions that run", {
+    iconButton("folder", t("Archive the selected sessions that run"), {
       disabled: running.length === 0,
       hidden: !access.allows("spawn"),
       on: { click: andLeave(() => archiveAllDialog(context, running)) },
     }),
-    iconButton("cross", "Delete the selected sessions that have ended", {
+    iconButton("cross", t("Delete the selected sessions that have ended"), {
       class: "danger",
       disabled: ended.length === 0,
       hidden: !access.allows("admin"),

@@ -3,6 +3,7 @@
 import { withoutBase } from "../../lib/base-path.js";
 import { button, fill, followLink, h, icon, iconButton, keyed } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
+import { parts, t } from "../../lib/language.js";
 import { rowList } from "../../lib/row-list.js";
 import { machineAddress } from "../../data/addresses.js";
 import { Folds } from "../../data/folds.js";
@@ -48,7 +49,7 @@ export class SessionsView {
     this._lastToggled = ""; // id of a session
     this._rem = 15; // px
     this._search = this._searchField();
-    this._filterButton = iconButton("filter", "Filter sessions", {
+    this._filterButton = iconButton("filter", t("Filter sessions"), {
       "aria-expanded": "false",
       "aria-controls": "session-filters",
       on: { click: () => this._toggleFilters() },
@@ -62,13 +63,17 @@ export class SessionsView {
     this._filterPanel = h("div", { id: "session-filters", class: "filters", hidden: true });
     this._selectionBar = h("div", { class: "selection", hidden: true });
     this._elsewhere = h("div", { hidden: true });
-    this._clear = button("Clear filters", {
+    this._clear = button(t("Clear filters"), {
       hidden: true,
       on: { click: () => this._clearFilters() },
     });
     this._empty = h("p", { class: "empty-note", hidden: true });
     this._machines = h("div", { class: "machine-rows" });
-    this._scroller = h("nav", { class: "side-scroll", "aria-label": "Sessions", tabindex: "-1" });
+    this._scroller = h("nav", {
+      class: "side-scroll",
+      "aria-label": t("Sessions"),
+      tabindex: "-1",
+    });
     this._list = this._makeList();
     /** @type {ReturnType<typeof import("./gestures.js").listGestures> | null} */
     this._gestures = null; // until the list is first used
@@ -78,12 +83,12 @@ export class SessionsView {
       this._empty,
       this._clear,
       this._elsewhere,
-      h("h2", { class: "group-title" }, "Machines"),
+      h("h2", { class: "group-title" }, t("Machines")),
       this._machines,
     );
     this.node = h(
       "aside",
-      { class: "side", "aria-label": "Sessions and machines" },
+      { class: "side", "aria-label": t("Sessions and machines") },
       sideHead(options),
       this._searchRow,
       this._filterPanel,
@@ -100,8 +105,8 @@ export class SessionsView {
   _searchField() {
     const node = h("input", {
       type: "search",
-      placeholder: "Search sessions",
-      "aria-label": "Search sessions",
+      placeholder: t("Search sessions"),
+      "aria-label": t("Search sessions"),
     });
     node.addEventListener("input", () => this._setFilters({ ...this._filters, text: node.value }));
     node.addEventListener("keydown", ({ key }) => {
@@ -188,8 +193,8 @@ export class SessionsView {
     this._searchRow.hidden = !isFiltered && this._filterPanel.hidden && !hasMany(store.sessions);
     this._list.show(items);
     this._empty.hidden = items.length > 0;
-    if (!store.loaded) this._empty.textContent = "Loading…";
-    else this._empty.textContent = isFiltered ? "No matching sessions." : "No sessions yet.";
+    if (!store.loaded) this._empty.textContent = t("Loading…");
+    else this._empty.textContent = isFiltered ? t("No matching sessions.") : t("No sessions yet.");
     this._clear.hidden = items.length > 0 || !store.loaded || !hasFilters;
     this._drawElsewhere(isFiltered);
     drawMachines(this._machines, store, go);
@@ -224,7 +229,9 @@ export class SessionsView {
         h(
           "span",
           { class: "row-main" },
-          text ? `Search all conversations for “${text}”` : "Search all conversations",
+          text
+            ? t("Search all conversations for “{text}”", { text })
+            : t("Search all conversations"),
         ),
       ),
     );
@@ -242,7 +249,7 @@ export class SessionsView {
   _setFilters(next) {
     this._filters = next;
     const count = filterCount(next);
-    const label = count > 0 ? `Filter sessions (${count} set)` : "Filter sessions";
+    const label = count > 0 ? t("Filter sessions ({count} set)", { count }) : t("Filter sessions");
     this._filterButton.classList.toggle("is-set", count > 0);
     this._filterButton.setAttribute("aria-label", label);
     this._scroller.scrollTop = 0;
@@ -325,9 +332,9 @@ function sideHead({ store, go, newSession, openMenu }) {
       "HAPI",
     ),
     h("span", { class: "spring" }),
-    iconButton("search", "Search all conversations", { on: { click: () => go("/search") } }),
-    iconButton("sliders", "Settings", { on: { click: openMenu } }),
-    button([icon("plus"), "New session"], {
+    iconButton("search", t("Search all conversations"), { on: { click: () => go("/search") } }),
+    iconButton("sliders", t("Settings"), { on: { click: openMenu } }),
+    button([icon("plus"), t("New session")], {
       class: "primary",
       hidden: !store.access.allows("spawn"),
       on: { click: () => newSession() },
@@ -359,9 +366,9 @@ function drawMachines(parent, store, go) {
         h(
           "p",
           { class: "empty-note" },
-          "No machine is online. To connect one, run ",
-          h("code", null, "hapi runner start"),
-          " on it.",
+          parts("No machine is online. To connect one, run {command} on it.", {
+            command: h("code", null, "hapi runner start"),
+          }),
         ),
     );
     return;

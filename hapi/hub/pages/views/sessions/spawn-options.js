@@ -1,6 +1,7 @@
 // The optional part of the dialog that starts a session: permissions, model, worktree.
 
 import { fill, h } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 
 import { choicesOf, startModes } from "../../data/offer.js";
 
@@ -10,10 +11,10 @@ import { choicesOf, startModes } from "../../data/offer.js";
 const UNRESTRICTED_CHOICES = ["yolo", "bypassPermissions"]; // there is a checkbox for these
 
 const IDLE_TIMES = [
-  { id: "5m", name: "After 5 minutes" },
-  { id: "30m", name: "After 30 minutes" },
-  { id: "2h", name: "After 2 hours" },
-  { id: "off", name: "Never" },
+  { id: "5m", name: t("After 5 minutes") },
+  { id: "30m", name: t("After 30 minutes") },
+  { id: "2h", name: t("After 2 hours") },
+  { id: "off", name: t("Never") },
 ];
 
 /**
@@ -29,10 +30,10 @@ export function spawnOptions(node, catalog, agent, known) {
   const effort = effortField(known);
   const rest = optionalChoice(
     "spawn-idle",
-    "Rest when idle",
+    t("Rest when idle"),
     IDLE_TIMES,
     "idleAgent",
-    "Machine's default",
+    t("Machine's default"),
   );
   const worktree = worktreeField();
   fill(
@@ -41,7 +42,7 @@ export function spawnOptions(node, catalog, agent, known) {
     h(
       "details",
       { class: "more" },
-      h("summary", null, "More options"),
+      h("summary", null, t("More options")),
       h("div", { class: "stack" }, model.node, effort.node, rest.node, worktree.node),
     ),
   );
@@ -79,7 +80,7 @@ function permissionField(modes) {
     h(
       "div",
       { class: "field" },
-      h("label", { for: "spawn-mode" }, "Permissions"),
+      h("label", { for: "spawn-mode" }, t("Permissions")),
       mode,
       unrestricted &&
         h(
@@ -89,8 +90,9 @@ function permissionField(modes) {
           h(
             "span",
             null,
-            "Allow everything without asking ",
-            h("span", { class: "hint" }, "(“yolo”)"),
+            t("Allow everything without asking"),
+            " ",
+            h("span", { class: "hint" }, t("(“yolo”)")),
           ),
         ),
     );
@@ -111,7 +113,7 @@ function permissionField(modes) {
  * @param {string} parameter
  * @param {string} [unset] the words for what applies otherwise
  */
-function optionalChoice(id, label, choices, parameter, unset = "Agent's default") {
+function optionalChoice(id, label, choices, parameter, unset = t("Agent's default")) {
   const select = h(
     "select",
     { id },
@@ -129,19 +131,19 @@ function effortField(known) {
   const choices = choicesOf(known?.offer?.efforts);
   if (choices.length === 0) return { node: null, parameters: () => ({}) };
   const parameter = String(known?.offer?.effortSetting ?? "effort");
-  return optionalChoice("spawn-effort", "Reasoning effort", choices, parameter);
+  return optionalChoice("spawn-effort", t("Reasoning effort"), choices, parameter);
 }
 
 /** @param {string | null} agent @param {AgentCatalog} catalog @param {AgentAvailability} [known] */
 function modelField(agent, catalog, known) {
   const listed = choicesOf(known?.offer?.models);
-  if (listed.length > 0) return optionalChoice("spawn-model", "Model", listed, "model");
+  if (listed.length > 0) return optionalChoice("spawn-model", t("Model"), listed, "model");
   const suggestions = catalog.models(agent);
   const input = h("input", {
     id: "spawn-model",
     autocomplete: "off",
     spellcheck: "false",
-    placeholder: "Agent's default",
+    placeholder: t("Agent's default"),
     list: suggestions.length > 0 ? "spawn-models" : null,
   });
   const node =
@@ -149,7 +151,7 @@ function modelField(agent, catalog, known) {
     h(
       "div",
       { class: "field" },
-      h("label", { for: "spawn-model" }, "Model"),
+      h("label", { for: "spawn-model" }, t("Model")),
       input,
       h(
         "datalist",
@@ -165,8 +167,8 @@ function worktreeField() {
     id: "spawn-worktree-name",
     autocomplete: "off",
     spellcheck: "false",
-    placeholder: "Worktree name (optional)",
-    "aria-label": "Worktree name",
+    placeholder: t("Worktree name (optional)"),
+    "aria-label": t("Worktree name"),
     hidden: true,
   });
   const box = h("input", { id: "spawn-worktree", type: "checkbox" });
@@ -184,8 +186,9 @@ function worktreeField() {
       h(
         "span",
         null,
-        "Work in a new git worktree ",
-        h("span", { class: "hint" }, "next to the repository"),
+        t("Work in a new git worktree"),
+        " ",
+        h("span", { class: "hint" }, t("next to the repository")),
       ),
     ),
     name,

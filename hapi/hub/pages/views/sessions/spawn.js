@@ -3,7 +3,8 @@
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem } from "../../lib/dialog.js";
 import { errorMessage, explained } from "../../lib/errors.js";
-import { expandHome, isAbsolute, plural, unavailableReason } from "../../lib/format.js";
+import { expandHome, isAbsolute, unavailableReason } from "../../lib/format.js";
+import { parts, plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { machineName } from "../../data/sessions.js";
 import { ABSOLUTE_PATH_HINT, directoryField } from "./directory.js";
@@ -43,15 +44,15 @@ export async function spawnDialog(options) {
     .find(Boolean);
   const machine = preferred ?? machines[0];
   openDialog(
-    "New session",
+    t("New session"),
     (close) => {
       if (!machine)
         return h(
           "p",
           null,
-          "No machine is online. On the machine with your code, run ",
-          h("code", null, "hapi runner start"),
-          ".",
+          parts("No machine is online. On the machine with your code, run {command}.", {
+            command: h("code", null, "hapi runner start"),
+          }),
         );
       return spawnForm(options, machines, { machine, agent: last.agent ?? null }, close);
     },
@@ -65,7 +66,10 @@ function spawnForm({ api, store, storage, directory: start = "", done }, machine
   const agents = h("fieldset", { class: "field" });
   const more = h("div", { class: "stack" });
   const problem = problemLine();
-  const submit = button("Start session", { type: "submit", class: "primary large spawn-submit" });
+  const submit = button(t("Start session"), {
+    type: "submit",
+    class: "primary large spawn-submit",
+  });
   const form = h(
     "form",
     { class: "stack", novalidate: true },
@@ -119,9 +123,9 @@ function spawnForm({ api, store, storage, directory: start = "", done }, machine
 
   /** What is missing, and the field to go to. @param {string} path @returns {[text: string, focus: () => void] | null} */
   function missing(path) {
-    if (!path) return ["Enter a directory.", directory.focus];
+    if (!path) return [t("Enter a directory."), directory.focus];
     if (!isAbsolute(path)) return [ABSOLUTE_PATH_HINT, directory.focus];
-    if (!choice.agent) return ["Select an agent.", () => agents.querySelector("input")?.focus()];
+    if (!choice.agent) return [t("Select an agent."), () => agents.querySelector("input")?.focus()];
     return null;
   }
 
@@ -166,21 +170,36 @@ function spawnForm({ api, store, storage, directory: start = "", done }, machine
 export function refusalText({ code, message = "" }, { machine, agent }, catalog, path) {
   const name = machineName(machine);
   if (code === "agent_unavailable")
-    return `${catalog.label(agent)} can't start on ${name}: ${explained(message)}`;
+    return t("{agent} can't start on {name}: {reason}", {
+      agent: catalog.label(agent),
+      name,
+      reason: explained(message),
+    });
   if (code === "outside_workspace_roots") {
-    return `${name} only allows sessions in ${machine.metadata?.workspaceRoots?.join(", ") ?? "its workspace roots"}.`;
+    const roots = machine.metadata?.workspaceRoots?.join(", ") ?? t("its workspace roots");
+    return t("{name} only allows sessions in {roots}.", { name, roots });
   }
   if (code === "runner_upgrade_required")
-    return `The runner on ${name} is too old to start sessions from here. Update it and try again.`;
+    return t(
+      "The runner on {name} is too old to start sessions from here. Update it and try again.",
+      { name },
+    );
   if (/^Directory creation requires approval/.test(message))
-    return `${path} does not exist on ${name}, and the runner there does not create directories.`;
-  return explained(message) || "The machine could not start the session.";
+    return t("{path} does not exist on {name}, and the runner there does not create directories.", {
+      path,
+      name,
+    });
+  return explained(message) || t("The machine could not start the session.");
 }
 
 /** @param {Machine[]} machines @param {Machine} current @param {(machine: Machine) => void} select */
 function machineField(machines, current, select) {
   if (machines.length === 1)
-    return h("p", { class: "on-machine" }, "on ", h("strong", null, machineName(current)));
+    return h(
+      "p",
+      { class: "on-machine" },
+      parts("on {machine}", { machine: h("strong", null, machineName(current)) }),
+    );
   const choice = h(
     "select",
     { id: "spawn-machine" },
@@ -191,7 +210,7 @@ function machineField(machines, current, select) {
   choice.addEventListener("change", () =>
     select(machines.find((machine) => machine.id === choice.value) ?? current),
   );
-  return h("div", { class: "field" }, h("label", { for: "spawn-machine" }, "Machine"), choice);
+  return h("div", { class: "field" }, h("label", { for: "spawn-machine" }, t("Machine")), choice);
 }
 
 /** Directories of earlier sessions on `machine`, latest first. @param {Store} store @param {Machine} machine */
@@ -213,9 +232,9 @@ function recentDirectories(store, machine) {
  * @param {() => void} changed
  */
 function drawAgentField(node, agents, catalog, choice, changed) {
-  const legend = h("legend", null, "Agent");
+  const legend = h("legend", null, t("Agent"));
   if (!agents) {
-    fill(node, legend, h("p", { class: "hint" }, "Loading agents…"));
+    fill(node, legend, h("p", { class: "hint" }, t("Loading agents…")));
     return;
   }
   const ready = agents.filter((agent) => agent.available);
@@ -244,7 +263,7 @@ function drawAgentField(node, agents, catalog, choice, changed) {
         "span",
         { class: "choice-face" },
         h("span", { class: "choice-name" }, label || catalog.label(agent)),
-        agent === "demo" && h("span", { class: "hint" }, "built in, to try HAPI"),
+        agent === "demo" && h("span", { class: "hint" }, t("built in, to try HAPI")),
       ),
     ),
   );
@@ -253,7 +272,7 @@ function drawAgentField(node, agents, catalog, choice, changed) {
     legend,
     ready.length > 0
       ? h("div", { class: "choices" }, choices)
-      : h("p", { class: "problem" }, "No agent was found on this machine."),
+      : h("p", { class: "problem" }, t("No agent was found on this machine.")),
     missing.length > 0 && missingAgents(missing, catalog, ready.length > 0),
   );
 }
@@ -266,7 +285,13 @@ function missingAgents(missing, catalog, areOthersReady) {
     h(
       "summary",
       null,
-      `${plural(missing.length, areOthersReady ? "more agent" : "agent")} not available`,
+      areOthersReady
+        ? plural(
+            missing.length,
+            "{count} more agent not available",
+            "{count} more agents not available",
+          )
+        : plural(missing.length, "{count} agent not available", "{count} agents not available"),
     ),
     h(
       "ul",

@@ -1,16 +1,18 @@
 // How the page looks on this device: theme and font size.
 
+import { t } from "../../lib/language.js";
+
 export const THEME_KEY = "hapi.theme";
 export const FONT_SIZE_KEY = "hapi.fontSize";
 /** @type {Record<string, string>} */
-export const THEMES = { auto: "System default", light: "Light", dark: "Dark" };
+export const THEMES = { auto: t("System default"), light: t("Light"), dark: t("Dark") };
 /** In percent. @type {Record<string, string>} */
 export const FONT_SIZES = {
-  85: "Small",
-  100: "Standard",
-  115: "Large",
-  130: "Larger",
-  150: "Largest",
+  85: t("Small"),
+  100: t("Standard"),
+  115: t("Large"),
+  130: t("Larger"),
+  150: t("Largest"),
 };
 const STANDARD_SIZE = 15; // px; style/base.css has the same
 

@@ -2,6 +2,7 @@
 
 import { button, h, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
+import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { titleOf } from "../../data/sessions.js";
 import { archiveDialog, copyReference, deleteDialog } from "../sessions/actions.js";
@@ -26,7 +27,7 @@ export function recordSection(session, { api, store, go }, close) {
     );
     return control;
   };
-  const share = button("Share…", { hidden: !store.access.allows("admin") });
+  const share = button(t("Share…"), { hidden: !store.access.allows("admin") });
   share.addEventListener("click", () =>
     runBusy(share, problem, async () => {
       const { shareDialog } = await import("../share/dialog.js");
@@ -35,9 +36,9 @@ export function recordSection(session, { api, store, go }, close) {
     }),
   );
   const canFork = session.metadata?.capabilities?.conversationHistory?.forkCurrent === true;
-  const fork = button("Fork", {
+  const fork = button(t("Fork"), {
     hidden: !canFork || !session.active || !store.access.allows("spawn"),
-    title: "Go on in another session that remembers this conversation",
+    title: t("Go on in another session that remembers this conversation"),
   });
   fork.addEventListener("click", () =>
     runBusy(fork, problem, async () => {
@@ -49,16 +50,16 @@ export function recordSection(session, { api, store, go }, close) {
   return h(
     "div",
     { class: "field" },
-    h("p", { class: "field-title" }, "Conversation"),
+    h("p", { class: "field-title" }, t("Conversation")),
     problem,
     h(
       "div",
       { class: "buttons start" },
-      button("Copy reference", { on: { click: () => copyReference(session) } }),
+      button(t("Copy reference"), { on: { click: () => copyReference(session) } }),
       fork,
       share,
-      exportButton("Export Markdown", "markdown"),
-      exportButton("Export JSON", "json"),
+      exportButton(t("Export Markdown"), "markdown"),
+      exportButton(t("Export JSON"), "json"),
     ),
   );
 }
@@ -68,7 +69,7 @@ export function endSection(session, { api, store, go, resume }, close) {
   const current = () => store.sessions.get(session.id) ?? session; // it may have been renamed meanwhile
   const isRunning = session.active || session.metadata?.lifecycleState === "running";
   const problem = problemLine();
-  const archive = button("Archive", {
+  const archive = button(t("Archive"), {
     hidden: !isRunning || !store.access.allows("spawn"),
     on: {
       click: () => {
@@ -77,7 +78,7 @@ export function endSection(session, { api, store, go, resume }, close) {
       },
     },
   });
-  const remove = button("Delete…", {
+  const remove = button(t("Delete…"), {
     class: "danger",
     hidden: session.active || !store.access.allows("admin"),
     on: {
@@ -87,7 +88,7 @@ export function endSection(session, { api, store, go, resume }, close) {
       },
     },
   });
-  const again = button("Resume", {
+  const again = button(t("Resume"), {
     class: "primary",
     hidden: session.active || !store.access.allows("spawn"),
   });

@@ -3,6 +3,7 @@
 import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { AgentSettings } from "../../data/agent-settings.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
@@ -32,7 +33,7 @@ export function settingsDialog(options) {
   const { store, id } = options;
   const session = store.sessions.get(id);
   if (!session) return;
-  openDialog("Session", (close) => [
+  openDialog(t("Session"), (close) => [
     nameField(session, options),
     agentFields(session, options),
     rulesSection(session, options),
@@ -57,11 +58,17 @@ function nameField(session, { api, store: { access } }) {
     if (wanted)
       runBusy(name, problem, async () => {
         await api.renameSession(session.id, wanted);
-        toast("Session renamed");
+        toast(t("Session renamed"));
       });
-    else showProblem(problem, "The name can't be blank.");
+    else showProblem(problem, t("The name can't be blank."));
   });
-  return h("div", { class: "field" }, h("label", { for: "session-name" }, "Name"), name, problem);
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: "session-name" }, t("Name")),
+    name,
+    problem,
+  );
 }
 
 /** Permission mode, model, effort and whatever else the agent offers; drawn anew when its lists have come. @param {Session} session @param {SettingsOptions} options */
@@ -74,7 +81,7 @@ function agentFields(session, { api, store, id }) {
     /** @param {string} value */
     const set = async (value) => {
       await settings.set(setting, value);
-      toast(`${setting.label} changed`);
+      toast(t("{label} changed", { label: setting.label }));
     };
     return setting.mayBeOther ? textField(setting, isOff, set) : choiceField(setting, isOff, set);
   };
@@ -100,14 +107,14 @@ function choiceField({ id: name, label, choices, current }, disabled, set) {
   );
   if (!known)
     options.unshift(
-      h("option", { value: current ?? "", selected: true }, current ?? "Agent's default"),
+      h("option", { value: current ?? "", selected: true }, current ?? t("Agent's default")),
     );
   const select = h("select", { id, disabled }, options);
   const hint = h("p", { class: "hint" });
   const caution = h(
     "p",
     { class: "hint caution" },
-    "The agent acts without asking for permission.",
+    t("The agent acts without asking for permission."),
   );
   const problem = problemLine();
   let applied = current ?? "";
@@ -152,7 +159,7 @@ function textField({ id: name, label, choices, current }, disabled, set) {
   const input = h("input", {
     id,
     value: current ?? "",
-    placeholder: "Agent's default",
+    placeholder: t("Agent's default"),
     autocomplete: "off",
     spellcheck: "false",
     list: choices.length > 0 ? `${id}-known` : null,
@@ -177,7 +184,7 @@ function rulesSection(session, { api, store: { access } }) {
     node.hidden = rules.length === 0;
     fill(
       node,
-      h("p", { class: "field-title", id: "session-rules" }, "Allowed for this session"),
+      h("p", { class: "field-title", id: "session-rules" }, t("Allowed for this session")),
       h(
         "ul",
         { class: "rules", "aria-labelledby": "session-rules" },
@@ -201,7 +208,9 @@ function rulesSection(session, { api, store: { access } }) {
 /** @param {PermissionRule} rule @param {((rule: PermissionRule, control: HTMLButtonElement) => void) | null} remove */
 function ruleRow(rule, remove) {
   const { label, value } = ruleText(rule);
-  const control = button("Remove", { "aria-label": `Remove: ${label} ${value}`.trim() });
+  const control = button(t("Remove"), {
+    "aria-label": t("Remove: {label} {value}", { label, value }).trim(),
+  });
   control.hidden = remove === null;
   control.addEventListener("click", () => remove?.(rule, control));
   return h(
@@ -217,21 +226,21 @@ function factSection(session, store) {
   const meta = session.metadata ?? {};
   const { worktree } = meta;
   return factList([
-    ["Agent", store.catalog.label(meta.flavor)],
-    ["Machine", machineName(store.machines.get(meta.machineId ?? "")) || meta.host],
-    ["Directory", abbreviateHome(meta.path, meta.homeDir)],
+    [t("Agent"), store.catalog.label(meta.flavor)],
+    [t("Machine"), machineName(store.machines.get(meta.machineId ?? "")) || meta.host],
+    [t("Directory"), abbreviateHome(meta.path, meta.homeDir)],
     [
-      "Worktree",
+      t("Worktree"),
       worktree &&
         [worktree.name, worktree.branch && `(${worktree.branch})`].filter(Boolean).join(" "),
     ],
     [
-      "Usage",
+      t("Usage"),
       describeUsage(meta.usage)
         ?.details.map((row) => row.join(": "))
         .join(" · "),
     ],
-    ["Started by", meta.startedBy],
-    ["Created", session.createdAt && dateAndTime(session.createdAt)],
+    [t("Started by"), meta.startedBy],
+    [t("Created"), session.createdAt && dateAndTime(session.createdAt)],
   ]);
 }

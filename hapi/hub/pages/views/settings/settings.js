@@ -4,6 +4,7 @@ import { withBase } from "../../lib/base-path.js";
 import { button, factList, fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { dateAndTime, fileSize } from "../../lib/format.js";
+import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { applyTheme, FONT_SIZE_KEY, FONT_SIZES, THEME_KEY, THEMES } from "./appearance.js";
 
@@ -24,8 +25,8 @@ export function view(context) {
     h(
       "header",
       { class: "main-head" },
-      iconButton("back", "Back to sessions", { on: { click: () => go("/") } }),
-      h("div", { class: "head-main" }, h("h1", null, "Settings")),
+      iconButton("back", t("Back to sessions"), { on: { click: () => go("/") } }),
+      h("div", { class: "head-main" }, h("h1", null, t("Settings"))),
     ),
     h(
       "div",
@@ -39,7 +40,7 @@ export function view(context) {
   );
   return {
     node,
-    title: () => "Settings",
+    title: () => t("Settings"),
     start: () => Promise.all([drawTokens(devices, context), drawAbout(about, context)]),
   };
 }
@@ -64,10 +65,30 @@ function appearanceSection() {
   return h(
     "section",
     { class: "settings-part" },
-    h("h2", null, "Appearance"),
-    field("theme", "Appearance", THEME_KEY, THEMES, "auto"),
-    field("font-size", "Font size", FONT_SIZE_KEY, FONT_SIZES, "100"),
+    h("h2", null, t("Appearance")),
+    languageField(),
+    field("theme", t("Appearance"), THEME_KEY, THEMES, "auto"),
+    field("font-size", t("Font size"), FONT_SIZE_KEY, FONT_SIZES, "100"),
   );
+}
+
+/** Each language has its own name; another one is spoken after the page has been loaded anew. */
+function languageField() {
+  const chosen = localStorage.getItem(LANGUAGE_KEY) ?? "";
+  const names = Object.entries(LANGUAGE_NAMES).map(([id, { name }]) => [id, name]);
+  const select = h(
+    "select",
+    { id: "language" },
+    [["", t("System default")], ...names].map(([value, name]) =>
+      h("option", { value, selected: value === chosen }, name),
+    ),
+  );
+  select.addEventListener("change", () => {
+    if (select.value === "") localStorage.removeItem(LANGUAGE_KEY);
+    else localStorage.setItem(LANGUAGE_KEY, select.value);
+    location.reload();
+  });
+  return h("div", { class: "field" }, h("label", { for: "language" }, t("Language")), select);
 }
 
 /** @param {ViewContext} context */
@@ -75,13 +96,13 @@ function linkSection({ go, logOut }) {
   return h(
     "section",
     { class: "settings-part" },
-    h("h2", null, "More"),
+    h("h2", null, t("More")),
     h(
       "div",
       { class: "buttons start" },
-      button("Notifications", { on: { click: () => go("/settings/notifications") } }),
-      button("Usage of tokens", { on: { click: () => go("/usage") } }),
-      button("Log out", { on: { click: logOut } }),
+      button(t("Notifications"), { on: { click: () => go("/settings/notifications") } }),
+      button(t("Usage of tokens"), { on: { click: () => go("/usage") } }),
+      button(t("Log out"), { on: { click: logOut } }),
     ),
   );
 }
@@ -91,22 +112,24 @@ function linkSection({ go, logOut }) {
 /** @param {ViewContext} context */
 function pairingSection(context) {
   const problem = problemLine();
-  const show = button("Show QR code", { class: "primary" });
+  const show = button(t("Show QR code"), { class: "primary" });
   show.addEventListener("click", () => runBusy(show, problem, () => pair(context)));
   return h(
     "section",
     { class: "settings-part" },
-    h("h2", null, "Pair a device"),
+    h("h2", null, t("Pair a device")),
     h(
       "p",
       { class: "muted" },
-      "Scan the code with the camera of a phone to open this page there, logged in.",
+      t("Scan the code with the camera of a phone to open this page there, logged in."),
     ),
     isLocal(location.hostname) &&
       h(
         "p",
         { class: "hint caution" },
-        `Other devices cannot reach ${location.host}. Open this page by the hub's public address first.`,
+        t("Other devices cannot reach {host}. Open this page by the hub's public address first.", {
+          host: location.host,
+        }),
       ),
     problem,
     h("div", { class: "buttons start" }, show),
@@ -128,24 +151,27 @@ export async function pair({ api, store, identity }) {
   const made = isOwn ? await newToken(api) : null;
   const token = made?.token ?? identity.accessToken ?? "";
   const text = `${new URL(withBase("/"), location.origin).href}#token=${encodeURIComponent(token)}`;
-  const code = await qrCode(text, "QR code that opens this page on another device");
-  openDialog("Pair a device", () => [
+  const code = await qrCode(text, t("QR code that opens this page on another device"));
+  openDialog(t("Pair a device"), () => [
     code,
     h(
       "p",
       { class: "hint" },
       made
-        ? `The code holds an access token of its own, “${made.name}”, which you can revoke in the settings. Whoever scans it can use your sessions.`
-        : "The code holds your access token. Whoever scans it can use your sessions.",
+        ? t(
+            "The code holds an access token of its own, “{name}”, which you can revoke in the settings. Whoever scans it can use your sessions.",
+            { name: made.name },
+          )
+        : t("The code holds your access token. Whoever scans it can use your sessions."),
     ),
     h(
       "div",
       { class: "buttons" },
-      button("Copy link", {
+      button(t("Copy link"), {
         on: {
           click: async () => {
             await navigator.clipboard.writeText(text);
-            toast("Link copied");
+            toast(t("Link copied"));
           },
         },
       }),
@@ -155,7 +181,9 @@ export async function pair({ api, store, identity }) {
 
 /** @param {ViewContext["api"]} api */
 function newToken(api) {
-  const name = `Device paired ${new Date().toISOString().slice(0, 23).replace("T", " ")}`;
+  const name = t("Device paired {value}", {
+    value: new Date().toISOString().slice(0, 23).replace("T", " "),
+  });
   return api.request("POST", "/api/tokens", { name, scopes: DEVICE_SCOPES });
 }
 
@@ -174,8 +202,8 @@ async function drawTokens(node, context) {
   node.hidden = tokens === null;
   fill(
     node,
-    h("h2", null, "Access tokens"),
-    tokens?.length === 0 && h("p", { class: "muted" }, "No device has a token of its own."),
+    h("h2", null, t("Access tokens")),
+    tokens?.length === 0 && h("p", { class: "muted" }, t("No device has a token of its own.")),
     h(
       "ul",
       { class: "token-list" },
@@ -186,7 +214,9 @@ async function drawTokens(node, context) {
 
 /** @param {Json} token @param {() => void} changed @param {ViewContext} context */
 function tokenRow(token, changed, { api }) {
-  const used = token.lastUsedAt ? `last used ${dateAndTime(token.lastUsedAt)}` : "never used";
+  const used = token.lastUsedAt
+    ? t("last used {time}", { time: dateAndTime(token.lastUsedAt) })
+    : t("never used");
   return h(
     "li",
     null,
@@ -197,18 +227,18 @@ function tokenRow(token, changed, { api }) {
       h("p", { class: "hint" }, `${(token.scopes ?? []).join(", ")} · ${used}`),
     ),
     linkButton(
-      "Revoke…",
+      t("Revoke…"),
       () =>
         confirmDialog({
-          title: "Revoke this token?",
-          text: `“${token.name}” will no longer open this hub.`,
-          action: "Revoke",
+          title: t("Revoke this token?"),
+          text: t("“{name}” will no longer open this hub.", { name: token.name }),
+          action: t("Revoke"),
           act: async () => {
             await api.request("DELETE", `/api/tokens/${encodeURIComponent(token.id)}`);
             changed();
           },
         }),
-      { "aria-label": `Revoke ${token.name}` },
+      { "aria-label": t("Revoke {name}", { name: token.name }) },
     ),
   );
 }
@@ -229,14 +259,14 @@ async function drawAbout(node, { api, store }) {
     .filter(Boolean);
   fill(
     node,
-    h("h2", null, "About"),
+    h("h2", null, t("About")),
     factList([
-      ["Hub", status.version],
-      ["Protocol", health.protocolVersion],
-      ["Runners", [...new Set(versions)].join(", ")],
-      ["Sessions", String(store.sessions.size)],
-      ["Database", storage.totalBytes && fileSize(storage.totalBytes)],
-      ["Address", location.host],
+      [t("Hub"), status.version],
+      [t("Protocol"), health.protocolVersion],
+      [t("Runners"), [...new Set(versions)].join(", ")],
+      [t("Sessions"), String(store.sessions.size)],
+      [t("Database"), storage.totalBytes && fileSize(storage.totalBytes)],
+      [t("Address"), location.host],
     ]),
   );
 }

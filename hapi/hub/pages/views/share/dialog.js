@@ -4,6 +4,7 @@ import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { withBase } from "../../lib/base-path.js";
 import { dateAndTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /**
  * @import { Api } from "../../data/api.js"
@@ -13,10 +14,10 @@ import { dateAndTime } from "../../lib/format.js";
 const DAY = 24 * 60 * 60 * 1000; // ms
 /** @type {[string, number][]} */
 const LIFETIMES = [
-  ["1 day", DAY],
-  ["7 days", 7 * DAY],
-  ["30 days", 30 * DAY],
-  ["90 days", 90 * DAY],
+  [t("1 day"), DAY],
+  [t("7 days"), 7 * DAY],
+  [t("30 days"), 30 * DAY],
+  [t("90 days"), 90 * DAY],
 ];
 const DEFAULT_LIFETIME = 7 * DAY;
 
@@ -24,9 +25,9 @@ const DEFAULT_LIFETIME = 7 * DAY;
 export function shareDialog({ api, id }) {
   const problem = problemLine();
   const made = h("div", { class: "field", hidden: true });
-  const list = h("ul", { class: "rules", "aria-label": "Share links" });
+  const list = h("ul", { class: "rules", "aria-label": t("Share links") });
   const choice = choices();
-  const create = button("Make a link", {
+  const create = button(t("Make a link"), {
     class: "primary",
     on: {
       click: () =>
@@ -53,11 +54,13 @@ export function shareDialog({ api, id }) {
     await readLinks();
   }
 
-  openDialog("Share conversation", () => [
+  openDialog(t("Share conversation"), () => [
     h(
       "p",
       { class: "hint" },
-      "A link shows prompts and answers to everybody who has it, without a login. Pictures and attached files are not shown, only their names.",
+      t(
+        "A link shows prompts and answers to everybody who has it, without a login. Pictures and attached files are not shown, only their names.",
+      ),
     ),
     choice.nodes,
     problem,
@@ -82,10 +85,15 @@ function choices() {
   const thoughts = h("input", { type: "checkbox" });
   return {
     nodes: [
-      h("div", { class: "field" }, h("label", { for: "share-lifetime" }, "Ends after"), lifetime),
-      h("label", { class: "check" }, later, "Also show what is said later"),
-      h("label", { class: "check" }, tools, "Also show tool calls and their outputs"),
-      h("label", { class: "check" }, thoughts, "Also show the agent’s thoughts"),
+      h(
+        "div",
+        { class: "field" },
+        h("label", { for: "share-lifetime" }, t("Ends after")),
+        lifetime,
+      ),
+      h("label", { class: "check" }, later, t("Also show what is said later")),
+      h("label", { class: "check" }, tools, t("Also show tool calls and their outputs")),
+      h("label", { class: "check" }, thoughts, t("Also show the agent’s thoughts")),
     ],
     wanted: () => ({
       expiresIn: Number(lifetime.value),
@@ -100,20 +108,20 @@ function choices() {
 function showMade(parent, link) {
   const address = new URL(withBase(link.path), location.href).href;
   const field = h("input", { id: "share-address", readOnly: true, value: address });
-  const copy = button("Copy", {
+  const copy = button(t("Copy"), {
     hidden: !navigator.clipboard, // on a page without TLS
     on: {
       click: async () => {
         await navigator.clipboard.writeText(address);
-        toast("Link copied");
+        toast(t("Link copied"));
       },
     },
   });
   fill(
     parent,
-    h("label", { for: "share-address" }, "Whoever has this link can read the conversation"),
+    h("label", { for: "share-address" }, t("Whoever has this link can read the conversation")),
     h("div", { class: "with-button" }, field, copy),
-    h("p", { class: "hint" }, "The link is shown this once. Copy it now."),
+    h("p", { class: "hint" }, t("The link is shown this once. Copy it now.")),
   );
   parent.hidden = false;
   field.focus();
@@ -122,24 +130,27 @@ function showMade(parent, link) {
 
 /** @param {ShareLink} link @param {() => Promise<void>} act */
 function linkRow(link, act) {
-  const revoke = button("Revoke", {
+  const revoke = button(t("Revoke"), {
     class: "danger",
-    "aria-label": `Revoke the link of ${dateAndTime(link.createdAt)}`,
+    "aria-label": t("Revoke the link of {time}", { time: dateAndTime(link.createdAt) }),
     on: {
       click: () =>
         confirmDialog({
-          title: "Revoke this link?",
-          text: "Nobody can read the conversation with it any more.",
-          action: "Revoke",
+          title: t("Revoke this link?"),
+          text: t("Nobody can read the conversation with it any more."),
+          action: t("Revoke"),
           act,
         }),
     },
   });
   const what = [
-    `Made ${dateAndTime(link.createdAt)}, ends ${dateAndTime(link.expiresAt)}`,
-    link.includesLater && "with what is said later",
-    link.includesTools && "with tool calls",
-    link.includesThoughts && "with thoughts",
+    t("Made {made}, ends {end}", {
+      made: dateAndTime(link.createdAt),
+      end: dateAndTime(link.expiresAt),
+    }),
+    link.includesLater && t("with what is said later"),
+    link.includesTools && t("with tool calls"),
+    link.includesThoughts && t("with thoughts"),
   ];
   return h("li", null, h("span", null, what.filter(Boolean).join(", ")), revoke);
 }

@@ -4,6 +4,7 @@ import { blocksOf, withDays } from "../../data/blocks.js";
 import { button, h, keyed } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { dateAndTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { drawBlock } from "../chat/block.js";
 
 /**
@@ -15,11 +16,11 @@ const NEAR_END = "600px"; // so far from the end of the page, more is read
 
 /** @param {SharedConversation} conversation */
 export function sharedView(conversation) {
-  const title = h("h1", null, "Shared conversation");
+  const title = h("h1", null, t("Shared conversation"));
   const facts = h("p", { class: "muted" });
   const blocks = h("div", { class: "blocks" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const more = button("Show more", { hidden: true, on: { click: () => readMore() } });
+  const more = button(t("Show more"), { hidden: true, on: { click: () => readMore() } });
   const node = h(
     "main",
     { class: "shared chat" },
@@ -54,7 +55,10 @@ export function sharedView(conversation) {
     if (!about) return;
     title.textContent = about.title;
     document.title = `${about.title} · HAPI`;
-    facts.textContent = `Shared ${dateAndTime(about.sharedAt)}, can be read until ${dateAndTime(about.expiresAt)}.`;
+    facts.textContent = t("Shared {made}, can be read until {end}.", {
+      made: dateAndTime(about.sharedAt),
+      end: dateAndTime(about.expiresAt),
+    });
     keyed(
       blocks,
       withDays(blocksOf(messages, [], null)),
@@ -63,7 +67,7 @@ export function sharedView(conversation) {
       (block) => drawBlock(block, context),
     );
     blocks.classList.toggle("is-empty", messages.length === 0);
-    blocks.dataset.empty = "There is nothing to show.";
+    blocks.dataset.empty = t("There is nothing to show.");
   }
 
   return {
@@ -87,7 +91,7 @@ function readerContext() {
   const noNode = () => document.createTextNode("");
   return {
     active: false,
-    refusal: "This conversation is shown to be read.",
+    refusal: t("This conversation is shown to be read."),
     expanded: new Map(),
     decisions: new Map(),
     cancel: nothing,

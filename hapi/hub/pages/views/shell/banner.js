@@ -2,11 +2,13 @@
 
 import { fill, h, linkButton } from "../../lib/dom.js";
 import { sentence } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 
 /** @import { Store } from "../../data/store.js" */
 
-const UNREACHABLE =
-  "The hub can't be reached. Your messages are kept and will be sent when it is back.";
+const UNREACHABLE = t(
+  "The hub can't be reached. Your messages are kept and will be sent when it is back.",
+);
 
 /**
  * What is wrong between the page and the hub; null if nothing.
@@ -15,7 +17,9 @@ const UNREACHABLE =
 export function hubProblem({ connection, outbox, readProblem }) {
   if (connection.phase === "lost") return connection.reason ?? UNREACHABLE;
   if (outbox.refusal !== null)
-    return `${sentence(outbox.refusal)} Your messages are kept here and sent again.`;
+    return t("{problem} Your messages are kept here and sent again.", {
+      problem: sentence(outbox.refusal),
+    });
   return readProblem;
 }
 
@@ -32,7 +36,7 @@ export function banner({ store, retry }) {
     shown = text;
     node.hidden = !text;
     node.classList.toggle("calm", problem === null);
-    fill(node, h("span", null, text), problem !== null && linkButton("Try now", retry));
+    fill(node, h("span", null, text), problem !== null && linkButton(t("Try now"), retry));
   }
 
   return { node, draw };

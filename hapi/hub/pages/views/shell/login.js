@@ -3,6 +3,7 @@
 import { button, h, linkButton, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
 import { ApiError, errorMessage, statusOf } from "../../lib/errors.js";
+import { t } from "../../lib/language.js";
 
 /**
  * @param {object} options
@@ -20,27 +21,28 @@ export function loginView({ login, notice = "" }) {
     required: true,
     "aria-describedby": "token-hint login-problem",
   });
-  const show = linkButton("Show", toggle, { "aria-pressed": "false", "aria-controls": "token" });
+  const show = linkButton(t("Show"), toggle, { "aria-pressed": "false", "aria-controls": "token" });
   const keep = h("input", { id: "keep", type: "checkbox", checked: true });
   const problem = problemLine({ id: "login-problem", hidden: !notice });
   problem.textContent = notice;
-  const submit = button("Log in", { type: "submit", class: "primary large" });
-  const hint =
-    "The hub keeps the token in its settings.json as “cliApiToken”. A hub that is started in a terminal also prints a link with it.";
+  const submit = button(t("Log in"), { type: "submit", class: "primary large" });
+  const hint = t(
+    "The hub keeps the token in its settings.json as “cliApiToken”. A hub that is started in a terminal also prints a link with it.",
+  );
   const form = h(
     "form",
     { class: "login-card" },
     h("img", { src: "/icon.svg", alt: "", width: "56", height: "56" }),
     h("h1", null, "HAPI"),
-    h("p", { class: "muted" }, "Your coding agents, from anywhere."),
+    h("p", { class: "muted" }, t("Your coding agents, from anywhere.")),
     h(
       "div",
       { class: "field" },
-      h("div", { class: "field-head" }, h("label", { for: "token" }, "Access token"), show),
+      h("div", { class: "field-head" }, h("label", { for: "token" }, t("Access token")), show),
       token,
       h("p", { id: "token-hint", class: "hint" }, hint),
     ),
-    h("label", { class: "check" }, keep, "Stay logged in on this device"),
+    h("label", { class: "check" }, keep, t("Stay logged in on this device")),
     problem,
     submit,
   );
@@ -48,7 +50,7 @@ export function loginView({ login, notice = "" }) {
   function toggle() {
     const isHidden = token.type === "password";
     token.type = isHidden ? "text" : "password";
-    show.textContent = isHidden ? "Hide" : "Show";
+    show.textContent = isHidden ? t("Hide") : t("Show");
     show.setAttribute("aria-pressed", String(isHidden));
   }
 
@@ -75,10 +77,10 @@ export function loginView({ login, notice = "" }) {
 export function loginProblem(error) {
   const refusal = error instanceof ApiError ? error : null;
   if (refusal?.code === "too_many_wrong_tokens")
-    return `The hub rejected this token. ${refusal.message}.`;
+    return t("The hub rejected this token. {message}.", { message: refusal.message });
   const reason = refusal?.message.split("Invalid access token: ")[1];
-  if (reason) return `The hub rejected this token: ${reason}.`;
+  if (reason) return t("The hub rejected this token: {reason}.", { reason });
   if (statusOf(error) === 401)
-    return "The hub rejected this token. Check it for missing characters and try again.";
+    return t("The hub rejected this token. Check it for missing characters and try again.");
   return errorMessage(error);
 }

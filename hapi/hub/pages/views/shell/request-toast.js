@@ -2,6 +2,7 @@
 
 import { h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
+import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { namedOptions } from "../../data/permissions.js";
 import { pendingRequests, titleOf } from "../../data/sessions.js";
@@ -44,7 +45,7 @@ export async function requestToast(id, { store, api, outbox, go }) {
   const answer = async (choice) => {
     await actions.decide(requestId, request, choice);
     const problem = actions.decisions.get(requestId)?.error;
-    if (problem) toast(problem, { tone: "bad", action: ["Open", open] });
+    if (problem) toast(problem, { tone: "bad", action: [t("Open"), open] });
   };
   const text = h(
     "span",
@@ -58,11 +59,11 @@ export async function requestToast(id, { store, api, outbox, go }) {
     duration: DURATION,
     actions: mayAnswer
       ? [
-          ["Allow", () => answer("allow")],
-          ["Deny", () => answer("deny")],
-          ["Open", open],
+          [t("Allow"), () => answer("allow")],
+          [t("Deny"), () => answer("deny")],
+          [t("Open"), open],
         ]
-      : [["Answer", open]],
+      : [[t("Answer"), open]],
   });
   const unwatch = store.watch(() => {
     const now = store.sessions.get(id);

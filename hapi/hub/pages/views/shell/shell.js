@@ -13,6 +13,7 @@ import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { errorMessage, isTemporary } from "../../lib/errors.js";
+import { t } from "../../lib/language.js";
 import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
 import { waitingLink } from "../waiting/link.js";
@@ -100,7 +101,8 @@ export class Shell {
     addEventListener("online", () => this._stream.check(), { signal });
     addEventListener("popstate", () => this._route(), { signal });
     addEventListener("storage", (event) => this._onStorage(event), { signal });
-    this._api.onRefused = () => this._logOut("Your access token is no longer valid. Log in again.");
+    this._api.onRefused = () =>
+      this._logOut(t("Your access token is no longer valid. Log in again."));
     this._store.onLiveMissed = () => this._readLive();
     this._store.onToast = (message) => this._showToast(message);
     this._store.onRemoved = (id) => this._onRemoved(id);
@@ -293,7 +295,9 @@ export class Shell {
     const isAsking = sessionId && title === PERMISSION_TOAST;
     if (isAsking && (await this._showRequest(sessionId).catch(() => false))) return;
     const text = [title, body].filter(Boolean).join(": ");
-    toast(text, { action: sessionId ? ["Open", () => this.go(sessionAddress(sessionId))] : null });
+    toast(text, {
+      action: sessionId ? [t("Open"), () => this.go(sessionAddress(sessionId))] : null,
+    });
   }
 
   /** Show what a session asks, with the answers. @param {string} id */
@@ -331,7 +335,7 @@ export class Shell {
 
 /** What the main pane shows while a view is being loaded. @returns {View} */
 function loadingView() {
-  const text = h("p", { class: "empty-note", role: "status" }, "Loading…");
+  const text = h("p", { class: "empty-note", role: "status" }, t("Loading…"));
   return { node: h("main", { class: "main" }, text) };
 }
 
@@ -350,9 +354,9 @@ async function loaded(load) {
   try {
     return await load();
   } catch {
-    toast("This part of the page could not be loaded.", {
+    toast(t("This part of the page could not be loaded."), {
       tone: "bad",
-      action: ["Reload", () => location.reload()],
+      action: [t("Reload"), () => location.reload()],
     });
     return null;
   }

@@ -2,7 +2,8 @@
 
 import { button, fill, h, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
-import { fileSize, plural } from "../../lib/format.js";
+import { fileSize } from "../../lib/format.js";
+import { LOCALE, plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { compactCount, dayName, RANGES, withDaysBetween } from "../../data/usage-summary.js";
 
@@ -21,15 +22,18 @@ export function view({ api, store, go, query }) {
   let catalog = null;
   const content = h("div", { class: "stack" });
   const storage = h("p", { class: "muted" });
-  const ranges = h("div", { class: "ranges", role: "group", "aria-label": "Time" });
+  const ranges = h("div", { class: "ranges", role: "group", "aria-label": t("Time") });
   const node = h(
     "main",
     { class: "main" },
     h(
       "header",
       { class: "main-head" },
-      iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
-      h("div", { class: "head-main" }, h("h1", null, "Usage")),
+      iconButton("back", t("Back to sessions"), {
+        class: "only-phone",
+        on: { click: () => go("/") },
+      }),
+      h("div", { class: "head-main" }, h("h1", null, t("Usage"))),
     ),
     h("div", { class: "page usage-page" }, ranges, content, storage),
   );
@@ -72,7 +76,10 @@ export function view({ api, store, go, query }) {
   async function readStorage() {
     try {
       const { totalBytes, path } = await api.storage();
-      storage.textContent = `The hub’s database takes ${fileSize(totalBytes)}: ${path}`;
+      storage.textContent = t("The hub’s database takes {size}: {path}", {
+        size: fileSize(totalBytes),
+        path,
+      });
     } catch {
       storage.hidden = true; // only the owner of the hub may see it
     }
@@ -84,7 +91,7 @@ export function view({ api, store, go, query }) {
       if (catalog !== store.catalog) drawSummary(); // the names of agents have come meanwhile
     },
     start: () => Promise.all([read(), readStorage()]),
-    title: () => "Usage",
+    title: () => t("Usage"),
     navigate(next) {
       range = rangeOf(next);
       read();
@@ -101,22 +108,22 @@ function rangeOf(query) {
 /** @param {UsageSummary} summary @param {(flavor: string) => string} label */
 function summaryNodes({ totals, daily, byAgent, byModel, range }, label) {
   if (totals.requests === 0)
-    return h("p", { class: "empty-note" }, "No tokens were used in this time.");
+    return h("p", { class: "empty-note" }, t("No tokens were used in this time."));
   return [
     h(
       "div",
       { class: "figures" },
-      figure(compactCount(totals.totalTokens), "tokens"),
-      figure(compactCount(totals.inputTokens), "input"),
-      figure(compactCount(totals.outputTokens), "output"),
-      figure(compactCount(totals.cacheReadTokens), "read from cache"),
-      figure(compactCount(totals.cacheCreationTokens), "written to cache"),
-      figure(String(totals.requests), totals.requests === 1 ? "request" : "requests"),
-      figure(String(totals.sessions), totals.sessions === 1 ? "session" : "sessions"),
+      figure(compactCount(totals.totalTokens), t("tokens")),
+      figure(compactCount(totals.inputTokens), t("input")),
+      figure(compactCount(totals.outputTokens), t("output")),
+      figure(compactCount(totals.cacheReadTokens), t("read from cache")),
+      figure(compactCount(totals.cacheCreationTokens), t("written to cache")),
+      figure(String(totals.requests), plural(totals.requests, "request", "requests")),
+      figure(String(totals.sessions), plural(totals.sessions, "session", "sessions")),
     ),
-    bars("By day", withDaysBetween(daily, range), dayName),
-    bars("By agent", byAgent, label),
-    bars("By model", byModel, (key) => key),
+    bars(t("By day"), withDaysBetween(daily, range), dayName),
+    bars(t("By agent"), byAgent, label),
+    bars(t("By model"), byModel, (key) => key),
   ];
 }
 
@@ -150,13 +157,21 @@ function bars(title, rows, label) {
                 min: 0,
                 max: highest,
                 value: row.totalTokens,
-                "aria-label": `${label(row.key)}: ${row.totalTokens.toLocaleString("en")} tokens`,
+                "aria-label": t("{name}: {count} tokens", {
+                  name: label(row.key),
+                  count: row.totalTokens.toLocaleString(LOCALE),
+                }),
               }),
             ),
             h(
               "td",
               {
-                title: `${row.totalTokens.toLocaleString("en")} tokens, ${plural(row.requests, "request")}`,
+                title: plural(
+                  row.requests,
+                  "{tokens} tokens, {count} request",
+                  "{tokens} tokens, {count} requests",
+                  { tokens: row.totalTokens.toLocaleString(LOCALE) },
+                ),
               },
               compactCount(row.totalTokens),
             ),

@@ -1,6 +1,7 @@
 // The way to what waits for a person, below the list of sessions.
 
 import { followLink, h, icon } from "../../lib/dom.js";
+import { plural } from "../../lib/language.js";
 
 /** @import { Go } from "../../data/types.js" */
 
@@ -23,8 +24,11 @@ export function waitingLink(go) {
     /** @param {number} count of sessions that wait */
     draw(count) {
       node.hidden = count === 0;
-      text.textContent =
-        count === 1 ? "1 session is waiting for you" : `${count} sessions are waiting for you`;
+      text.textContent = plural(
+        count,
+        "{count} session is waiting for you",
+        "{count} sessions are waiting for you",
+      );
     },
   };
 }

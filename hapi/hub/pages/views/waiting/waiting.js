@@ -3,6 +3,7 @@
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { abbreviateHome, relativeTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { machineName, titleOf } from "../../data/sessions.js";
@@ -46,8 +47,10 @@ export class WaitingView {
     this._ended = new AbortController();
     this._count = h("p", { class: "muted", role: "status" });
     const { go } = context;
-    this._previous = iconButton("up", "Previous request", { on: { click: () => this._step(-1) } });
-    this._next = iconButton("down", "Next request", { on: { click: () => this._step(1) } });
+    this._previous = iconButton("up", t("Previous request"), {
+      on: { click: () => this._step(-1) },
+    });
+    this._next = iconButton("down", t("Next request"), { on: { click: () => this._step(1) } });
     this._content = h("div", { class: "log waiting-log" });
     this._content.addEventListener("click", (event) => this._guard(event), { capture: true });
     this._listener = (/** @type {KeyboardEvent} */ event) => this._onKey(event);
@@ -57,11 +60,11 @@ export class WaitingView {
       h(
         "header",
         { class: "main-head" },
-        iconButton("back", "Back to sessions", {
+        iconButton("back", t("Back to sessions"), {
           class: "only-phone",
           on: { click: () => go("/") },
         }),
-        h("div", { class: "head-main" }, h("h1", null, "Waiting for you"), this._count),
+        h("div", { class: "head-main" }, h("h1", null, t("Waiting for you")), this._count),
         this._previous,
         this._next,
       ),
@@ -80,7 +83,7 @@ export class WaitingView {
   }
 
   title() {
-    return "Waiting for you";
+    return t("Waiting for you");
   }
 
   draw() {
@@ -92,7 +95,9 @@ export class WaitingView {
     const waiting = requests[this._place];
     this._previous.disabled = this._next.disabled = requests.length < 2;
     this._count.textContent =
-      requests.length === 0 ? "" : `${this._place + 1} of ${requests.length}`;
+      requests.length === 0
+        ? ""
+        : t("{place} of {count}", { place: this._place + 1, count: requests.length });
     const version = JSON.stringify([
       waiting?.key,
       waiting && [waiting.title, waiting.request, this._decisions(waiting)],
@@ -146,7 +151,7 @@ export class WaitingView {
       h(
         "p",
         null,
-        "What this session asks could not be read: ",
+        t("What this session asks could not be read: "),
         h(
           "a",
           { href: address, on: { click: followLink(go, address) } },
@@ -154,19 +159,19 @@ export class WaitingView {
         ),
       ),
       h("p", { class: "muted" }, this._reads.problem(id)),
-      button("Try again", { on: { click: again } }),
+      button(t("Try again"), { on: { click: again } }),
     );
   }
 
   /** @param {boolean} isLoading */
   _empty(isLoading) {
     const { go } = this._options;
-    if (isLoading) return h("p", { class: "muted waiting-none" }, "Loading…");
+    if (isLoading) return h("p", { class: "muted waiting-none" }, t("Loading…"));
     return h(
       "div",
       { class: "waiting-none" },
-      h("p", null, "Nothing is waiting for you."),
-      h("a", { href: "/", class: "link", on: { click: followLink(go, "/") } }, "All sessions"),
+      h("p", null, t("Nothing is waiting for you.")),
+      h("a", { href: "/", class: "link", on: { click: followLink(go, "/") } }, t("All sessions")),
     );
   }
 
@@ -207,7 +212,9 @@ export class WaitingView {
       h(
         "p",
         { class: "muted waiting-keys" },
-        "Keys: A allows, S allows for the session, D denies, J and K go to the next and the previous request, O opens the session.",
+        t(
+          "Keys: A allows, S allows for the session, D denies, J and K go to the next and the previous request, O opens the session.",
+        ),
       ),
     ];
   }

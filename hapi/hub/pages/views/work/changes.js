@@ -6,7 +6,7 @@ import { Review } from "../../data/review.js";
 import { isText, textOf } from "../../data/file-content.js";
 import { totals } from "../../data/working-tree.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
-import { plural } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { DiffView } from "./diff.js";
 import { GitActions } from "./git-actions.js";
 import { waitingNote, workFrame } from "./frame.js";
@@ -61,7 +61,7 @@ class ChangesView {
 
   async start() {
     this._bar.draw();
-    fill(this._frame.body, waitingNote("Reading the changes…"));
+    fill(this._frame.body, waitingNote(t("Reading the changes…")));
     await this._frame.start();
     this._show();
   }
@@ -71,7 +71,7 @@ class ChangesView {
   }
 
   title() {
-    return `Changes of ${this._frame.title()}`;
+    return t("Changes of {title}", { title: this._frame.title() });
   }
 
   /** @param {URLSearchParams} query */
@@ -97,7 +97,7 @@ class ChangesView {
   async _showList() {
     this._diff = null;
     const { requests } = this._frame;
-    if (!this._tree) fill(this._frame.body, waitingNote("Reading the changes…"));
+    if (!this._tree) fill(this._frame.body, waitingNote(t("Reading the changes…")));
     await this._reading.show(
       () => requests.workingTree(),
       (tree) => {
@@ -125,15 +125,15 @@ class ChangesView {
     const drawGroups = () =>
       fill(
         groups,
-        this._group("Staged", tree.staged, true),
-        this._group("Not staged", tree.unstaged, false),
-        this._group("Untracked", tree.untracked, false),
+        this._group(t("Staged"), tree.staged, true),
+        this._group(t("Not staged"), tree.unstaged, false),
+        this._group(t("Untracked"), tree.untracked, false),
       );
     drawGroups();
     const filter = h("input", {
       type: "search",
-      placeholder: "Filter by path",
-      "aria-label": "Filter the changed files",
+      placeholder: t("Filter by path"),
+      "aria-label": t("Filter the changed files"),
       value: this._filter,
       on: {
         input: () => {
@@ -145,7 +145,7 @@ class ChangesView {
     return [
       this._branchLine(tree, all),
       this._actions.treeButtons(tree),
-      all.length === 0 && h("p", { class: "empty-note" }, "There are no changes."),
+      all.length === 0 && h("p", { class: "empty-note" }, t("There are no changes.")),
       all.length >= FILTER_FROM && h("div", { class: "work-filter" }, filter),
       groups,
     ];
@@ -160,15 +160,20 @@ class ChangesView {
       h(
         "p",
         { class: "work-branch" },
-        h("strong", null, tree.branch ?? `detached at ${tree.commit?.slice(0, 10) ?? "?"}`),
-        tree.commit === null && h("span", { class: "tag" }, "no commit yet"),
-        tree.ahead > 0 && h("span", { class: "tag" }, `${tree.ahead} ahead`),
-        tree.behind > 0 && h("span", { class: "tag caution" }, `${tree.behind} behind`),
+        h(
+          "strong",
+          null,
+          tree.branch ?? t("detached at {commit}", { commit: tree.commit?.slice(0, 10) ?? "?" }),
+        ),
+        tree.commit === null && h("span", { class: "tag" }, t("no commit yet")),
+        tree.ahead > 0 && h("span", { class: "tag" }, t("{count} ahead", { count: tree.ahead })),
+        tree.behind > 0 &&
+          h("span", { class: "tag caution" }, t("{count} behind", { count: tree.behind })),
       ),
       h(
         "p",
         { class: "muted" },
-        plural(files, "changed file"),
+        plural(files, "{count} changed file", "{count} changed files"),
         files > 0 && [
           " · ",
           h("span", { class: "plus" }, `+${added}`),
@@ -176,7 +181,7 @@ class ChangesView {
           h("span", { class: "minus" }, `−${removed}`),
         ],
       ),
-      iconButton("refresh", "Read the changes again", { on: { click: () => this._showList() } }),
+      iconButton("refresh", t("Read the changes again"), { on: { click: () => this._showList() } }),
     );
   }
 
@@ -186,7 +191,7 @@ class ChangesView {
     const found = wanted ? files.filter((file) => file.path.toLowerCase().includes(wanted)) : files;
     if (found.length === 0) return null;
     const list = h("ul", { class: "work-list" });
-    const more = button("Show more", { class: "work-more", on: { click: () => drawMore() } });
+    const more = button(t("Show more"), { class: "work-more", on: { click: () => drawMore() } });
     let shown = 0;
     const drawMore = () => {
       for (const file of found.slice(shown, shown + ROWS_AT_ONCE)) list.append(this._row(file));
@@ -221,10 +226,12 @@ class ChangesView {
         h(
           "span",
           { class: "work-place" },
-          file.from !== null ? `from ${file.from}` : file.path.slice(0, slash + 1),
+          file.from !== null
+            ? t("from {from}", { from: file.from })
+            : file.path.slice(0, slash + 1),
         ),
         !file.exact &&
-          h("span", { class: "work-place" }, "The name is not UTF-8 and can't be opened here."),
+          h("span", { class: "work-place" }, t("The name is not UTF-8 and can't be opened here.")),
       ),
       h("span", { class: "work-counts" }, lineCounts(file)),
     ];
@@ -244,7 +251,7 @@ class ChangesView {
   /** @param {string} path @param {boolean} staged */
   _showFile(path, staged) {
     this._diff = null;
-    fill(this._frame.body, this._fileHead(path, staged, null), waitingNote("Reading the file…"));
+    fill(this._frame.body, this._fileHead(path, staged, null), waitingNote(t("Reading the file…")));
     return this._reading.show(
       () => this._readDiff(path, staged),
       (diff) => [this._fileHead(path, staged, diff), this._fileBody(path, diff)],
@@ -257,10 +264,10 @@ class ChangesView {
     const diff = parseFileDiff(await requests.fileDiff(path, staged));
     if (diff.rows > 0 || diff.binary || diff.facts.length > 0 || staged) return diff;
     if (path.endsWith("/"))
-      return { ...diff, facts: ["A directory of its own, e.g. another repository"] };
+      return { ...diff, facts: [t("A directory of its own, e.g. another repository")] };
     const { bytes } = await requests.file(path); // git shows nothing of a file that it does not know
-    if (!isText(bytes)) return { ...diff, binary: true, facts: ["New file"] };
-    return { ...newFileDiff(textOf(bytes)), facts: ["New file"] };
+    if (!isText(bytes)) return { ...diff, binary: true, facts: [t("New file")] };
+    return { ...newFileDiff(textOf(bytes)), facts: [t("New file")] };
   }
 
   /** @param {string} path @param {boolean} staged @param {FileDiff | null} diff */
@@ -274,7 +281,7 @@ class ChangesView {
       h(
         "p",
         { class: "work-crumbs" },
-        h("a", { href: list, on: { click: followLink(go, list) } }, "All changes"),
+        h("a", { href: list, on: { click: followLink(go, list) } }, t("All changes")),
         h("span", { class: "work-path" }, path),
         staged && h("span", { class: "tag" }, "staged"),
         diff?.facts.map((fact) => h("span", { class: "tag" }, fact)),
@@ -283,10 +290,14 @@ class ChangesView {
         "div",
         { class: "work-tools" },
         this._widths.matches &&
-          button(this._isSplit ? "Unified" : "Side by side", {
+          button(this._isSplit ? t("Unified") : t("Side by side"), {
             on: { click: () => this._toggleSplit() },
           }),
-        h("a", { class: "button", href: file, on: { click: followLink(go, file) } }, "Open file"),
+        h(
+          "a",
+          { class: "button", href: file, on: { click: followLink(go, file) } },
+          t("Open file"),
+        ),
       ),
     );
   }
@@ -304,8 +315,8 @@ class ChangesView {
   /** @param {string} path @param {FileDiff} diff */
   _fileBody(path, diff) {
     if (diff.binary)
-      return h("p", { class: "empty-note" }, "A binary file: its lines can't be compared.");
-    if (diff.rows === 0) return h("p", { class: "empty-note" }, "No lines differ.");
+      return h("p", { class: "empty-note" }, t("A binary file: its lines can't be compared."));
+    if (diff.rows === 0) return h("p", { class: "empty-note" }, t("No lines differ."));
     const canWrite = this._context.store.access.allows("chat");
     const review = canWrite ? this._review : null;
     this._diff = new DiffView({ diff, path, split: this._isSplit, review });

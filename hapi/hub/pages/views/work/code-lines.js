@@ -2,6 +2,7 @@
 
 import { button, fill, h } from "../../lib/dom.js";
 import { highlight, highlightedLines } from "../../lib/highlight.js";
+import { plural, t } from "../../lib/language.js";
 import { languageOfPath } from "../../lib/languages.js";
 
 const LINES_AT_ONCE = 2000;
@@ -14,7 +15,7 @@ const MAX_LINE_LENGTH = 4000; // characters shown of one line
 export function codeLines(text, { path, chosen, wraps }) {
   const lines = (text.endsWith("\n") ? text.slice(0, -1) : text).split("\n");
   const table = h("div", { class: wraps ? "file-lines wraps" : "file-lines" });
-  const more = button("Show more", { class: "diff-more", on: { click: () => drawMore() } });
+  const more = button(t("Show more"), { class: "diff-more", on: { click: () => drawMore() } });
   /** @type {HTMLElement[]} */
   const texts = [];
   /** @type {(string | HTMLElement)[][] | null} */
@@ -29,7 +30,13 @@ export function codeLines(text, { path, chosen, wraps }) {
     fill(
       texts[index],
       left > 0
-        ? [line.slice(0, MAX_LINE_LENGTH), h("em", null, ` … ${left} more characters`)]
+        ? [
+            line.slice(0, MAX_LINE_LENGTH),
+            h("em", null, [
+              " … ",
+              plural(left, "{count} more character", "{count} more characters"),
+            ]),
+          ]
         : (coloured?.[index] ?? line),
     );
   }

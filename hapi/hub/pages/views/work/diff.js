@@ -4,6 +4,7 @@ import { sideBySide } from "../../data/hunks.js";
 import { placeOf } from "../../data/review.js";
 import { append, button, fill, h } from "../../lib/dom.js";
 import { highlight, highlightedLines } from "../../lib/highlight.js";
+import { plural, t } from "../../lib/language.js";
 import { languageOfPath } from "../../lib/languages.js";
 
 /**
@@ -42,10 +43,13 @@ export class DiffView {
     this._table = h("div", {
       class: split ? "diff split" : "diff",
       role: "group",
-      "aria-label": `Differences of ${path}`,
+      "aria-label": t("Differences of {path}", { path }),
       on: { click: (/** @type {MouseEvent} */ event) => this._onClick(event) },
     });
-    this._more = button("Show more", { class: "diff-more", on: { click: () => this._drawMore() } });
+    this._more = button(t("Show more"), {
+      class: "diff-more",
+      on: { click: () => this._drawMore() },
+    });
     this.node = h("div", { class: "diff-box" }, this._table, this._more);
     /** @type {Map<Row, HTMLElement[]>} the texts of the rows that are drawn */
     this._texts = new Map();
@@ -135,10 +139,15 @@ export class DiffView {
       { class: "diff-text" },
       h("span", { class: "diff-sign", "aria-hidden": "true" }, SIGNS[row.kind]),
       row.kind !== "same" &&
-        h("span", { class: "for-readers" }, row.kind === "plus" ? "added: " : "removed: "),
+        h(
+          "span",
+          { class: "for-readers" },
+          `${row.kind === "plus" ? t("added:") : t("removed:")} `,
+        ),
       this._text(row),
-      left > 0 && h("em", null, ` … ${left} more characters`),
-      row.cut && h("em", null, " (no line feed at the end of the file)"),
+      left > 0 &&
+        h("em", null, [" … ", plural(left, "{count} more character", "{count} more characters")]),
+      row.cut && h("em", null, " ", t("(no line feed at the end of the file)")),
     );
   }
 
@@ -178,7 +187,10 @@ export class DiffView {
         class: "diff-number",
         "data-side": side,
         "data-line": line,
-        "aria-label": `Comment on line ${line}${side === "old" ? " before the change" : ""}`,
+        "aria-label":
+          side === "old"
+            ? t("Comment on line {line} before the change", { line })
+            : t("Comment on line {line}", { line }),
       },
       line,
     );
@@ -209,8 +221,8 @@ export class DiffView {
     this._form?.remove();
     const field = h("textarea", {
       rows: 3,
-      "aria-label": "Comment",
-      placeholder: "What should be different here?",
+      "aria-label": t("Comment"),
+      placeholder: t("What should be different here?"),
     });
     field.value = typed;
     const place = placeOf({ path: this._path, ...range });
@@ -232,12 +244,12 @@ export class DiffView {
       h("p", { class: "diff-place" }, place),
       field,
       !this._edited &&
-        h("p", { class: "hint" }, "Press another line number to comment on more lines."),
+        h("p", { class: "hint" }, t("Press another line number to comment on more lines.")),
       h(
         "div",
         { class: "buttons" },
-        button("Cancel", { on: { click: () => this._closeForm() } }),
-        button("Keep comment", { type: "submit", class: "primary" }),
+        button(t("Cancel"), { on: { click: () => this._closeForm() } }),
+        button(t("Keep comment"), { type: "submit", class: "primary" }),
       ),
     );
     const below = this._drawn.get(`${range.side} ${range.last}`)?.node;
@@ -308,7 +320,7 @@ export class DiffView {
       h(
         "div",
         { class: "buttons" },
-        button("Edit", {
+        button(t("Edit"), {
           on: {
             click: () => {
               this._closeForm();
@@ -318,7 +330,7 @@ export class DiffView {
             },
           },
         }),
-        button("Remove", {
+        button(t("Remove"), {
           class: "danger",
           on: {
             click: () => {

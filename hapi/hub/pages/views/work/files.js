@@ -5,6 +5,7 @@ import { extensionOf, isText, pictureType, textOf } from "../../data/file-conten
 import { button, fill, followLink, h, icon } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { fileSize, relativeTime } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
 import { picture } from "../chat/picture.js";
 import { codeLines } from "./code-lines.js";
@@ -41,7 +42,7 @@ class FilesView {
   }
 
   async start() {
-    fill(this._frame.body, waitingNote("Reading…"));
+    fill(this._frame.body, waitingNote(t("Reading…")));
     await this._frame.start();
     this._show();
   }
@@ -51,7 +52,7 @@ class FilesView {
   }
 
   title() {
-    return `Files of ${this._frame.title()}`;
+    return t("Files of {title}", { title: this._frame.title() });
   }
 
   /** @param {URLSearchParams} query */
@@ -97,7 +98,7 @@ class FilesView {
    * @param {(result: Result) => Child} draw
    */
   _load(head, read, draw) {
-    fill(this._frame.body, head, waitingNote("Reading…"));
+    fill(this._frame.body, head, waitingNote(t("Reading…")));
     return this._reading.show(read, draw, head);
   }
 
@@ -114,14 +115,14 @@ class FilesView {
 
   /** @param {string} path @param {DirectoryEntry[]} entries */
   _entries(path, entries) {
-    if (entries.length === 0) return h("p", { class: "empty-note" }, "This directory is empty.");
+    if (entries.length === 0) return h("p", { class: "empty-note" }, t("This directory is empty."));
     const sorted = entries.toSorted(
       (one, other) =>
         Number(other.type === "directory") - Number(one.type === "directory") ||
         one.name.localeCompare(other.name),
     );
     const list = h("ul", { class: "work-list work-groups" });
-    const more = button("Show more", { class: "work-more", on: { click: () => drawMore() } });
+    const more = button(t("Show more"), { class: "work-more", on: { click: () => drawMore() } });
     const drawMore = () => {
       const start = list.childElementCount;
       for (const entry of sorted.slice(start, start + ENTRIES_AT_ONCE))
@@ -139,8 +140,8 @@ class FilesView {
     const facts = [
       type === "file" && typeof size === "number" && fileSize(size),
       typeof modified === "number" && relativeTime(modified),
-      type === "other" && "not a file of this directory",
-      !isExact && "The name is not UTF-8 and can't be opened here.",
+      type === "other" && t("not a file of this directory"),
+      !isExact && t("The name is not UTF-8 and can't be opened here."),
     ].filter(Boolean);
     const content = [
       icon(type === "directory" ? "folder" : "file"),
@@ -157,11 +158,11 @@ class FilesView {
     const isAbsolute = path.startsWith("/");
     return h(
       "nav",
-      { class: "work-crumbs work-file-head", "aria-label": "Directories" },
+      { class: "work-crumbs work-file-head", "aria-label": t("Directories") },
       h(
         "span",
         { class: "work-crumbs" },
-        this._link("Files", {}, "crumb"),
+        this._link(t("Files"), {}, "crumb"),
         parts.map((part, index) => {
           const isLast = index === parts.length - 1;
           const dir = (isAbsolute ? "/" : "") + parts.slice(0, index + 1).join("/");
@@ -182,14 +183,14 @@ class FilesView {
     const field = h("input", {
       type: "search",
       value,
-      placeholder: "Search files",
-      "aria-label": "Search files",
+      placeholder: t("Search files"),
+      "aria-label": t("Search files"),
     });
     const place = h(
       "select",
-      { "aria-label": "Search in" },
-      h("option", { value: "name" }, "in names"),
-      h("option", { value: "content" }, "in contents"),
+      { "aria-label": t("Search in") },
+      h("option", { value: "name" }, t("in names")),
+      h("option", { value: "content" }, t("in contents")),
     );
     place.value = inContent ? "content" : "name";
     const search = () => {
@@ -213,7 +214,7 @@ class FilesView {
       },
       field,
       place,
-      button("Search", { type: "submit", class: "primary" }),
+      button(t("Search"), { type: "submit", class: "primary" }),
     );
   }
 
@@ -258,7 +259,7 @@ class FilesView {
     return [
       h("span", { class: "work-counts" }, fileSize(size)),
       isMarkdown &&
-        button(this._showsSource ? "Preview" : "Source", {
+        button(this._showsSource ? t("Preview") : t("Source"), {
           on: {
             click: () => {
               this._showsSource = !this._showsSource;
@@ -267,20 +268,20 @@ class FilesView {
           },
         }),
       isText(bytes) &&
-        button(this._wraps ? "Don't wrap" : "Wrap lines", {
+        button(this._wraps ? t("Don't wrap") : t("Wrap lines"), {
           on: { click: () => this._toggleWrap() },
         }),
-      button("Copy path", {
+      button(t("Copy path"), {
         on: {
           click: async () => {
             await navigator.clipboard.writeText(path).then(
-              () => toast("The path is copied."),
-              () => toast("The browser does not allow copying here.", { tone: "bad" }),
+              () => toast(t("The path is copied.")),
+              () => toast(t("The browser does not allow copying here."), { tone: "bad" }),
             );
           },
         },
       }),
-      button("Download", { on: { click: () => save(path, bytes) } }),
+      button(t("Download"), { on: { click: () => save(path, bytes) } }),
     ];
   }
 
@@ -297,7 +298,7 @@ class FilesView {
   /** @param {string} path @param {FileContent} content @param {boolean} asMarkdown */
   _content(path, { bytes, size }, asMarkdown) {
     const type = pictureType(path);
-    if (size === 0) return h("p", { class: "empty-note" }, "This file is empty.");
+    if (size === 0) return h("p", { class: "empty-note" }, t("This file is empty."));
     if (type) {
       const shown = { fileName: path, mediaType: type };
       return h(
@@ -307,7 +308,7 @@ class FilesView {
       );
     }
     if (!isText(bytes))
-      return h("p", { class: "empty-note" }, "A binary file: it can only be downloaded.");
+      return h("p", { class: "empty-note" }, t("A binary file: it can only be downloaded."));
     const text = textOf(bytes);
     const line = Number(this._query.get("line"));
     const chosen = Number.isInteger(line) && line > 0 ? line : null;

@@ -1,7 +1,7 @@
 // What a search of files has found: paths, or lines.
 
 import { h, icon } from "../../lib/dom.js";
-import { plural } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 
 /**
  * @import { Child } from "../../lib/dom.js"
@@ -12,7 +12,7 @@ import { plural } from "../../lib/format.js";
 
 /** @param {string[]} paths @param {number} limit @param {Link} link */
 export function foundFiles(paths, limit, link) {
-  if (paths.length === 0) return h("p", { class: "empty-note" }, "No file has such a name.");
+  if (paths.length === 0) return h("p", { class: "empty-note" }, t("No file has such a name."));
   return [
     h(
       "ul",
@@ -42,7 +42,7 @@ export function foundFiles(paths, limit, link) {
       h(
         "p",
         { class: "empty-note" },
-        `Only the first ${limit} files are shown. Search for more letters.`,
+        t("Only the first {limit} files are shown. Search for more letters.", { limit }),
       ),
   ];
 }
@@ -61,8 +61,13 @@ export function foundLines({ matches, files, incomplete }, searched, link) {
       "p",
       { class: "empty-note", role: "status" },
       matches.length === 0
-        ? `Nothing found in ${plural(files, "file")}.`
-        : `${plural(matches.length, "line")} in ${plural(byFile.size, "file")} of ${files}.`,
+        ? plural(files, "Nothing found in {count} file.", "Nothing found in {count} files.")
+        : plural(
+            byFile.size,
+            "{lines} in {count} file of {files}.",
+            "{lines} in {count} files of {files}.",
+            { lines: plural(matches.length, "{count} line", "{count} lines"), files },
+          ),
       incomplete && ` ${incomplete}`,
     ),
     [...byFile].map(([path, lines]) =>

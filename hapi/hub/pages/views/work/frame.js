@@ -6,6 +6,7 @@ import { WorkRequests } from "../../data/work-requests.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { abbreviateHome } from "../../lib/format.js";
+import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
 /**
@@ -18,9 +19,9 @@ await stylesheet(new URL("../../style/work.css", import.meta.url).href);
 
 /** @typedef {"changes" | "files" | "history"} Tab */
 const TABS = /** @type {const} */ ([
-  ["changes", "Changes"],
-  ["files", "Files"],
-  ["history", "History"],
+  ["changes", t("Changes")],
+  ["files", t("Files")],
+  ["history", t("History")],
 ]);
 
 /**
@@ -40,13 +41,13 @@ export function workFrame({ store, api, go, id }, tab) {
     h(
       "header",
       { class: "main-head" },
-      iconButton("back", "Back to the conversation", { on: { click: () => go(back) } }),
+      iconButton("back", t("Back to the conversation"), { on: { click: () => go(back) } }),
       h("div", { class: "head-main" }, title, path),
     ),
     h(
       "nav",
-      { class: "work-tabs", "aria-label": "Parts of the session" },
-      tabLink("Conversation", back, false),
+      { class: "work-tabs", "aria-label": t("Parts of the session") },
+      tabLink(t("Conversation"), back, false),
       TABS.map(([name, label]) => tabLink(label, sessionPartAddress(id, name), name === tab)),
     ),
     body,
@@ -75,7 +76,7 @@ export function workFrame({ store, api, go, id }, tab) {
     const shown = session();
     const { path: directory, homeDir, machineId } = shown?.metadata ?? {};
     const home = store.machines.get(machineId ?? "")?.metadata?.homeDir ?? homeDir;
-    const [name, place] = [shown ? titleOf(shown) : "Session", abbreviateHome(directory, home)];
+    const [name, place] = [shown ? titleOf(shown) : t("Session"), abbreviateHome(directory, home)];
     const label = title.firstElementChild;
     if (label && label.textContent !== name) label.textContent = name;
     if (path.textContent !== place)
@@ -123,6 +124,6 @@ export function failureNote(error, retry, more) {
     { class: "work-note" },
     h("p", { role: "alert" }, errorMessage(error)),
     more,
-    button("Try again", { on: { click: retry } }),
+    button(t("Try again"), { on: { click: retry } }),
   );
 }

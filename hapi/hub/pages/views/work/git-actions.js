@@ -2,7 +2,7 @@
 
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { button, h, iconButton, problemLine } from "../../lib/dom.js";
-import { plural } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 
 /**
  * @import { ChangedFile, WorkingTree } from "../../data/working-tree.js"
@@ -35,14 +35,14 @@ export class GitActions {
     return h(
       "div",
       { class: "work-actions" },
-      button("Commit…", {
+      button(t("Commit…"), {
         class: "primary",
         disabled: tree.staged.length === 0,
         on: { click: () => this._commit(tree.staged.length) },
       }),
       remote &&
         branch &&
-        button("Push…", { on: { click: () => this._push(branch, remote, url ?? "") } }),
+        button(t("Push…"), { on: { click: () => this._push(branch, remote, url ?? "") } }),
     );
   }
 
@@ -51,7 +51,7 @@ export class GitActions {
     if (!this.info) return null;
     const usable = files.filter(isUsable);
     if (usable.length === 0) return null;
-    return button(staged ? "Unstage all" : "Stage all", {
+    return button(staged ? t("Unstage all") : t("Stage all"), {
       class: "work-group-button",
       on: { click: () => this._stageAll(usable, !staged) },
     });
@@ -60,7 +60,7 @@ export class GitActions {
   /** The button for one file. @param {ChangedFile} file */
   fileButton(file) {
     if (!this.info || !isUsable(file)) return null;
-    return iconButton("more", `Actions for ${file.path}`, {
+    return iconButton("more", t("Actions for {path}", { path: file.path }), {
       on: { click: () => this._fileDialog(file) },
     });
   }
@@ -70,7 +70,10 @@ export class GitActions {
     const { path, staged } = file;
     openDialog(path, (close) => {
       const problem = problemLine();
-      const stage = button(staged ? "Unstage" : "Stage", { class: "primary", "data-first": true });
+      const stage = button(staged ? t("Unstage") : t("Stage"), {
+        class: "primary",
+        "data-first": true,
+      });
       stage.addEventListener("click", () =>
         runBusy(stage, problem, async () => {
           await this._requests.stage(pathsOf(file), !staged);
@@ -78,7 +81,7 @@ export class GitActions {
           this._reload();
         }),
       );
-      const discard = button("Discard…", {
+      const discard = button(t("Discard…"), {
         class: "danger",
         on: {
           click: () => {
@@ -95,11 +98,13 @@ export class GitActions {
   _discard({ path, kind }) {
     const isNew = kind === "untracked";
     confirmDialog({
-      title: isNew ? "Delete this file?" : "Discard these changes?",
+      title: isNew ? t("Delete this file?") : t("Discard these changes?"),
       text: isNew
-        ? `${path} is not in the repository. It will be deleted for good.`
-        : `${path} will be as it was staged or committed last. Its changes are lost for good.`,
-      action: isNew ? "Delete the file" : "Discard the changes",
+        ? t("{path} is not in the repository. It will be deleted for good.", { path })
+        : t("{path} will be as it was staged or committed last. Its changes are lost for good.", {
+            path,
+          }),
+      action: isNew ? t("Delete the file") : t("Discard the changes"),
       act: async () => {
         await this._requests.discard([path]);
         this._reload();
@@ -111,9 +116,19 @@ export class GitActions {
   _stageAll(files, staged) {
     const paths = files.flatMap(pathsOf);
     confirmDialog({
-      title: staged ? "Stage all?" : "Unstage all?",
-      text: `${plural(files.length, "file")} will be ${staged ? "staged for" : "left out of"} the next commit.`,
-      action: staged ? "Stage all" : "Unstage all",
+      title: staged ? t("Stage all?") : t("Unstage all?"),
+      text: staged
+        ? plural(
+            files.length,
+            "{count} file will be staged for the next commit.",
+            "{count} files will be staged for the next commit.",
+          )
+        : plural(
+            files.length,
+            "{count} file will be left out of the next commit.",
+            "{count} files will be left out of the next commit.",
+          ),
+      action: staged ? t("Stage all") : t("Unstage all"),
       danger: false,
       act: async () => {
         for (let at = 0; at < paths.length; at += MAX_PATHS)
@@ -125,30 +140,32 @@ export class GitActions {
 
   /** @param {number} count of staged files */
   _commit(count) {
-    openDialog("Commit", (close) => {
+    openDialog(t("Commit"), (close) => {
       const message = h("textarea", {
         id: "commit-message",
         rows: 4,
         required: true,
-        placeholder: "What these changes do",
+        placeholder: t("What these changes do"),
         "data-first": true,
       });
       const problem = problemLine();
-      const commit = button(`Commit ${plural(count, "file")}`, { class: "primary" });
+      const commit = button(plural(count, "Commit {count} file", "Commit {count} files"), {
+        class: "primary",
+      });
       commit.addEventListener("click", () => {
         if (!message.reportValidity()) return;
         runBusy(commit, problem, async () => {
           await this._requests.commit(message.value);
           close();
-          toast("The changes are committed.");
+          toast(t("The changes are committed."));
           this._reload();
         });
       });
       return [
-        h("div", { class: "field" }, h("label", { for: message.id }, "Message"), message),
-        h("p", { class: "hint" }, "Hooks of the repository are not run."),
+        h("div", { class: "field" }, h("label", { for: message.id }, t("Message")), message),
+        h("p", { class: "hint" }, t("Hooks of the repository are not run.")),
         problem,
-        h("div", { class: "buttons" }, button("Cancel", { on: { click: close } }), commit),
+        h("div", { class: "buttons" }, button(t("Cancel"), { on: { click: close } }), commit),
       ];
     });
   }
@@ -156,13 +173,17 @@ export class GitActions {
   /** @param {string} branch @param {string} remote @param {string} url */
   _push(branch, remote, url) {
     confirmDialog({
-      title: "Push this branch?",
-      text: `The commits of ${branch} go to ${remote} (${url}), where others can see them.`,
-      action: "Push",
+      title: t("Push this branch?"),
+      text: t("The commits of {branch} go to {remote} ({url}), where others can see them.", {
+        branch,
+        remote,
+        url,
+      }),
+      action: t("Push"),
       danger: false,
       act: async () => {
         await this._requests.push();
-        toast("The branch is pushed.");
+        toast(t("The branch is pushed."));
         this._reload();
       },
     });

@@ -3,7 +3,8 @@
 import { sessionPartAddress } from "../../data/addresses.js";
 import { parseFileDiff } from "../../data/hunks.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
-import { plural, relativeTime } from "../../lib/format.js";
+import { relativeTime } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { DiffView } from "./diff.js";
 import { waitingNote, workFrame } from "./frame.js";
 import { LatestRead } from "./latest-read.js";
@@ -34,7 +35,7 @@ class HistoryView {
   }
 
   async start() {
-    fill(this._frame.body, waitingNote("Reading the history…"));
+    fill(this._frame.body, waitingNote(t("Reading the history…")));
     await this._frame.start();
     this._show();
   }
@@ -44,7 +45,7 @@ class HistoryView {
   }
 
   title() {
-    return `History of ${this._frame.title()}`;
+    return t("History of {title}", { title: this._frame.title() });
   }
 
   /** @param {URLSearchParams} query */
@@ -72,7 +73,7 @@ class HistoryView {
    * @param {(result: Result) => Child} draw
    */
   _load(read, draw) {
-    fill(this._frame.body, waitingNote("Reading the history…"));
+    fill(this._frame.body, waitingNote(t("Reading the history…")));
     return this._reading.show(read, draw);
   }
 
@@ -89,10 +90,13 @@ class HistoryView {
       () => requests.log(COMMITS_AT_ONCE, 0),
       (log) => {
         if (log.commits.length === 0)
-          return h("p", { class: "empty-note" }, "There are no commits yet.");
+          return h("p", { class: "empty-note" }, t("There are no commits yet."));
         const list = h("ul", { class: "work-list work-groups" });
         const problem = h("p", { class: "problem", role: "alert", hidden: true });
-        const more = button("Show more", { class: "work-more", on: { click: () => readMore() } });
+        const more = button(t("Show more"), {
+          class: "work-more",
+          on: { click: () => readMore() },
+        });
         let count = 0;
         const add = (/** @type {typeof log} */ { commits, hasMore }) => {
           list.append(...commits.map((commit) => h("li", null, this._commitRow(commit))));
@@ -111,11 +115,11 @@ class HistoryView {
           more.disabled = false;
         };
         add(log);
-        const refresh = iconButton("refresh", "Read the history again", {
+        const refresh = iconButton("refresh", t("Read the history again"), {
           on: { click: () => this._show() },
         });
         return [
-          h("div", { class: "work-summary" }, h("h2", null, "Commits of the branch"), refresh),
+          h("div", { class: "work-summary" }, h("h2", null, t("Commits of the branch")), refresh),
           list,
           problem,
           more,
@@ -131,14 +135,14 @@ class HistoryView {
       h(
         "span",
         { class: "work-name" },
-        h("span", { class: "work-base" }, subject || "(no message)"),
+        h("span", { class: "work-base" }, subject || t("(no message)")),
         h(
           "span",
           { class: "work-place" },
           [id.slice(0, 8), author, Number.isNaN(time) ? "" : relativeTime(time)]
             .filter(Boolean)
             .join(" · "),
-          parents.length > 1 && [" ", h("span", { class: "tag" }, "merge")],
+          parents.length > 1 && [" ", h("span", { class: "tag" }, t("merge"))],
           refs.map((name) => [" ", h("span", { class: "tag" }, name)]),
         ),
       ),
@@ -154,7 +158,11 @@ class HistoryView {
       (found) => [
         this._head(commit, null),
         h("p", { class: "commit-message" }, found.message),
-        h("h2", { class: "group-title found-file" }, plural(found.files.length, "changed file")),
+        h(
+          "h2",
+          { class: "group-title found-file" },
+          plural(found.files.length, "{count} changed file", "{count} changed files"),
+        ),
         this._files(commit, found),
       ],
     );
@@ -176,7 +184,8 @@ class HistoryView {
                 "span",
                 { class: "work-name" },
                 h("span", { class: "work-base" }, file.path),
-                file.from !== null && h("span", { class: "work-place" }, `from ${file.from}`),
+                file.from !== null &&
+                  h("span", { class: "work-place" }, t("from {from}", { from: file.from })),
               ),
               h("span", { class: "work-counts" }, lineCounts(file)),
             ],
@@ -197,7 +206,7 @@ class HistoryView {
         return [
           this._head(commit, path),
           diff.binary
-            ? h("p", { class: "empty-note" }, "A binary file: its lines can't be compared.")
+            ? h("p", { class: "empty-note" }, t("A binary file: its lines can't be compared."))
             : new DiffView({ diff, path, split: false, review: null }).node,
         ];
       },
@@ -213,7 +222,7 @@ class HistoryView {
       h(
         "p",
         { class: "work-crumbs" },
-        this._link("All commits", {}),
+        this._link(t("All commits"), {}),
         path === null ? h("code", null, short) : this._link(short, { commit }),
         path !== null && h("span", { class: "work-path" }, path),
       ),

@@ -1,20 +1,21 @@
 // How a changed file is marked in a list: a letter for what happened to it, and the counts of its lines.
 
 import { h } from "../../lib/dom.js";
+import { t } from "../../lib/language.js";
 
 /** @import { ChangeKind } from "../../data/working-tree.js" */
 
 /** @type {Record<ChangeKind, [letter: string, label: string]>} */
 const MARKS = {
-  added: ["A", "added"],
-  modified: ["M", "modified"],
-  deleted: ["D", "deleted"],
-  renamed: ["R", "renamed"],
-  copied: ["C", "copied"],
-  type: ["T", "type changed"],
-  untracked: ["?", "untracked"],
-  conflict: ["!", "in conflict"],
-  submodule: ["S", "submodule"],
+  added: ["A", t("added")],
+  modified: ["M", t("modified")],
+  deleted: ["D", t("deleted")],
+  renamed: ["R", t("renamed")],
+  copied: ["C", t("copied")],
+  type: ["T", t("type changed")],
+  untracked: ["?", t("untracked")],
+  conflict: ["!", t("in conflict")],
+  submodule: ["S", t("submodule")],
 };
 
 /** @param {ChangeKind} kind */
@@ -25,7 +26,7 @@ export function fileMark(kind) {
 
 /** @param {{ added: number | null, removed: number | null, binary: boolean }} file */
 export function lineCounts({ added, removed, binary }) {
-  if (binary) return "binary";
+  if (binary) return t("binary");
   if (added === null || removed === null) return null;
   return [
     h("span", { class: "plus" }, `+${added}`),

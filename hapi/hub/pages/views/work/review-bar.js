@@ -4,7 +4,7 @@ import { sessionAddress } from "../../data/addresses.js";
 import { placeOf, promptOf } from "../../data/review.js";
 import { openDialog, toast } from "../../lib/dialog.js";
 import { button, fill, h, problemLine } from "../../lib/dom.js";
-import { plural } from "../../lib/format.js";
+import { plural, t } from "../../lib/language.js";
 import { SessionActions } from "../chat/actions.js";
 
 /**
@@ -19,8 +19,8 @@ export function reviewBar({ context, review, frame }) {
     frame.foot.hidden = count === 0;
     fill(
       frame.foot,
-      h("span", { class: "spring" }, plural(count, "comment")),
-      button("Review and send", {
+      h("span", { class: "spring" }, plural(count, "{count} comment", "{count} comments")),
+      button(t("Review and send"), {
         class: "primary",
         on: { click: () => reviewDialog(context, review) },
       }),
@@ -33,12 +33,12 @@ export function reviewBar({ context, review, frame }) {
 function reviewDialog(context, review) {
   const { store, api, outbox, id, go, showStatus } = context;
   openDialog(
-    "Send your comments",
+    t("Send your comments"),
     (close) => {
       const introduction = h("textarea", {
         id: "review-introduction",
         rows: 2,
-        placeholder: "Please address these comments on your changes.",
+        placeholder: t("Please address these comments on your changes."),
       });
       const problem = problemLine();
       const list = h("ul", { class: "review-list" });
@@ -51,7 +51,7 @@ function reviewDialog(context, review) {
               null,
               h("p", { class: "diff-place" }, placeOf(comment)),
               h("p", { class: "diff-said" }, comment.text),
-              button("Remove", {
+              button(t("Remove"), {
                 class: "danger",
                 on: {
                   click: () => {
@@ -76,7 +76,7 @@ function reviewDialog(context, review) {
           notify: toast,
         });
         if (!actions.acceptsMessages) {
-          problem.textContent = "This session takes no messages any more.";
+          problem.textContent = t("This session takes no messages any more.");
           problem.hidden = false;
           return;
         }
@@ -89,7 +89,7 @@ function reviewDialog(context, review) {
         h(
           "div",
           { class: "field" },
-          h("label", { for: introduction.id }, "Introduction"),
+          h("label", { for: introduction.id }, t("Introduction")),
           introduction,
         ),
         list,
@@ -97,7 +97,7 @@ function reviewDialog(context, review) {
         h(
           "div",
           { class: "buttons" },
-          button("Discard all", {
+          button(t("Discard all"), {
             class: "danger",
             on: {
               click: () => {
@@ -106,7 +106,7 @@ function reviewDialog(context, review) {
               },
             },
           }),
-          button("Send to the agent", { class: "primary", on: { click: send } }),
+          button(t("Send to the agent"), { class: "primary", on: { click: send } }),
         ),
       ];
     },
