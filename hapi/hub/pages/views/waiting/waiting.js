@@ -3,7 +3,7 @@
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { abbreviateHome, relativeTime } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
+import { parts, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { sessionAddress } from "../../data/addresses.js";
 import { machineName, titleOf } from "../../data/sessions.js";
@@ -151,12 +151,13 @@ export class WaitingView {
       h(
         "p",
         null,
-        t("What this session asks could not be read: "),
-        h(
-          "a",
-          { href: address, on: { click: followLink(go, address) } },
-          session ? titleOf(session) : id,
-        ),
+        parts("What this session asks could not be read: {session}", {
+          session: h(
+            "a",
+            { href: address, on: { click: followLink(go, address) } },
+            session ? titleOf(session) : id,
+          ),
+        }),
       ),
       h("p", { class: "muted" }, this._reads.problem(id)),
       button(t("Try again"), { on: { click: again } }),
