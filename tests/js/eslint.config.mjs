@@ -1,5 +1,7 @@
 // The linter's rules for the page's scripts and their tests. Types and undefined names are TypeScript's part, layout is Prettier's.
 
+import { translated } from "./translated.mjs";
+
 const rules = {
   "constructor-super": "error",
   "for-direction": "error",
@@ -99,5 +101,17 @@ export default [
     rules,
   },
   { files: ["hapi/hub/pages/**/*.js"], rules: noMarkup },
+  {
+    files: ["hapi/hub/pages/**/*.js"],
+    // English in every language: the worker's notifications, and failures for developers.
+    ignores: [
+      "hapi/hub/pages/service-worker.js",
+      "hapi/hub/pages/lib/language.js",
+      "hapi/hub/pages/lib/diagram-frame.js",
+      "hapi/hub/pages/lib/markdown*.js",
+    ],
+    plugins: { page: { rules: { translated } } },
+    rules: { "page/translated": "error" },
+  },
   { files: ["**/*.test.js"], rules: { "max-lines-per-function": "off", "no-script-url": "off" } },
 ];

@@ -107,7 +107,7 @@ const KIND_LABELS = {
  * @returns {{ label: string, value: string }}
  */
 export function ruleText(rule) {
-  const kind = ownValue(KIND_LABELS, rule.kind) ?? t("Use");
+  const [kind, anything] = ownValue(KIND_LABELS, rule.kind) ?? [t("Use"), t("Use anything")];
   if (typeof rule.command === "string") {
     const { directory } = rule;
     const label =

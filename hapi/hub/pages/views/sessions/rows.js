@@ -149,7 +149,7 @@ function sessionRow(item, context) {
         "span",
         { class: "row-more" },
         h("span", { class: "agent" }, agent),
-        damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
+        damaged && h("span", { class: "tag caution", title: damaged }, t("damaged")),
         place && h("span", { class: "path" }, h("bdi", null, place)),
       ),
     ),

@@ -283,7 +283,7 @@ class ChangesView {
         { class: "work-crumbs" },
         h("a", { href: list, on: { click: followLink(go, list) } }, t("All changes")),
         h("span", { class: "work-path" }, path),
-        staged && h("span", { class: "tag" }, "staged"),
+        staged && h("span", { class: "tag" }, t("staged")),
         diff?.facts.map((fact) => h("span", { class: "tag" }, fact)),
       ),
       h(
