@@ -109,6 +109,7 @@ export default [
       "hapi/hub/pages/lib/language.js",
       "hapi/hub/pages/lib/diagram-frame.js",
       "hapi/hub/pages/lib/markdown*.js",
+      "hapi/hub/pages/lib/markdown/**",
     ],
     plugins: { page: { rules: { translated } } },
     rules: { "page/translated": "error" },

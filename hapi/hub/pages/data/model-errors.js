@@ -13,7 +13,7 @@ import { isObject } from "./json.js";
 
 const MAX_ERROR = 8000; // characters of a text that is taken for an error
 /** What Copilot writes before an error, once for each try. */
-const RETRYING = t("Info: Request failed due to a transient API error. Retrying...");
+const RETRYING = "Info: Request failed due to a transient API error. Retrying...";
 const PROMPT_FAILED = /^.{1,60}? prompt failed: /;
 const PREFIXES = /^(?:Internal error|Error): /;
 
