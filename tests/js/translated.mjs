@@ -1,6 +1,7 @@
 // A rule of the linter: a text that people read passes through `t`, `plural` or `parts` of lib/language.js.
 
-const NAMES = /^(HAPI|HAPI for Twisted|Telegram|CPU|hapi runner start|git|~\/project|Diagrams| · HAPI)$/; // the same in each language
+const NAMES =
+  /^(HAPI|HAPI for Twisted|Telegram|CPU|hapi runner start|git|~\/project|Diagrams| · HAPI)$/; // the same in each language
 const SENTENCE = /^[A-Z][a-z']+ [a-z].*[.?!…]$/;
 const REPORTS = /^(console\.\w+|reportOnce|attempt)$/; // for the browser's console
 
