@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.programs import CANARY, Stage
 from tests.support.proxies_in_front import HAPI, hub_to_be_fronted, nginx
@@ -68,7 +68,34 @@ def test_the_page_works_below_a_path(
         expect(page).to_have_url(f"{front.url}/hapi/")
         page.go_back()
         expect(page.locator(".tool.completed")).to_contain_text("through-the-path")
+        visit_all_views(page, f"{front.url}/hapi", urlsplit(page.url).path.split("/")[-1])
         outside = {path for path in requested if not path.startswith("/hapi/")}
         assert not outside
         assert "/hapi/api/events" in requested
         context.close()
+
+
+def visit_all_views(page: Page, url: str, session: str) -> None:
+    """Open each view by its address, and the conversation as somebody who has a link to it."""
+    for place, shown in {
+        "search?q=path": "through-the-path",
+        "usage": "Usage",
+        "waiting": "Nothing is waiting for you.",
+        "settings": "Pair a device",
+        "settings/notifications": "This device",
+        f"sessions/{session}/changes": "This directory is not in a git repository.",
+        f"sessions/{session}/files": "This directory is empty.",
+        f"sessions/{session}/history": "This directory is not in a git repository.",
+    }.items():
+        page.goto(f"{url}/{place}")
+        expect(page.get_by_role("main")).to_contain_text(shown)
+    page.get_by_role("link", name="Conversation").click()
+    page.get_by_role("button", name="Session settings").click()
+    page.get_by_role("button", name="Share…").click()
+    page.get_by_role("button", name="Make a link").click()
+    field = page.get_by_label("Whoever has this link can read the conversation")
+    address = field.input_value()
+    assert address.startswith(f"{url}/share/")
+    page.goto(address)
+    expect(page.locator(".tool")).to_contain_text("through-the-path")
+    page.goto(f"{url}/sessions/{session}")

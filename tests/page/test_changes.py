@@ -76,6 +76,42 @@ def test_changed_files_are_listed_and_a_diff_is_read_on_a_phone(
     expect(page.get_by_role("textbox", name="Message")).to_be_visible()
 
 
+def test_long_lines_are_wrapped_and_a_half_written_comment_outlives_a_reload(
+    place, session, repository, tmp_path
+):
+    repository.write("src/poem.txt", POEM.replace("two", "zwei " * 60))
+    page = open_changes(place, session, **PHONE)
+    page.get_by_role("link", name="modified").click(timeout=GIT_TIMEOUT)
+    box = page.locator(".diff-box")
+    wide = "node => node.scrollWidth > node.clientWidth"
+    expect(box).to_be_visible(timeout=GIT_TIMEOUT)
+    assert box.evaluate(wide)
+    page.get_by_role("button", name="Wrap lines").click()
+    assert not box.evaluate(wide)
+    page.get_by_role("button", name="Comment on line 2", exact=True).click()
+    page.get_by_label("Comment", exact=True).fill("Half a")
+    shot(page, tmp_path, "wrapped")
+    page.reload()
+    field = page.get_by_label("Comment", exact=True)
+    expect(field).to_have_value("Half a", timeout=GIT_TIMEOUT)
+    page.get_by_role("button", name="Cancel").click()
+    page.reload()
+    expect(page.get_by_role("button", name="Comment on line 2", exact=True)).to_be_visible(
+        timeout=GIT_TIMEOUT
+    )
+    expect(field).to_have_count(0)
+
+
+def test_the_counts_of_a_session_in_a_subdirectory_are_those_of_its_files(place, repository):
+    repository.write("src/poem.txt", POEM.replace("two", "zwei"))
+    runner = place.cast.runner(OURS, place.user)
+    started = place.user.started(runner.machine_id, repository.root / "src", "demo")
+    page = open_changes(place, started, **PHONE)
+    modified = page.get_by_role("link", name="modified")
+    expect(modified).to_contain_text("poem.txt", timeout=GIT_TIMEOUT)
+    expect(modified).to_contain_text("+1 −1", timeout=GIT_TIMEOUT)
+
+
 def test_comments_on_lines_are_sent_as_one_prompt(place, session, repository, tmp_path):
     repository.write("src/poem.txt", POEM.replace("two", "zwei").replace("three", "drei"))
     page = open_changes(place, session, **PHONE)

@@ -204,7 +204,44 @@ def test_the_appearance_can_be_chosen_and_is_kept(place):
     page = place.visit(color_scheme="light")
     ground = "getComputedStyle(document.documentElement).colorScheme"
     page.get_by_role("button", name="Settings", exact=True).click()
-    page.get_by_label("Appearance").select_option("dark")
+    page.get_by_label("Theme").select_option("dark")
     assert page.evaluate(ground) == "dark"
     page.reload()
     assert page.evaluate(ground) == "dark"
+
+
+def test_a_rotated_phone_shows_the_whole_head_of_the_list(place):
+    place.machine()
+    page = place.visit(viewport={"width": 844, "height": 390})
+    button = page.locator(".side-head").get_by_role("button", name="New session")
+    box, side = button.bounding_box(), page.get_by_role("complementary").bounding_box()
+    assert box["x"] + box["width"] <= side["x"] + side["width"] - 4
+
+
+def test_back_closes_a_sheet_and_does_not_leave_the_view_below_it(place):
+    session = place.session(name="Shop")
+    session.record(type="message", message="hello")
+    page = place.visit(**PHONE)
+    page.locator(f"[data-session='{session.id}']").click()
+    page.get_by_role("button", name="Session settings").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page).to_have_url(f"{place.url}/sessions/{session.id}")
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(f"{place.url}/")
+
+
+def test_notices_of_one_session_take_each_others_place_and_leave_the_screen_free(place):
+    sessions = [place.session(name=name) for name in ("One", "Two", "Three")]
+    page = place.open(place.session(name="Reading"), **PHONE)
+    notices = page.locator(".toast-text")
+    for number in range(3):
+        sessions[0].ask(f"r{number}", "Run", {"command": f"make {number}"}, kind="execute")
+        expect(notices).to_contain_text([f"make {number}"])
+        expect(notices).to_have_count(1)
+    for session in sessions[1:]:
+        session.ask("r", "Run", {"command": "ls"}, kind="execute")
+        expect(notices.last).to_contain_text(str(session.metadata["name"]))
+    expect(notices).to_have_count(2)

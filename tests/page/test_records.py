@@ -42,7 +42,7 @@ def test_what_was_said_is_found_in_all_conversations(place, size):
     field.fill("数据")
     expect(results.first.locator("mark")).to_have_text("数据")
     field.fill("nowhere")
-    expect(page.get_by_text("Nothing found.")).to_be_visible()
+    expect(page.get_by_text("Nothing found. Try other words")).to_be_visible()
     assert place.complaints == []
 
 

@@ -16,6 +16,8 @@ import { isObject } from "./json.js";
  * @property {string} text
  */
 
+/** @typedef {Omit<Comment, "id" | "quote"> & { edited: string | null }} DraftComment `edited`: the id of the comment that is being changed */
+
 const MAX_QUOTED_LINES = 12;
 const MAX_QUOTED_LENGTH = 300; // characters of one line
 const keyOf = (/** @type {string} */ sessionId) => `hapi.review.${sessionId}`;
@@ -45,6 +47,27 @@ export class Review {
   remove(id) {
     this.comments = this.comments.filter((comment) => comment.id !== id);
     this._save();
+  }
+
+  /** The comment that is being written. @returns {DraftComment | null} */
+  get draft() {
+    try {
+      const found = JSON.parse(this._storage.getItem(`${this._key}.draft`) ?? "null");
+      return isObject(found) && isComment({ ...found, id: "", quote: [] })
+        ? /** @type {DraftComment} */ (/** @type {unknown} */ (found))
+        : null;
+    } catch {
+      return null;
+    }
+  }
+
+  set draft(draft) {
+    try {
+      if (draft) this._storage.setItem(`${this._key}.draft`, JSON.stringify(draft));
+      else this._storage.removeItem(`${this._key}.draft`);
+    } catch {
+      // The storage is full: what is being written lives as long as the form.
+    }
   }
 
   clear() {

@@ -182,7 +182,12 @@ export class WorkRequests {
     if (answer?.success === true) return answer;
     const said = text(answer?.error) || text(answer?.stderr) || t("The session gave no reason.");
     if (NO_REPOSITORY.test(said))
-      throw new WorkProblem(t("This directory is not in a git repository."), "no-repository");
+      throw new WorkProblem(
+        t(
+          "This directory is not in a git repository. Run “git init” in it, or ask the agent to, and its changes appear here.",
+        ),
+        "no-repository",
+      );
     if (!NOT_REGISTERED.test(said)) throw new WorkProblem(said, "refused");
     if (!this._isActive())
       throw new WorkProblem(

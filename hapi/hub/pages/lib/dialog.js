@@ -16,6 +16,9 @@ import { t } from "./language.js";
 /** @import { Child } from "./dom.js" */
 
 const TOAST_DURATION = 7000; // ms
+const MAX_TOASTS = 3; // at a time; on a narrow screen fewer, which would cover it
+const MAX_NARROW_TOASTS = 2;
+const NARROW = "(max-width: 799px)";
 
 /**
  * Open a dialog with the content that `build` creates.
@@ -55,6 +58,16 @@ export function openDialog(title, build, { wide = false } = {}) {
   // A field that takes the focus on a touch screen brings up the keyboard, which covers the dialog.
   const isField = first?.matches("input, textarea") === true;
   if (first instanceof HTMLElement && (!isField || hasFinePointer())) first.focus();
+}
+
+/** Close the dialog or menu that lies above the page. @returns {boolean} whether there was one */
+export function closeTopmost() {
+  const menu = document.querySelector(".menu:popover-open");
+  const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
+  if (menu instanceof HTMLElement) menu.hidePopover();
+  else if (dialog instanceof HTMLDialogElement) dialog.close();
+  else return false;
+  return true;
 }
 
 /**
@@ -154,8 +167,8 @@ function raiseToasts(shelf) {
 /**
  * Show a short notice at the edge of the screen. Returns what takes it away.
  * @param {string | Node} content
- * @param {{ tone?: "plain" | "bad", action?: ToastAction | null, actions?: ToastAction[], duration?: number }} [options]
- * `duration` in ms
+ * @param {{ tone?: "plain" | "bad", action?: ToastAction | null, actions?: ToastAction[], duration?: number, topic?: string }} [options]
+ * `duration` in ms; `topic`: a later notice about the same topic takes the place of this one
  * @typedef {[label: string, run: () => void]} ToastAction
  */
 export function toast(
@@ -165,6 +178,7 @@ export function toast(
     action = null,
     actions = action ? [action] : [],
     duration = TOAST_DURATION,
+    topic = "",
   } = {},
 ) {
   const shelf =
@@ -178,7 +192,7 @@ export function toast(
     });
   raiseToasts(shelf);
   const text = content instanceof Node ? content : h("span", { class: "toast-text" }, content);
-  const node = h("div", { class: `toast ${tone}` }, text);
+  const node = h("div", { class: `toast ${tone}`, "data-topic": topic || null }, text);
   const dismiss = () => node.remove();
   append(
     node,
@@ -191,7 +205,11 @@ export function toast(
     iconButton("close", t("Dismiss"), { on: { click: dismiss } }),
   );
   if (actions.length > 1) node.classList.add("asks");
+  for (const shown of [...shelf.children])
+    if (topic && shown instanceof HTMLElement && shown.dataset.topic === topic) shown.remove();
   shelf.append(node);
+  const most = matchMedia(NARROW).matches ? MAX_NARROW_TOASTS : MAX_TOASTS;
+  while (shelf.children.length > most) shelf.firstElementChild?.remove();
   setTimeout(dismiss, duration);
   return dismiss;
 }

@@ -260,7 +260,7 @@ function summaryOf(count, { nextCursor, isPartial, indexing }) {
 
 /** @param {number} count @param {boolean} isAll */
 function foundText(count, isAll) {
-  if (count === 0) return t("Nothing found.");
+  if (count === 0) return t("Nothing found. Try other words, or fewer of them.");
   return isAll
     ? plural(count, "{count} message, the newest first.", "{count} messages, the newest first.")
     : plural(

@@ -313,6 +313,13 @@ export class SessionsView {
     this.draw();
   }
 
+  /** @returns {boolean} whether sessions were being selected */
+  endSelection() {
+    if (this._selected === null) return false;
+    this._select(null);
+    return true;
+  }
+
   async _drawSelection() {
     const selection = await orToast(loadSelection);
     if (this._selected === null) return;

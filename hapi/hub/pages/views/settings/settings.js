@@ -67,7 +67,7 @@ function appearanceSection() {
     { class: "settings-part" },
     h("h2", null, t("Appearance")),
     languageField(),
-    field("theme", t("Appearance"), THEME_KEY, THEMES, "auto"),
+    field("theme", t("Theme"), THEME_KEY, THEMES, "auto"),
     field("font-size", t("Font size"), FONT_SIZE_KEY, FONT_SIZES, "100"),
   );
 }

@@ -57,6 +57,7 @@ export async function requestToast(id, { store, api, outbox, go }) {
   const mayAnswer = isSimple && store.access.allows("approve");
   const dismiss = toast(text, {
     duration: DURATION,
+    topic: `session:${id}`,
     actions: mayAnswer
       ? [
           [t("Allow"), () => answer("allow")],

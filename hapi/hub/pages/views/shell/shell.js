@@ -11,7 +11,7 @@ import { pendingCount } from "../../data/sessions.js";
 import { Store } from "../../data/store.js";
 import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
-import { toast } from "../../lib/dialog.js";
+import { closeTopmost, toast } from "../../lib/dialog.js";
 import { errorMessage, isTemporary } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
 import { homeView } from "../machine/home.js";
@@ -64,6 +64,7 @@ export class Shell {
     this._view = null;
     /** @type {Route | null} what is on screen */
     this._shown = null;
+    this._address = ""; // of what is on screen
     /** @type {Map<string, ViewModule>} those that are loaded, by place */
     this._modules = new Map();
     /** @type {string | null} */
@@ -99,7 +100,7 @@ export class Shell {
     document.addEventListener("resume", () => this._stream.check(), { signal }); // of a page that was frozen
     addEventListener("pageshow", () => this._stream.check(), { signal });
     addEventListener("online", () => this._stream.check(), { signal });
-    addEventListener("popstate", () => this._route(), { signal });
+    addEventListener("popstate", () => this._onBack(), { signal });
     addEventListener("storage", (event) => this._onStorage(event), { signal });
     this._api.onRefused = () =>
       this._logOut(t("Your access token is no longer valid. Log in again."));
@@ -144,6 +145,12 @@ export class Shell {
     this._route();
   }
 
+  /** The browser's Back closes what lies above the page, or ends a selection; only then it leaves the view. */
+  _onBack() {
+    if (closeTopmost() || this._side.endSelection()) history.pushState(null, "", this._address);
+    else this._route();
+  }
+
   /** Another tab has changed what this device keeps. @param {StorageEvent} event */
   _onStorage(event) {
     this._drafts.onStorage(event);
@@ -174,6 +181,7 @@ export class Shell {
     const route = routeOf(withoutBase(location.pathname), location.search);
     const isSame = route.place === this._shown?.place && route.id === this._shown.id;
     this._shown = route;
+    this._address = location.pathname + location.search;
     dispatchEvent(new Event("hapi-route"));
     if (isSame && this._view?.navigate) {
       this._view.navigate(route.query);
@@ -297,6 +305,7 @@ export class Shell {
     const text = [title, body].filter(Boolean).join(": ");
     toast(text, {
       action: sessionId ? [t("Open"), () => this.go(sessionAddress(sessionId))] : null,
+      topic: sessionId ? `session:${sessionId}` : "",
     });
   }
 

@@ -108,7 +108,11 @@ function rangeOf(query) {
 /** @param {UsageSummary} summary @param {(flavor: string) => string} label */
 function summaryNodes({ totals, daily, byAgent, byModel, range }, label) {
   if (totals.requests === 0)
-    return h("p", { class: "empty-note" }, t("No tokens were used in this time."));
+    return h(
+      "p",
+      { class: "empty-note" },
+      t("No tokens were used in this time. Choose a longer one, or start a session."),
+    );
   return [
     h(
       "div",

@@ -90,14 +90,16 @@ export class WaitingView {
     const { store } = this._options;
     const { requests, unread } = waitingRequests(store.sessions.values());
     for (const id of unread) this._read(id);
-    this._requests = requests;
-    this._place = placeInQueue(requests, this._key, this._place);
-    const waiting = requests[this._place];
-    this._previous.disabled = this._next.disabled = requests.length < 2;
+    const unknown = unread.filter((id) => this._reads.problem(id) === null);
+    const isFirst = this._key === null && unknown.length > 0; // what has waited longest may be among them
+    this._requests = isFirst ? [] : requests;
+    this._place = placeInQueue(this._requests, this._key, this._place);
+    const waiting = this._requests[this._place];
+    this._previous.disabled = this._next.disabled = this._requests.length < 2;
     this._count.textContent =
-      requests.length === 0
+      this._requests.length === 0
         ? ""
-        : t("{place} of {count}", { place: this._place + 1, count: requests.length });
+        : t("{place} of {count}", { place: this._place + 1, count: this._requests.length });
     const version = JSON.stringify([
       waiting?.key,
       waiting && [waiting.title, waiting.request, this._decisions(waiting)],

@@ -23,6 +23,7 @@ import { reviewBar } from "./review-bar.js";
 const ROWS_AT_ONCE = 300; // files of a group shown at first and with each "Show more"
 const FILTER_FROM = 20; // files from which the list has a filter
 const SPLIT_KEY = "hapi.diff.split";
+const WRAP_KEY = "hapi.file.wrap"; // files have the same
 const WIDE = "(min-width: 1100px)"; // enough for two columns beside the list of sessions
 /** @param {ViewContext} context @returns {View} */
 export function view(context) {
@@ -145,7 +146,12 @@ class ChangesView {
     return [
       this._branchLine(tree, all),
       this._actions.treeButtons(tree),
-      all.length === 0 && h("p", { class: "empty-note" }, t("There are no changes.")),
+      all.length === 0 &&
+        h(
+          "p",
+          { class: "empty-note" },
+          t("There are no changes. What the agent edits appears here."),
+        ),
       all.length >= FILTER_FROM && h("div", { class: "work-filter" }, filter),
       groups,
     ];
@@ -293,6 +299,12 @@ class ChangesView {
           button(this._isSplit ? t("Unified") : t("Side by side"), {
             on: { click: () => this._toggleSplit() },
           }),
+        !this._isSplit &&
+          diff !== null &&
+          button(t("Wrap lines"), {
+            "aria-pressed": String(this._wraps),
+            on: { click: (/** @type {Event} */ event) => this._toggleWrap(event) },
+          }),
         h(
           "a",
           { class: "button", href: file, on: { click: followLink(go, file) } },
@@ -300,6 +312,18 @@ class ChangesView {
         ),
       ),
     );
+  }
+
+  get _wraps() {
+    return localStorage.getItem(WRAP_KEY) === "1";
+  }
+
+  /** @param {Event} event */
+  _toggleWrap({ currentTarget }) {
+    if (this._wraps) localStorage.removeItem(WRAP_KEY);
+    else localStorage.setItem(WRAP_KEY, "1");
+    this._diff?.wrap(this._wraps);
+    if (currentTarget instanceof HTMLElement) currentTarget.ariaPressed = String(this._wraps);
   }
 
   get _isSplit() {
@@ -320,6 +344,11 @@ class ChangesView {
     const canWrite = this._context.store.access.allows("chat");
     const review = canWrite ? this._review : null;
     this._diff = new DiffView({ diff, path, split: this._isSplit, review });
-    return this._diff.node;
+    this._diff.wrap(this._wraps);
+    return [
+      review &&
+        h("p", { class: "hint diff-hint" }, t("Press a line number to comment on the line.")),
+      this._diff.node,
+    ];
   }
 }

@@ -57,6 +57,7 @@ export class DiffView {
     this._coloured = new Map();
     this._waiting = this._lines();
     this._drawMore();
+    this._reopen();
     this._colour("old");
     this._colour("new");
   }
@@ -213,16 +214,29 @@ export class DiffView {
     this._openForm();
   }
 
-  /** Show the form for a comment below the last line that it is about. */
-  _openForm() {
+  /** Open the form again with what was being written when the view was left or the page was reloaded. */
+  _reopen() {
+    const draft = this._review?.draft;
+    if (draft?.path !== this._path) return;
+    const { side, first, last, text, edited } = draft;
+    if (!this._drawn.has(`${side} ${last}`)) return;
+    this._range = { side, first, last };
+    this._edited = this._review?.comments.find(({ id }) => id === edited) ?? null;
+    this._openForm(text);
+  }
+
+  /** Show the form for a comment below the last line that it is about. @param {string | null} [kept] what was being written before */
+  _openForm(kept = null) {
     const range = this._range;
     if (!range) return;
-    const typed = this._form?.querySelector("textarea")?.value ?? this._edited?.text ?? "";
+    const before = this._form?.querySelector("textarea")?.value;
+    const typed = kept ?? before ?? this._edited?.text ?? "";
     this._form?.remove();
     const field = h("textarea", {
       rows: 3,
       "aria-label": t("Comment"),
       placeholder: t("What should be different here?"),
+      on: { input: () => this._keepDraft(field.value) },
     });
     field.value = typed;
     const place = placeOf({ path: this._path, ...range });
@@ -256,10 +270,18 @@ export class DiffView {
     if (below) below.after(this._form);
     else this._table.append(this._form);
     this._mark();
-    field.focus();
+    if (kept === null) field.focus();
+  }
+
+  /** @param {string} text of the open form */
+  _keepDraft(text) {
+    if (!this._range || !this._review) return;
+    const edited = this._edited?.id ?? null;
+    this._review.draft = text ? { path: this._path, ...this._range, text, edited } : null;
   }
 
   _closeForm() {
+    if (this._form && this._review) this._review.draft = null;
     this._form?.remove();
     this._form = null;
     this._range = null;
@@ -298,6 +320,11 @@ export class DiffView {
     const end = rows.findIndex((row) => row[side] === last);
     if (start < 0 || end < start) return [];
     return rows.slice(start, end + 1).map((row) => SIGNS[row.kind] + row.text);
+  }
+
+  /** Break long lines, or let them be pushed sideways. @param {boolean} isWrapped */
+  wrap(isWrapped) {
+    this._table.classList.toggle("wraps", isWrapped);
   }
 
   /** Show the comments that are kept, below their lines. */

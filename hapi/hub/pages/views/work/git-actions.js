@@ -42,7 +42,13 @@ export class GitActions {
       }),
       remote &&
         branch &&
-        button(t("Push…"), { on: { click: () => this._push(branch, remote, url ?? "") } }),
+        button(t("Push…"), {
+          disabled: tree.upstream !== null && tree.ahead === 0, // nothing to push
+          on: { click: () => this._push(branch, remote, url ?? "") },
+        }),
+      !remote &&
+        tree.ahead > 0 &&
+        h("p", { class: "hint" }, t("This branch has no remote that the page can push to.")),
     );
   }
 

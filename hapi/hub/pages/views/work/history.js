@@ -90,7 +90,11 @@ class HistoryView {
       () => requests.log(COMMITS_AT_ONCE, 0),
       (log) => {
         if (log.commits.length === 0)
-          return h("p", { class: "empty-note" }, t("There are no commits yet."));
+          return h(
+            "p",
+            { class: "empty-note" },
+            t("There are no commits yet. Ask the agent to commit, and the commit appears here."),
+          );
         const list = h("ul", { class: "work-list work-groups" });
         const problem = h("p", { class: "problem", role: "alert", hidden: true });
         const more = button(t("Show more"), {
