@@ -65,8 +65,12 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
       h(
         "p",
         { class: "muted" },
-        h("span", { class: "subline" }, places.slice(0, -1).join(" · ")),
-        h("span", { class: "subline path" }, h("bdi", null, places.at(-1))),
+        h(
+          "span",
+          { class: "places" },
+          h("span", { class: "subline" }, places.slice(0, -1).join(" · ")),
+          h("span", { class: "subline path" }, h("bdi", null, places.at(-1))),
+        ),
         state === "resting" &&
           h(
             "span",
