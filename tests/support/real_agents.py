@@ -282,7 +282,7 @@ AGENTS = (
     ),
     RealAgent("copilot", "@github/copilot", "1.0.102", "npm", "copilot", copilot),
     RealAgent("kimi", "kimi-cli", "1.49.0", "PyPI", "kimi", kimi, always_allows_all=True),
-    RealAgent("vibe", "mistral-vibe", "3.0.2", "PyPI", "vibe-acp", vibe, picture=False, forks=True),
+    RealAgent("vibe", "mistral-vibe", "3.0.2", "PyPI", "vibe-acp", vibe, picture=False),
     RealAgent(
         "fast-agent",
         "fast-agent-mcp",

@@ -177,7 +177,7 @@ class Driver:
         return True
 
     async def _fork(self, place: Mapping[str, Any], resume: str) -> Any:
-        """Copy a session. Some agents (Vibe) copy only a session that they have loaded.
+        """Copy a session. Some agents copy only a session that they have loaded.
 
         Raises AgentError.
         """
