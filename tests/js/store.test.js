@@ -297,3 +297,79 @@ test("a failure to read the session on screen fails the reading of everything, w
   await assert.rejects(store.refresh(), /Internal/);
   assert.equal(store.refusals.size, 0);
 });
+
+/** A store that shows the second of three parts of a conversation; the hub answers by the position asked for. */
+async function storeFarBack(answers = {}) {
+  const [first, middle, last] = [1, 2, 3].map((n) =>
+    record({ type: "message", message: String(n) }),
+  );
+  const around = { hasMore: true, hasMoreAfter: true, nextBeforeSeq: 2, nextAfterSeq: 2 };
+  const messages = (id, limit, position) => {
+    if ("around" in position) {
+      if (position.around !== middle.id) throw new ApiError(404, "Message not found");
+      return page([middle], { direction: "around", ...around });
+    }
+    if ("beforeSeq" in position) return answers.older ?? page([first], { direction: "before" });
+    if ("afterSeq" in position) return answers.newer ?? page([last], { direction: "after" });
+    return page([last], { hasMore: true, nextBeforeSeq: 3 });
+  };
+  const { store, calls } = storeWith({ messages });
+  store.sessions.set("s", session());
+  await store.catchUp("s");
+  const shown = () =>
+    store
+      .transcript("s")
+      .ordered()
+      .map((message) => message.id);
+  return { store, calls, shown, first, middle, last };
+}
+
+test("a message far back is reached with one request, and both sides are read from there", async () => {
+  const { store, calls, shown, first, middle, last } = await storeFarBack();
+  const before = calls.length;
+  assert.equal(await store.readAround("s", middle.id), true);
+  assert.equal(calls.length, before + 1);
+  assert.deepEqual(shown(), [middle.id]);
+  await store.readOlder("s");
+  await store.readNewer("s");
+  assert.deepEqual(shown(), [first.id, middle.id, last.id]);
+  assert.equal(store.transcript("s").hasNewer, false);
+});
+
+test("a message that the hub does not know leaves the conversation as it is", async () => {
+  const { store, shown, last } = await storeFarBack();
+  assert.equal(await store.readAround("s", "unknown"), false);
+  assert.deepEqual(shown(), [last.id]);
+});
+
+test("messages that come while the end is read are neither lost nor doubled", async () => {
+  const answer = deferred();
+  const { store, shown, middle, last } = await storeFarBack({ newer: answer.promise });
+  await store.readAround("s", middle.id);
+  const reading = store.readNewer("s");
+  const news = record({ type: "message", message: "news" });
+  for (const message of [last, news])
+    store.receive({ type: "message-received", sessionId: "s", message });
+  assert.deepEqual(shown(), [middle.id]);
+  answer.resolve(page([last], { direction: "after" })); // older than the last event
+  await reading;
+  assert.deepEqual(shown(), [middle.id, last.id, news.id]);
+});
+
+test("a page that was asked for before the window moved is not added to it", async () => {
+  const answer = deferred();
+  const { store, shown, middle, last } = await storeFarBack({ older: answer.promise });
+  await store.readAround("s", middle.id);
+  const reading = store.readOlder("s");
+  await store.readLatest("s");
+  answer.resolve(page([record({ type: "message", message: "far" })], { direction: "before" }));
+  await reading;
+  assert.deepEqual(shown(), [last.id]);
+});
+
+test("a new connection does not take a person away from a part far back", async () => {
+  const { store, shown, middle } = await storeFarBack();
+  await store.readAround("s", middle.id);
+  await store.catchUp("s");
+  assert.deepEqual(shown(), [middle.id]);
+});

@@ -107,3 +107,72 @@ test("every change has a revision of its own", () => {
     seen.add(transcript.revision);
   }
 });
+
+/** A transcript that shows messages 4 to 6 of a long conversation. */
+function farBack() {
+  const transcript = new Transcript();
+  const messages = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) =>
+    record({ type: "message", message: String(n) }),
+  );
+  transcript.addPage(page([messages[8]], { hasMore: true, nextBeforeSeq: 9, nextBeforeAt: 9 }));
+  transcript.addAroundPage(
+    page(messages.slice(3, 6), {
+      direction: "around",
+      hasMore: true,
+      hasMoreAfter: true,
+      nextBeforeSeq: 4,
+      nextBeforeAt: 40,
+      nextAfterSeq: 6,
+      nextAfterAt: 60,
+    }),
+  );
+  return { transcript, messages, named: messages.map((message) => message.id) };
+}
+
+test("a page around a message takes the place of what was known, and goes on in both directions", () => {
+  const { transcript, messages, named } = farBack();
+  assert.deepEqual(ids(transcript), named.slice(3, 6));
+  assert.deepEqual(transcript.olderPosition(), { beforeSeq: 4, beforeAt: 40 });
+  assert.deepEqual(transcript.newerPosition(), { afterSeq: 6, afterAt: 60, epoch: "e" });
+  transcript.addNewerPage(
+    page(messages.slice(6, 8), {
+      direction: "after",
+      hasMore: true,
+      nextAfterSeq: 8,
+      nextAfterAt: 80,
+    }),
+  );
+  assert.deepEqual(transcript.newerPosition(), { afterSeq: 8, afterAt: 80, epoch: "e" });
+  transcript.addNewerPage(page(messages.slice(8), { direction: "after" }));
+  assert.equal(transcript.newerPosition(), null);
+  assert.deepEqual(ids(transcript), named.slice(3));
+});
+
+test("what comes while a part far back is shown waits until the end is reached", () => {
+  const { transcript, messages, named } = farBack();
+  const news = record({ type: "message", message: "news" });
+  transcript.upsert(news);
+  assert.deepEqual(ids(transcript), named.slice(3, 6));
+  transcript.addNewerPage(page([...messages.slice(6), news], { direction: "after" }));
+  const later = record({ type: "message", message: "later" });
+  transcript.upsert(later);
+  transcript.upsert(later);
+  assert.deepEqual(ids(transcript), [...named.slice(3), news.id, later.id]);
+});
+
+test("a queued prompt is shown far back, and stands at the end once the agent has it", () => {
+  const { transcript, named } = farBack();
+  const queued = prompt("wait", { localId: "q" });
+  transcript.upsert(queued);
+  assert.deepEqual(ids(transcript), [...named.slice(3, 6), queued.id]);
+  transcript.markConsumed(["q"], 99_000);
+  assert.deepEqual(ids(transcript), named.slice(3, 6));
+});
+
+test("a conversation that was left far back begins with its end again", () => {
+  const { transcript } = farBack();
+  transcript.leave();
+  assert.equal(transcript.ready, false);
+  assert.equal(transcript.catchUpPosition(), null);
+  assert.deepEqual(ids(transcript), []);
+});

@@ -138,6 +138,57 @@ def test_a_conversation_that_goes_on_for_long_forgets_its_oldest_messages(place)
     expect(page.get_by_text("Answer 20.")).to_be_in_viewport()
 
 
+MESSAGE_ID = """async (text) => {
+  const chat = (await import(
+    document.querySelector('link[href$="views/chat/chat.js"]').href)).openConversation();
+  const { results } = await chat._options.api.request("GET", "/api/search?q=" + text);
+  return results.at(-1).messageId;
+}"""
+READ = """async () => (await import(
+  document.querySelector('link[href$="views/chat/chat.js"]').href)).openConversation().blocks()
+  .map((block) => /Answer (\\d+)\\./.exec(block.text ?? "")?.[1]).filter(Boolean).map(Number)"""
+
+
+@pytest.mark.parametrize("viewport", SIZES, ids=["desktop", "phone"])
+def test_a_place_thousands_of_messages_back_takes_one_request_and_reading_goes_on_from_it(
+    place, viewport
+):
+    session = place.session()
+    count_said = 10_000 if viewport is PHONE else 3_000
+    say_many(session, answers(count_said))
+    page = place.open(session, viewport=viewport)
+    target = count_said // 2
+    message = page.evaluate(MESSAGE_ID, f"Answer+{target}")
+    asked: list[str] = []
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if "/messages?" in request.url else None,
+    )
+    assert page.evaluate(SHOW, message) is True
+    shown = page.locator(".block.is-shown").filter(has_text=f"Answer {target}.")
+    expect(shown).to_be_in_viewport()
+    assert len([url for url in asked if "around=" in url]) == 1
+    assert len(asked) <= 3, asked  # with those that scrolling causes
+    assert count(page) < MAX_BLOCKS
+    session.record(type="message", id="news", message=f"Answer {count_said}. It is new.")
+    log = page.get_by_role("log")
+    for _ in range(60):  # towards the end of what has been read, and beyond
+        log.evaluate("log => { log.scrollTop += 3000; }")
+        page.wait_for_timeout(40)  # for what it loads
+        if max(page.evaluate(READ)) > target + 500:
+            break
+    read = page.evaluate(READ)
+    assert read == [*range(min(read), max(read) + 1)], "a message is missing, or there twice"
+    assert max(read) > target + 500
+    assert count_said not in read
+    page.get_by_role("button", name="Jump to latest").click()
+    expect(page.get_by_text("It is new.")).to_be_in_viewport()
+    session.record(type="message", id="more", message=f"Answer {count_said + 1}. It is newer.")
+    expect(page.get_by_text("It is newer.")).to_be_in_viewport()
+    read = page.evaluate(READ)
+    assert read == [*range(min(read), count_said + 2)]
+
+
 FRAMES = """async () => {
   const chat = (await import(
     document.querySelector('link[href$="views/chat/chat.js"]').href)).openConversation();

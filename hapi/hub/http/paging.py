@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import InvalidQuery
+from hapi.hub.domain.errors import InvalidQuery, NotFound
 from hapi.hub.domain.views import message_view
-from hapi.hub.http.openapi.operation import Integer
+from hapi.hub.http.openapi.operation import Integer, Parameter
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MessageRow
 from hapi.net.server.http import encode_json
@@ -28,6 +28,7 @@ class PageQuery:
     after: tuple[int, int] | None = None
     until: tuple[int, int] | None = None
     epoch: int | None = None
+    around: str | None = None  # the id of a message, which is in the middle of the page
 
 
 LIMIT = Integer("limit", "How many messages at most.", lowest=1, highest=MAX_LIMIT)
@@ -42,7 +43,8 @@ TIMES = {
     "after": Integer("afterAt", "The time of the message `afterSeq`."),
     "until": Integer("untilAt", "The time of the message `untilSeq`."),
 }
-PAGE_PARAMETERS = (LIMIT, *SEQS.values(), *TIMES.values(), EPOCH)
+AROUND = Parameter("around", "The id of a message: the page has what is before and after it.")
+PAGE_PARAMETERS = (LIMIT, *SEQS.values(), *TIMES.values(), EPOCH, AROUND)
 
 
 def _position(query: Mapping[str, str], name: str) -> tuple[int, int] | None:
@@ -64,7 +66,10 @@ def page_query(query: Mapping[str, str]) -> PageQuery:
         _position(query, "after"),
         _position(query, "until"),
         EPOCH.read(query),
+        query.get(AROUND.name),
     )
+    if context.around is not None and (context.before or context.after):
+        raise InvalidQuery("around", "around and before or after cursors are mutually exclusive")
     if context.before and context.after:
         raise InvalidQuery("beforeSeq", "before and after cursors are mutually exclusive")
     if context.after is None and context.until is not None:
@@ -98,8 +103,11 @@ class PageReader:
 
     async def read(self, store: IStore, session: HubSession, query: PageQuery) -> bytes:
         """One page as JSON, ascending by position. If the history has changed since the epoch of
-        the query, it is the latest page.
+        the query, it is the latest page. Raises NotFound if the message is unknown that the page
+        is to be around.
         """
+        if query.around is not None:
+            return await self._around(store, session, query, query.around)
         epoch, reset = session.row.epoch, False
         newest = await store.latest(session.id, 1)
         if query.after is not None:
@@ -132,12 +140,44 @@ class PageReader:
             "epoch": epoch,
             "reset": reset,
             **marks,
-            "snapshotHeadSeq": head[1] if head else None,
-            "snapshotHeadAt": head[0] if head else None,
+            **_head(head),
             "hasMore": more,
         }
-        messages = b",".join([entry.json for entry in entries])
-        return b"".join((b'{"messages":[', messages, b'],"page":', encode_json(position), b"}"))
+        return _page(entries, position)
+
+    async def _around(
+        self, store: IStore, session: HubSession, query: PageQuery, message_id: str
+    ) -> bytes:
+        """The page with a message in its middle. `hasMore` tells of earlier messages, as it does
+        for a page that goes back, and `hasMoreAfter` of later ones.
+        """
+        epoch = session.row.epoch
+        newest = await store.latest(session.id, 1)
+        row = await store.message(session.id, message_id)
+        if row is None:
+            raise NotFound("Message not found")
+        later = (query.limit - 1) // 2
+        earlier = query.limit - 1 - later
+        there = row.position
+        before = evolve(query, before=there, limit=earlier)
+        after = evolve(query, after=there, limit=later)
+        back = await self._entries(store, session.id, before, "before")
+        on = await self._entries(store, session.id, after, "after")
+        kept_back = back[1:] if len(back) > earlier else back
+        entries = [*kept_back, _Entry.of(row), *on[:later]]
+        position = {
+            "direction": "around",
+            "limit": query.limit,
+            "epoch": epoch,
+            "reset": False,
+            **_marks("before", entries),
+            "nextAfterSeq": entries[-1].position[1],
+            "nextAfterAt": entries[-1].position[0],
+            **_head(newest[0].position if newest else None),
+            "hasMore": len(back) > earlier,
+            "hasMoreAfter": len(on) > later,
+        }
+        return _page(entries, position)
 
     async def _entries(
         self, store: IStore, session_id: str, query: PageQuery, direction: str
@@ -173,6 +213,19 @@ class PageReader:
         """Wait for a turn of the reactor in which no other large page is read."""
         await self._turns.acquire()
         self._clock.callLater(0, self._turns.release)
+
+
+def _page(entries: Sequence[_Entry], position: Mapping[str, object]) -> bytes:
+    messages = b",".join([entry.json for entry in entries])
+    return b"".join((b'{"messages":[', messages, b'],"page":', encode_json(position), b"}"))
+
+
+def _head(position: tuple[int, int] | None) -> dict[str, int | None]:
+    """Where the newest message of the conversation is."""
+    return {
+        "snapshotHeadSeq": position[1] if position else None,
+        "snapshotHeadAt": position[0] if position else None,
+    }
 
 
 def _marks(direction: str, rows: Sequence[_Entry]) -> dict[str, int | None]:

@@ -294,7 +294,7 @@ class Message(TypedDict):
 class Page(TypedDict):
     """Where a page of messages lies, and the positions from which the next ones continue."""
 
-    direction: Literal["before", "after", "latest"]
+    direction: Literal["before", "after", "latest", "around"]
     limit: int
     epoch: int
     reset: bool
@@ -305,6 +305,8 @@ class Page(TypedDict):
     snapshotHeadSeq: int | None
     snapshotHeadAt: int | None
     hasMore: bool
+    hasMoreAfter: NotRequired[bool]
+    """Whether there are later messages; only for the direction `around`."""
 
 
 class MessagePage(TypedDict):

@@ -309,12 +309,52 @@ def test_what_waits_is_on_the_newest_page_whatever_its_place() -> None:
     assert (page["page"]["hasMore"], page["page"]["nextBeforeSeq"]) == (True, 5)
 
 
+def test_a_page_around_a_message_continues_in_both_directions() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    for number in range(20):
+        peer.send("message", {"sid": session, "message": agent(str(number))})
+    path = f"/api/sessions/{session}/messages"
+    rows = stage.get(f"{path}?limit=50")["messages"]
+    ids = [row["id"] for row in rows]
+
+    def around(index: int, limit: int) -> tuple[list[int], dict[str, Any]]:
+        page = stage.get(f"{path}?limit={limit}&around={ids[index]}")
+        return [ids.index(row["id"]) for row in page["messages"]], page["page"]
+
+    places, page = around(10, 5)
+    assert places == [8, 9, 10, 11, 12]
+    assert (page["direction"], page["hasMore"], page["hasMoreAfter"]) == ("around", True, True)
+    back = f"{path}?limit=50&beforeSeq={page['nextBeforeSeq']}&beforeAt={page['nextBeforeAt']}"
+    assert [row["id"] for row in stage.get(back)["messages"]] == ids[:8]
+    on = f"{path}?limit=50&afterSeq={page['nextAfterSeq']}&afterAt={page['nextAfterAt']}"
+    assert [row["id"] for row in stage.get(on)["messages"]] == ids[13:]
+    places, page = around(0, 4)
+    assert (places, page["hasMore"], page["hasMoreAfter"]) == ([0, 1], False, True)
+    places, page = around(19, 1)
+    assert (places, page["hasMore"], page["hasMoreAfter"]) == ([19], True, False)
+    places, page = around(3, 50)
+    assert (places, page["hasMore"], page["hasMoreAfter"]) == ([*range(20)], False, False)
+
+
+def test_a_page_around_a_message_of_another_session_is_refused() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.send("message", {"sid": session, "message": agent("one")})
+    (row,) = stage.get(f"/api/sessions/{session}/messages")["messages"]
+    other = stage.session(tag="other")
+    for path in (f"{other}/messages?around={row['id']}", f"{session}/messages?around=nothing"):
+        answer = stage.rest("GET", f"/api/sessions/{path}")
+        assert (answer.status, answer.body["error"]) == (404, "Message not found")
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "beforeSeq=1",
         "afterAt=1",
         "beforeSeq=1&beforeAt=1&afterSeq=1&afterAt=1",
+        "around=x&beforeSeq=1&beforeAt=1",
         "untilSeq=1&untilAt=1",
         "epoch=1",
         "limit=0",

@@ -47,7 +47,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages", methods=["GET"])
     @api
-    @operation(replies.MessagePage, query=PAGE_PARAMETERS, errors=(InvalidRequest,))
+    @operation(replies.MessagePage, query=PAGE_PARAMETERS, errors=(InvalidRequest, NotFound))
     async def list_messages(self, context: RequestContext, session_id: str) -> Response:
         """List the messages of a session, a page of them."""
         session = context.session(session_id)

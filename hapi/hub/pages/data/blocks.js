@@ -65,26 +65,6 @@ export function blockNamed(blocks, id) {
   );
 }
 
-/**
- * `blocks` with a block for each new day between them.
- * @param {Block[]} blocks
- * @returns {Block[]}
- */
-export function withDays(blocks) {
-  const today = new Date().toDateString();
-  /** @type {string | null} */
-  let last = null;
-  return blocks.flatMap((block) => {
-    const date = new Date(block.at).toDateString();
-    if (date === last || block.kind === "request" || !block.at) return [block];
-    const isOnlyToday = last === null && date === today;
-    last = date;
-    return isOnlyToday
-      ? [block]
-      : [{ key: `day:${date}`, version: "", kind: "day", at: block.at }, block];
-  });
-}
-
 class BlockBuilder {
   constructor() {
     /** @type {Block[]} */

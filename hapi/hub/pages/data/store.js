@@ -4,6 +4,8 @@ import { attempt, statusOf } from "../lib/errors.js";
 import { FULL_ACCESS } from "./access.js";
 import { AgentCatalog } from "./agents.js";
 import { LiveText } from "./live.js";
+import { coalesced, paced } from "./redraws.js";
+import { hasKnownId, patched, withActivity, withSummary } from "./session-updates.js";
 import { isArchived, readable } from "./sessions.js";
 import { Transcript } from "./transcript.js";
 
@@ -11,24 +13,15 @@ import { Transcript } from "./transcript.js";
  * @import { Api } from "./api.js"
  * @import { Outbox } from "./outbox.js"
  * @import { SeenSessions } from "./seen.js"
- * @import { AgentAvailability, Connection, HubEvent, Json, LiveEvent, Machine, Message, Session, Toast } from "./types.js"
+ * @import { AgentAvailability, Connection, HubEvent, Json, LiveEvent, Machine, Message, MessagePage, PagePosition, Session, Toast } from "./types.js"
  */
 
 const FIRST_SESSIONS = 500; // of the list; the most that the hub gives when it is asked for a number
 const FIRST_PAGE = 50; // messages
 const CATCH_UP_PAGE = 200; // messages
 const MAX_QUEUED_IDS = 1000; // in one request
-const HIDING_STATUSES = [403, 404]; // of HTTP, with which the hub does not show a session
-const HIDDEN_REDRAW_DELAY = 200; // ms
-const MIN_LONG_DRAW = 16; // ms; after a draw of live text that takes longer
-const PAUSE_FACTOR = 3; // the next one waits for so many times as long
-const VERSION_KEYS = /** @type {Record<string, string>} */ ({
-  metadata: "metadataVersion",
-  agentState: "agentStateVersion",
-  todos: "todosUpdatedAt",
-  teamState: "teamStateUpdatedAt",
-});
-
+const NOT_FOUND = 404; // of HTTP
+const HIDING_STATUSES = [403, NOT_FOUND]; // with which the hub does not show a session
 export class Store {
   /**
    * @param {Api} api
@@ -243,12 +236,11 @@ export class Store {
   /** Bring the messages of a session up to date: the newest page at first, later what was missed. @param {string} id */
   async catchUp(id) {
     const transcript = this.transcript(id);
-    for (;;) {
+    while (!transcript.isBehind) {
       const position = transcript.catchUpPosition();
       const limit = position ? CATCH_UP_PAGE : FIRST_PAGE;
-      const { messages, page } = await this._read(
-        () => this._api.messages(id, limit, position ?? {}),
-        (answer) => transcript.addPage(answer),
+      const { messages, page } = await this._readBeside(id, limit, position ?? {}, (answer) =>
+        transcript.addPage(answer),
       );
       this._confirmSent(messages);
       if (!position || !page.hasMore || page.reset) break;
@@ -275,14 +267,76 @@ export class Store {
     transcript.loadingOlder = true;
     this.changed();
     try {
-      await this._read(
-        () => this._api.messages(id, limit, position),
-        (answer) => transcript.addOlderPage(answer),
-      );
+      await this._readBeside(id, limit, position, (answer) => transcript.addOlderPage(answer));
     } finally {
       transcript.loadingOlder = false;
       this.changed();
     }
+  }
+
+  /** Read the page after the newest message that is known, where there are newer ones. @param {string} id */
+  async readNewer(id) {
+    const transcript = this.transcript(id);
+    const position = transcript.newerPosition();
+    if (!position || transcript.loadingNewer) return;
+    transcript.loadingNewer = true;
+    this.changed();
+    try {
+      await this._readBeside(id, CATCH_UP_PAGE, position, (answer) =>
+        transcript.addNewerPage(answer),
+      );
+    } finally {
+      transcript.loadingNewer = false;
+      this.changed();
+    }
+  }
+
+  /**
+   * Read a page that belongs beside what is known, unless the window has started over meanwhile.
+   * @param {string} id
+   * @param {number} limit
+   * @param {PagePosition} position
+   * @param {(answer: MessagePage) => void} add
+   */
+  _readBeside(id, limit, position, add) {
+    const transcript = this.transcript(id);
+    const { generation } = transcript;
+    return this._read(
+      () => this._api.messages(id, limit, position),
+      (answer) => {
+        if (transcript.generation === generation) add(answer);
+      },
+    );
+  }
+
+  /**
+   * Go to a message far back: read what is around it, in place of what is known.
+   * @param {string} id
+   * @param {string} messageId
+   * @returns {Promise<boolean>} whether the hub knows such a message, and such a request
+   */
+  async readAround(id, messageId) {
+    const transcript = this.transcript(id);
+    try {
+      const { page } = await this._read(
+        () => this._api.messages(id, CATCH_UP_PAGE, { around: messageId }),
+        (answer) => {
+          if (answer.page.direction === "around") transcript.addAroundPage(answer);
+        },
+      );
+      return page.direction === "around";
+    } catch (error) {
+      if (statusOf(error) === NOT_FOUND) return false;
+      throw error;
+    }
+  }
+
+  /** Go to the end of a conversation of which a part far back is shown. @param {string} id */
+  async readLatest(id) {
+    const transcript = this.transcript(id);
+    if (!transcript.hasNewer) return;
+    transcript.forgetPosition();
+    await this.catchUp(id);
   }
 
   /**
@@ -463,104 +517,4 @@ export class Store {
   _confirmSent(messages) {
     for (const message of messages) if (message.localId) this.outbox.confirm(message.localId);
   }
-}
-
-/** Whether an entry of a list can be told from the others. @param {Json} entry */
-function hasKnownId(entry) {
-  return typeof entry?.id === "string";
-}
-
-/**
- * A session after the list was read: an entry of the list has less detail than what may be known already.
- * @param {Session | undefined} known
- * @param {Session} summary
- * @returns {Session}
- */
-function withSummary(known, summary) {
-  if (!known) return summary;
-  const next = { ...known, ...summary, damaged: summary.damaged };
-  const knownVersion = known.metadataVersion ?? -1;
-  const version = summary.metadataVersion ?? -1;
-  const isKnown = known.metadataVersion !== undefined && knownVersion >= version;
-  next.metadata = isKnown ? known.metadata : { ...known.metadata, ...summary.metadata };
-  if (knownVersion > version) next.metadataVersion = known.metadataVersion;
-  return next;
-}
-
-/**
- * `next`, with the mark that the session has been active, if it was.
- * @param {Session | undefined} before
- * @param {Session} next
- * @returns {Session}
- */
-function withActivity(before, next) {
-  return { ...next, wasActive: !next.active && Boolean(before?.active || before?.wasActive) };
-}
-
-/**
- * A session after a patch; versioned fields never go back to an older version.
- * @param {Session} session
- * @param {Json} patch
- * @returns {Session}
- */
-function patched(session, patch) {
-  const next = { ...session };
-  for (const [key, value] of Object.entries(patch)) {
-    const versionKey = VERSION_KEYS[key];
-    if (versionKey === undefined) {
-      next[key] = value;
-    } else if (value && "version" in value && value.version >= (session[versionKey] ?? 0)) {
-      next[key] = value.value;
-      next[versionKey] = value.version;
-    }
-  }
-  return next;
-}
-
-/**
- * As `coalesced`, and after two calls that took long the next one waits for several times as long. One alone does not
- * count: on a busy machine any call can be held up.
- * @param {() => void} run
- */
-export function paced(run) {
-  let restsUntil = 0; // ms of performance.now()
-  let before = 0; // ms that the last call took
-  let isScheduled = false;
-  const soon = coalesced(() => {
-    const began = performance.now();
-    run();
-    const took = performance.now() - began;
-    const cost = Math.min(took, before);
-    before = took;
-    restsUntil = cost > MIN_LONG_DRAW ? performance.now() + PAUSE_FACTOR * cost : 0;
-  });
-  const go = () => {
-    isScheduled = false;
-    soon();
-  };
-  return () => {
-    const rest = restsUntil - performance.now();
-    if (isScheduled) return;
-    isScheduled = rest > 0;
-    if (rest > 0) setTimeout(go, rest);
-    else soon();
-  };
-}
-
-/**
- * A function that calls `run` once, soon, however often it is called.
- * @param {() => void} run
- */
-function coalesced(run) {
-  let isScheduled = false;
-  const go = () => {
-    isScheduled = false;
-    run();
-  };
-  return () => {
-    if (isScheduled) return;
-    isScheduled = true;
-    if (document.visibilityState === "visible") requestAnimationFrame(go);
-    else setTimeout(go, HIDDEN_REDRAW_DELAY);
-  };
 }

@@ -1,4 +1,5 @@
-// The messages of one session, as far as they have been read: a window that grows at both ends.
+// The messages of one session, as far as they have been read: a window that grows at both ends. It ends with the newest
+// message, or in the middle of the conversation when a person has gone to a place far back.
 
 import { isObject } from "./json.js";
 
@@ -26,11 +27,16 @@ export class Transcript {
     this.ready = false; // the first page has arrived
     this.hasOlder = false;
     this.loadingOlder = false;
+    this.hasNewer = false; // the newest messages are not in the window
+    this.loadingNewer = false;
+    this.generation = 0; // changes when the window starts over: pages that were asked for before do not fit
     this.stale = false; // changes may have been missed
     /** @type {string | number | null} */
     this._epoch = null;
     /** @type {PagePosition | null} where the oldest page that was read begins */
     this._oldest = null;
+    /** @type {PagePosition | null} where the newest page ends, while there are newer ones */
+    this._newest = null;
     /** @type {Map<string, string>} id of a stream of reasoning -> id of the message that holds its newest snapshot */
     this._snapshots = new Map();
   }
@@ -47,6 +53,18 @@ export class Transcript {
     return this.hasOlder ? this._oldest : null;
   }
 
+  /** Where to read on towards the end; null if the end is known. @returns {PagePosition | null} */
+  newerPosition() {
+    return this.hasNewer && this._newest && this._epoch !== null
+      ? { ...this._newest, epoch: this._epoch }
+      : null;
+  }
+
+  /** Whether nothing can have been missed, as what comes is read later. */
+  get isBehind() {
+    return this.hasNewer && this._epoch !== null;
+  }
+
   /** Let the next read start over with the newest page. */
   forgetPosition() {
     this._epoch = null;
@@ -55,15 +73,56 @@ export class Transcript {
   /** @param {MessagePage} answer */
   addPage({ messages, page }) {
     if (page.direction === "latest" || page.reset) {
-      this.messages.clear();
-      this._snapshots.clear();
-      this.hasOlder = page.hasMore;
-      this._oldest = olderPosition(page);
+      this._startOver(page);
+      this.hasNewer = false;
     }
     this._epoch = page.epoch;
     this.ready = true;
     for (const message of readableMessages(messages)) this._put(message);
     this.revision += 1;
+  }
+
+  /** Forget what is known: another part of the conversation is shown. @param {PageInfo} page */
+  _startOver(page) {
+    this.messages.clear();
+    this._snapshots.clear();
+    this.generation += 1;
+    this.hasOlder = page.hasMore;
+    this._oldest = olderPosition(page);
+  }
+
+  /** Start over with a page from the middle of the conversation. @param {MessagePage} answer */
+  addAroundPage({ messages, page }) {
+    const queued = this.queued();
+    this._startOver(page);
+    this.hasNewer = Boolean(page.hasMoreAfter);
+    this._newest = newerPosition(page);
+    this._epoch = page.epoch;
+    this.ready = true;
+    for (const message of [...readableMessages(messages), ...queued]) this._put(message);
+    this.revision += 1;
+  }
+
+  /** @param {MessagePage} answer */
+  addNewerPage(answer) {
+    const { messages, page } = answer;
+    if (page.direction !== "after" || page.reset) {
+      this.addPage(answer);
+      return;
+    }
+    this.hasNewer = page.hasMore;
+    this._newest = newerPosition(page) ?? this._newest;
+    for (const message of readableMessages(messages)) this._put(message);
+    this.revision += 1;
+  }
+
+  /** The conversation is left: it begins with its end when it is shown again. */
+  leave() {
+    if (!this.hasNewer) return;
+    this.messages.clear();
+    this._snapshots.clear();
+    Object.assign(this, { generation: this.generation + 1, hasNewer: false, hasOlder: false });
+    Object.assign(this, { ready: false, _epoch: null, revision: this.revision + 1 });
   }
 
   /** @param {MessagePage} answer */
@@ -81,7 +140,7 @@ export class Transcript {
    * @param {number} [rest] messages that are kept when there are more
    */
   trim(most, rest = most) {
-    if (this.messages.size <= most || this.loadingOlder) return;
+    if (this.messages.size <= most || this.loadingOlder || this.hasNewer) return;
     const said = this.ordered().filter((message) => !isQueued(message));
     const gone = said.slice(0, Math.max(0, said.length - rest));
     const oldest = said[gone.length];
@@ -94,9 +153,12 @@ export class Transcript {
     this.revision += 1;
   }
 
-  /** @param {Message} message */
+  /** A message has come. One after the end of the window is read when the window gets there. @param {Message} message */
   upsert(message) {
-    for (const each of readableMessages([message])) this._put(each);
+    for (const each of readableMessages([message])) {
+      if (this.hasNewer && !this.messages.has(each.id) && !isQueued(each)) continue;
+      this._put(each);
+    }
     this.revision += 1;
   }
 
@@ -139,6 +201,10 @@ export class Transcript {
   /** The agent has received these messages. @param {string[]} localIds @param {number} invokedAt */
   markConsumed(localIds, invokedAt) {
     for (const message of this._withLocalIds(localIds)) {
+      if (this.hasNewer && isQueued(message)) {
+        this.messages.delete(message.id); // it stands at the end of the conversation now
+        continue;
+      }
       this.messages.set(message.id, {
         ...message,
         invokedAt: message.invokedAt ?? invokedAt,
@@ -247,4 +313,10 @@ function positionTime(message) {
 function olderPosition({ nextBeforeSeq, nextBeforeAt }) {
   if (nextBeforeSeq === null || nextBeforeSeq === undefined) return null;
   return { beforeSeq: nextBeforeSeq, beforeAt: nextBeforeAt ?? 0 };
+}
+
+/** @param {PageInfo} page @returns {PagePosition | null} */
+function newerPosition({ nextAfterSeq, nextAfterAt }) {
+  if (nextAfterSeq === null || nextAfterSeq === undefined) return null;
+  return { afterSeq: nextAfterSeq, afterAt: nextAfterAt ?? 0 };
 }

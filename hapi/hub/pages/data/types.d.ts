@@ -172,6 +172,9 @@ export interface PageInfo {
   reset?: boolean;
   nextBeforeSeq?: number | null;
   nextBeforeAt?: number | null;
+  nextAfterSeq?: number | null;
+  nextAfterAt?: number | null;
+  hasMoreAfter?: boolean;
 }
 
 export interface MessagePage {

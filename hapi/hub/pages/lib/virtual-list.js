@@ -5,7 +5,9 @@ import { replaceKeepingFocus } from "./dom.js";
 const MAX_WHOLE = 80; // items; a list that is not longer is in the document as a whole
 const MARGIN = 1200; // px above and below the screen that are in the document too
 const FIRST_ESTIMATE = 90; // px; the height of an item while none has been measured
+const ESTIMATE_GROWTH = 1.5; // of the number of measured heights between two estimates
 const MAX_KEPT_NODES = 60; // of items that keep their node
+const MIN_CHANGE = 0.1; // px; what differs less is the rounding of positions
 const MAX_SETTLING = 8; // rounds until the measured heights agree with where the list is shown
 
 /**
@@ -37,6 +39,8 @@ export class VirtualList {
     /** @type {Map<string, number>} px from the top of an item to the top of the next one */
     this._heights = new Map();
     this._measuredSum = 0;
+    this._estimate = FIRST_ESTIMATE; // px; the height of an item that has not been measured
+    this._estimatedFrom = 0; // measured heights
     /** @type {Float64Array} where each item begins, and where the last one ends */
     this._offsets = new Float64Array(1);
     this._from = 0;
@@ -141,14 +145,26 @@ export class VirtualList {
   }
 
   _locate() {
-    const count = this._heights.size;
-    const estimate = count > 0 ? this._measuredSum / count : FIRST_ESTIMATE;
+    this._renewEstimate();
+    const estimate = this._estimate;
     const offsets = new Float64Array(this._items.length + 1);
     this._items.forEach((item, place) => {
       offsets[place + 1] =
         offsets[place] + (this._heights.get(this._options.key(item)) ?? estimate);
     });
     this._offsets = offsets;
+  }
+
+  /**
+   * The estimate is renewed when many more heights are known, and not with each of them: whenever it changes, so does the
+   * room of what is not in the document, and the browser lays out the list once more.
+   */
+  _renewEstimate() {
+    const count = this._heights.size;
+    if (count < this._estimatedFrom) this._estimatedFrom = 0; // heights have been forgotten
+    if (count === 0 || count < this._estimatedFrom * ESTIMATE_GROWTH) return;
+    this._estimate = this._measuredSum / count;
+    this._estimatedFrom = count;
   }
 
   /** px from the top of what scrolls to the first item, as if all were in the document. */
@@ -193,6 +209,7 @@ export class VirtualList {
   _render(isAtEnd) {
     this._locate();
     let [from, to] = this._wanted(isAtEnd, MARGIN);
+    if (isAtEnd) from = this._steadyStart(from, to);
     this._put(from, to);
     if (!this._isLaidOut) return;
     for (let round = 0; round < MAX_SETTLING; round += 1) {
@@ -206,6 +223,17 @@ export class VirtualList {
       this._put(from, to);
     }
     this._remember();
+  }
+
+  /**
+   * Where the document begins while the list grows at its end: what is a little farther from the screen than it need be
+   * stays, so that items go in groups and not one with each that comes.
+   * @param {number} from @param {number} to
+   */
+  _steadyStart(from, to) {
+    const shown = this._from;
+    const isNear = shown < from && to - shown <= MAX_WHOLE;
+    return isNear && this._offsets[from] - this._offsets[shown] < MARGIN ? shown : from;
   }
 
   /** Have the items from `from` on, up to `to`, in the document. @param {number} from @param {number} to */
@@ -272,22 +300,28 @@ export class VirtualList {
     if (nodes.length === 0) return;
     const style = getComputedStyle(content);
     const gap = parseFloat(style.rowGap) || 0;
+    let isChanged = false;
     nodes.forEach(({ id, rect }, index) => {
       if (!rect) return;
       const next = nodes[index + 1]?.rect;
       const height = next ? next.top - rect.top : rect.height + gap;
-      this._measuredSum += height - (this._heights.get(id) ?? 0);
+      const known = this._heights.get(id);
+      if (known !== undefined && Math.abs(known - height) < MIN_CHANGE) return;
+      isChanged = true;
+      this._measuredSum += height - (known ?? 0);
       this._heights.set(id, height);
     });
-    this._locate();
+    if (isChanged) this._locate();
   }
 
   /** Leave the room of what is not in the document. */
   _pad() {
     const { style } = this._options.content;
     const end = this._offsets[this._items.length];
-    style.paddingTop = `${this._offsets[this._from]}px`;
-    style.paddingBottom = `${end - this._offsets[this._to]}px`;
+    const top = `${this._offsets[this._from]}px`;
+    const bottom = `${end - this._offsets[this._to]}px`;
+    if (style.paddingTop !== top) style.paddingTop = top;
+    if (style.paddingBottom !== bottom) style.paddingBottom = bottom;
   }
 
   /** Remember what is on screen, and where. */

@@ -184,6 +184,19 @@ export class SessionActions {
     return this._orNotify(() => this._store.readOlder(this._id, limit));
   }
 
+  loadNewer() {
+    return this._orNotify(() => this._store.readNewer(this._id));
+  }
+
+  loadLatest() {
+    return this._orNotify(() => this._store.readLatest(this._id));
+  }
+
+  /** @param {string} messageId @returns {Promise<boolean | null>} whether there is such a message; null after a failure */
+  loadAround(messageId) {
+    return this._orNotify(() => this._store.readAround(this._id, messageId));
+  }
+
   /** Take back a message that the agent has not received. Returns its text, null if it could not be taken back. @param {UserBlock} block */
   async cancel(block) {
     return this._orNotify(async () => {

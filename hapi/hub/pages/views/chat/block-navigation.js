@@ -18,6 +18,8 @@ const MARK_TIME = 2500; // ms
  * @property {() => Block[]} blocks
  * @property {(key: string, margin?: number) => HTMLElement | null} bringOnScreen
  * @property {(limit: number) => Promise<unknown>} loadOlder
+ * @property {(messageId: string) => Promise<boolean | null>} loadAround reads what is around a message; false if it is unknown
+ * @property {() => Promise<unknown>} loadLatest reads the end of the conversation again
  * @property {() => void} draw
  * @property {() => boolean} isGivenUp whether nothing more is read
  */
@@ -35,7 +37,8 @@ export class BlockNavigation {
   }
 
   /**
-   * Bring a block on screen. Earlier messages are read until it is there.
+   * Bring a block on screen. For a message the hub gives what is around it; for anything else earlier messages are read
+   * until it is there.
    * @param {string} id the key of a block, or the id of a message or of an agent's record that it shows
    * @returns {Promise<boolean>} whether there is such a block
    */
@@ -68,8 +71,9 @@ export class BlockNavigation {
 
   /** @param {string} id @returns {Promise<Block | undefined>} */
   async _read(id) {
-    const { transcript, blocks, loadOlder, draw, isGivenUp } = this._conversation;
-    for (;;) {
+    const { transcript, blocks, loadOlder, loadAround, loadLatest, draw, isGivenUp } =
+      this._conversation;
+    for (let isFirst = true; ; isFirst = false) {
       draw();
       const message = transcript().messages.get(id);
       const block = message ? blockOf(blocks(), message) : blockNamed(blocks(), id);
@@ -77,7 +81,15 @@ export class BlockNavigation {
       while (!isGivenUp() && (!transcript().ready || transcript().loadingOlder))
         await pause(LOADING_INTERVAL);
       const known = transcript().messages.size;
-      if (isGivenUp() || !transcript().hasOlder) return undefined;
+      if (isGivenUp()) return undefined;
+      const { hasOlder, hasNewer } = transcript();
+      if (isFirst && (hasOlder || hasNewer)) {
+        const isKey = id.includes(":"); // of a block
+        if (!isKey && (await loadAround(id))) continue;
+        await loadLatest(); // no message has that id: it may be in what is nearer to the end
+        continue;
+      }
+      if (!hasOlder) return undefined;
       await loadOlder(PAGE);
       if (transcript().messages.size === known) return undefined;
     }

@@ -113,12 +113,19 @@ export class ChatView {
       id,
       context: this._context,
       onOlder: () => this._loadOlder(),
+      onNewer: () => this._loadNewer(),
       footer: this._working.node,
       isAtEnd: () => this._scroll?.isAtEnd() ?? true,
     });
-    this._scroll = followEnd(this._messages.node, this._messages.content, () => {
-      if (store.transcript(id).hasOlder) this._loadOlder();
+    this._scroll = followEnd(this._messages.node, this._messages.content, {
+      onTop: () => {
+        if (store.transcript(id).hasOlder) this._loadOlder();
+      },
+      onBottom: () => this._loadNewer(),
+      hasNewer: () => store.transcript(id).hasNewer,
+      toLatest: () => this._toLatest(),
     });
+    this._newestBlocks = this._messages.blocks();
     this._navigation = this._blockNavigation();
     this._plan = planStrip();
     this._notice = sessionNotice(
@@ -243,6 +250,11 @@ export class ChatView {
       blocks: () => this.blocks(),
       bringOnScreen: (key, margin) => this._bringOnScreen(key, margin),
       loadOlder: (limit) => this._loadOlder(limit),
+      loadAround: (message) => {
+        this._scroll.hold();
+        return this._actions.loadAround(message);
+      },
+      loadLatest: () => this._actions.loadLatest(),
       draw: () => this.draw(),
       isGivenUp: () => !this.node.isConnected || this._actions.problem !== null,
     });
@@ -251,8 +263,9 @@ export class ChatView {
   start() {
     addEventListener("keydown", this._listener);
     current = this;
-    const opened = this._actions.open();
     const place = takePlace(this._options.id);
+    if (!place) this._options.store.transcript(this._options.id).leave();
+    const opened = this._actions.open();
     if (place && !this._options.query.has("message"))
       this._navigation.restore(place.key, place.top);
     this._showAsked(this._options.query);
@@ -289,18 +302,19 @@ export class ChatView {
     this._trim();
     // Each part on its own: what one of them cannot show keeps nobody from reading and writing.
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
+    const { ready, hasNewer } = this._options.store.transcript(this._options.id);
+    if (!hasNewer) this._newestBlocks = this._messages.blocks();
     attempt("The header cannot be drawn", () =>
-      this._header.draw(session, this._messages.blocks(), this._actions.problem),
+      this._header.draw(session, this._newestBlocks, this._actions.problem),
     );
     attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
     attempt("The settings cannot be drawn", () => this._chips.draw(session));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
     const refusal = access.refusal("chat") ?? (resumes ? access.refusal("spawn") : null);
-    const { ready } = this._options.store.transcript(this._options.id);
     const isEmpty = ready && this._messages.blocks().length === 0;
     this._starters.draw(isEmpty && enabled && refusal === null);
-    this._reader.update(this._messages.blocks(), ready);
+    this._reader.update(this._newestBlocks, ready);
     this._composer.update({ enabled, thinking, resumes, active, refusal });
     this._scroll.update();
     this._announce(announcementOf(session, catalog));
@@ -349,6 +363,7 @@ export class ChatView {
 
   /** @param {string} text */
   _send(text) {
+    if (this._options.store.transcript(this._options.id).hasNewer) this._toLatest();
     this._scroll.follow();
     keepPrompt(localStorage, text);
     this._actions.send(text, this._files.take(), this._schedule.take());
@@ -366,6 +381,19 @@ export class ChatView {
   /** @param {number} [limit] messages */
   async _loadOlder(limit) {
     await this._actions.loadOlder(limit);
+    this.draw();
+  }
+
+  async _loadNewer() {
+    if (this._options.store.transcript(this._options.id).loadingNewer) return;
+    await this._actions.loadNewer();
+    this.draw();
+  }
+
+  /** Show the end of the conversation after a part far back. */
+  async _toLatest() {
+    await this._actions.loadLatest();
+    this._scroll.follow();
     this.draw();
   }
 

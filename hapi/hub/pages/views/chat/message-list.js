@@ -3,7 +3,8 @@
 import { append, button, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { VirtualList } from "../../lib/virtual-list.js";
-import { blocksOf, withDays } from "../../data/blocks.js";
+import { blocksOf } from "../../data/blocks.js";
+import { withDays } from "../../data/day-marks.js";
 import { withLive } from "../../data/live.js";
 import { openPlan } from "../../data/todos.js";
 import { drawBlock, updateBlock } from "./block.js";
@@ -21,17 +22,16 @@ import { drawBlock, updateBlock } from "./block.js";
  * @property {string} id of the session
  * @property {BlockContext} context
  * @property {() => void} onOlder
+ * @property {() => void} [onNewer]
  * @property {Node} footer
  * @property {() => boolean} [isAtEnd] whether the end is to stay on screen
  */
 
 /** @param {MessageListOptions} options */
-export function messageList({ store, outbox, id, context, onOlder, footer, isAtEnd }) {
-  const older = button(t("Load earlier messages"), {
-    class: "older",
-    hidden: true,
-    on: { click: onOlder },
-  });
+export function messageList(options) {
+  const { store, outbox, id, context, onOlder, footer, isAtEnd } = options;
+  const older = loadButton("older", t("Load earlier messages"), onOlder);
+  const newer = loadButton("newer", t("Load later messages"), () => options.onNewer?.());
   const content = h("div", { class: "blocks" });
   const node = h("div", {
     class: "log",
@@ -40,7 +40,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
     "aria-live": "off",
     tabindex: "0",
   });
-  append(node, older, content, footer);
+  append(node, older, content, newer, footer);
   const list = blockList(node, content, context, isAtEnd ?? (() => false));
   let shown = "";
   let shownLive = -1;
@@ -56,7 +56,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
     const outgoing = outbox.of(id);
     const { active, decisions } = context;
     const label = store.catalog.label(session?.metadata?.flavor);
-    const { revision, hasOlder, loadingOlder, ready } = transcript;
+    const { revision, hasOlder, loadingOlder, hasNewer, loadingNewer, ready } = transcript;
     const state = [
       revision,
       session?.agentStateVersion,
@@ -68,6 +68,8 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
       [...decisions],
       hasOlder,
       loadingOlder,
+      hasNewer,
+      loadingNewer,
       label,
       context.directory,
     ];
@@ -77,7 +79,7 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
     if (version !== shown) drawRecorded(session);
     shown = version;
     shownLive = live.revision;
-    blocks = ready ? withLive(recorded, live.blocks.values()) : recorded;
+    blocks = ready && !hasNewer ? withLive(recorded, live.blocks.values()) : recorded;
     list.set(blocks);
     content.classList.toggle("is-empty", ready && blocks.length === 0);
     content.dataset.empty = t("Tell {label} what to do.", { label });
@@ -87,15 +89,18 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
   function drawRecorded(session) {
     const transcript = store.transcript(id);
     const { active, decisions } = context;
-    const { hasOlder, loadingOlder } = transcript;
+    const { hasOlder, loadingOlder, hasNewer, loadingNewer } = transcript;
     const agentState = active ? session?.agentState : { ...session?.agentState, requests: {} };
     for (const requestId of decisions.keys())
       if (!(requestId in (agentState?.requests ?? {}))) decisions.delete(requestId);
     older.hidden = !hasOlder;
     older.disabled = loadingOlder;
     older.textContent = loadingOlder ? t("Loading…") : t("Load earlier messages");
+    newer.hidden = !hasNewer;
+    newer.disabled = loadingNewer;
+    newer.textContent = loadingNewer ? t("Loading…") : t("Load later messages");
     const all = blocksOf(transcript.ordered(), outbox.of(id), agentState);
-    plan = openPlan(session, all);
+    if (!hasNewer) plan = openPlan(session, all); // else the plan of the newest turn is not among them
     recorded = withDays(all.filter(({ key }) => key !== plan.key));
   }
 
@@ -113,6 +118,11 @@ export function messageList({ store, outbox, id, context, onOlder, footer, isAtE
     place: () => list.place,
     disconnect: () => list.disconnect(),
   };
+}
+
+/** @param {string} name of its class @param {string} label @param {() => void} click */
+function loadButton(name, label, click) {
+  return button(label, { class: name, hidden: true, on: { click } });
 }
 
 /**

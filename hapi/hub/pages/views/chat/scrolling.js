@@ -5,13 +5,22 @@ import { t } from "../../lib/language.js";
 
 const END_DISTANCE = 80; // px; closer than this counts as at the end
 const TOP_DISTANCE = 200; // px; closer than this loads earlier messages
+const BOTTOM_DISTANCE = 400; // px; closer than this loads later messages, where they have not been read
 
 /**
  * @param {HTMLElement} log scrolls
  * @param {HTMLElement} content may grow or shrink
- * @param {() => void} onTop called when the top comes near
+ * @param {object} options
+ * @param {() => void} options.onTop called when the top comes near
+ * @param {() => void} [options.onBottom] called when the bottom comes near and is not the end
+ * @param {() => boolean} [options.hasNewer] whether the end of the conversation is not in `content`
+ * @param {() => void} [options.toLatest] brings it there
  */
-export function followEnd(log, content, onTop) {
+export function followEnd(
+  log,
+  content,
+  { onTop, onBottom = () => {}, hasNewer = () => false, toLatest = () => {} },
+) {
   const jump = h(
     "button",
     {
@@ -19,7 +28,7 @@ export function followEnd(log, content, onTop) {
       class: "jump",
       hidden: true,
       "aria-label": t("Jump to latest"),
-      on: { click: toEnd },
+      on: { click: () => (hasNewer() ? toLatest() : toEnd()) },
     },
     icon("down"),
   );
@@ -28,8 +37,10 @@ export function followEnd(log, content, onTop) {
   log.addEventListener(
     "scroll",
     () => {
-      atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < END_DISTANCE;
+      const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
+      atEnd = !hasNewer() && distance < END_DISTANCE;
       jump.hidden = atEnd;
+      if (distance < BOTTOM_DISTANCE && hasNewer()) onBottom();
       if (log.scrollTop < TOP_DISTANCE) onTop();
     },
     { passive: true },

@@ -1,6 +1,7 @@
 // A shared conversation, to be read only.
 
-import { blocksOf, withDays } from "../../data/blocks.js";
+import { blocksOf } from "../../data/blocks.js";
+import { withDays } from "../../data/day-marks.js";
 import { button, h, keyed } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { dateAndTime } from "../../lib/format.js";
