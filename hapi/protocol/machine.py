@@ -17,8 +17,11 @@ COMPATIBLE_VERSION = "0.30.7"
 
 PROTOCOL_VERSION = 1
 
-CAPABILITIES = ("agent-availability", "cursor-chat-store-status", "stop-runner")
-"""Machine methods that hubs look for; without the first a hub refuses every spawn."""
+CAPABILITIES = ("agent-availability", "cursor-chat-store-status", "stop-runner", "runner-handoff")
+"""Machine methods that hubs look for; without the first a hub refuses every spawn.
+
+The last one is ours: `stop-runner` of such a runner restarts it, whether it is supervised or not.
+"""
 
 ShutdownSource = Literal["os-signal", "hapi-cli", "hapi-app", "exception"]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 SPAWN_SESSION = "spawn-happy-session"
 STOP_SESSION = "stop-session"
 STOP_RUNNER = "stop-runner"
+RUNNER_HANDOFF = "runner-handoff"  # ours: how a hand-off to a replacement goes
 LIST_MACHINE_DIRECTORY = "list-directory"
 PATH_EXISTS = "path-exists"
 AGENT_AVAILABILITY = "agent-availability"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
 from hapi.runner.control.peer_credentials import SocketOwners
+from hapi.runner.handoff.restart import LeavesForSupervisor, Restart
 from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.storage.counters import Counters
@@ -36,8 +38,8 @@ class RunnerApi:
     _status: Callable[[], Mapping[str, Any]]
     # Ends the runner; called with the actor, and whether its supervisor is to start it again.
     _leave: Callable[[str, bool], object]
-    # Why a supervisor must not start the runner again now, None if it may.
-    _reason_not_to_restart: Callable[[], Awaitable[str | None]]
+    # Begins a restart for the named actor, unless the runner must leave for its supervisor.
+    _begin_restart: Callable[[str], Awaitable[Restart]]
     # Keeps the reason of a failed trial start, the path of its output, and who made it.
     _keep_trial_failure: Callable[[str, str | None, str], object]
     # Hands over to another program for the named actor; the pid of that. Raises ReplacementRefused.
@@ -97,15 +99,33 @@ class RunnerApi:
         self._record_event("stop-runner-asked", actor=actor)
         self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor, restart))
 
-    async def restart(self, actor: str) -> str | None:
-        """Stop the runner so that its supervisor starts it again; without a supervisor it stops.
+    async def restart(self, actor: str) -> Restart:
+        """Have the installed version run in this runner's place.
 
-        Nothing is stopped if the installed version does not start; then this is the reason.
+        A supervised runner stops soon, after a trial start, and its supervisor starts it again.
+        Another one hands over to a replacement and serves until that has taken over.
         """
-        reason = await self._reason_not_to_restart()
-        if reason is None:
+        restart = await self._begin_restart(actor)
+        if isinstance(restart, LeavesForSupervisor):
             self.stop_soon(actor, restart=True)
-        return reason
+        return restart
+
+    def handoff_to(self, replacement: int) -> dict[str, Any]:
+        """How the hand-off to the process `replacement` goes.
+
+        `pid` is that of the runner that answers, and `error` says why the hand-off has failed.
+        """
+        pid, handoff = os.getpid(), self._status()["handoff"]
+        told: dict[str, Any] = {"pid": pid, "underWay": handoff["underWay"]}
+        if handoff["underWay"] or pid == replacement:
+            return told
+        failure = handoff["lastFailure"] or {}
+        if failure.get("replacement") != replacement:
+            return told | {"error": "the hand-off was stopped"}
+        where = f"; see {failure['output']}" if failure.get("output") else ""
+        return told | {
+            "error": f"the installed version does not take over: {failure['reason']}{where}"
+        }
 
     def replace(self, asked: ReplaceRunner, actor: str) -> int:
         """Begin to hand over to the program that `actor` asks for; its pid.

@@ -177,7 +177,7 @@ class RunnerService(Service):
             self.record_event,
             self.status,
             self._asked_to_leave,
-            self.handoff.reason_not_to_restart,
+            self.handoff.begin_restart,
             self.handoff.keep_trial_failure,
             self.handoff.replace,
         )

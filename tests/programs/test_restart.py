@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hapi.protocol.attempt import AttemptReport
-from tests.support.machine import TWISTD
+from tests.support.machine import MODES, TWISTD
 from tests.support.programs import CANARY, ROOT, Stage, alive, free_port, until
 from tests.support.restart_machine import SCRIPT, Installed
 
@@ -163,6 +163,56 @@ def test_a_build_that_dies_only_in_the_real_home_leaves_the_old_runner_online__H
     assert set(machine.listed()) == {session}
 
 
+def test_the_button_of_the_page_replaces_a_runner_that_nothing_would_start_again(
+    quiet_machine, hub
+):
+    machine = quiet_machine
+    program = machine.run("--max-sessions", "7")
+    session = machine.session()
+    machine.install("GENERATION = 1")
+    assert restart_by_the_page(hub, machine) == {"message": "The runner has been restarted"}
+    until(lambda: not alive(program.pid), what="the old runner to exit")
+    status = machine.look()
+    assert (status["current"], status["registered"]) == (True, True)
+    assert status["admission"]["maxSessions"] == 7
+    assert set(machine.listed()) == {session}
+    machine.assert_owned_by(status["pid"])
+
+
+@pytest.mark.parametrize("at", ["load", "registered"])
+def test_the_page_is_told_why_the_old_runner_keeps_running__H01(quiet_machine, hub, at):
+    machine = quiet_machine
+    program = machine.run()
+    session = machine.session()
+    change_service(machine, LOADS if at == "load" else IN_THE_REAL_HOME.format(at=at, act=DIES))
+    refused = restart_by_the_page(hub, machine)
+    assert refused["code"] == "restart_failed"
+    assert "The runner keeps running, because the installed version does not" in refused["error"]
+    assert "RuntimeError: only in the real home" in refused["error"]
+    until(lambda: machine.look()["hub"]["phase"] == "connected", what="the machine to be online")
+    assert set(machine.listed()) == {session}
+    machine.assert_owned_by(program.pid)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner"),
+    [("embedded", "the program that it is part of"), ("twistd", "twistd")],
+)
+def test_a_runner_that_only_its_program_can_start_ends_for_no_restart(
+    quiet_machine, hub, mode, owner
+):
+    machine = quiet_machine
+    program = machine.run(argv=MODES[mode])
+    refused = restart_by_the_page(hub, machine)
+    assert refused["error"] == f"The runner keeps running, because only {owner} may restart it"
+    for words in (["restart"], ["start", "--max-sessions", "3"]):
+        done = machine.command("runner", *words)
+        told = f"hapi: the runner (pid {program.pid}) can only be restarted by {owner}\n"
+        assert (done.returncode, done.stderr) == (3, told)
+    assert program.running
+    assert (machine.look()["pid"], machine.look()["admission"]["accepting"]) == (program.pid, True)
+
+
 def test_other_flags_take_over_from_the_runner_that_has_none(quiet_machine):
     machine = quiet_machine
     program = machine.run()
@@ -281,15 +331,6 @@ def test_a_supervised_runner_leaves_for_no_build_that_does_not_start__H01_V02(ma
     path.write_text(path.read_text().replace(SYNTAX_ERROR, "GENERATION = 1\n"))
     assert program.exit_code(60) == 75
     assert list(machine.home.path.glob(".trial-*")) == []
-
-
-def test_a_runner_under_twistd_is_not_replaced_by_one_in_the_background(machine):
-    program = machine.run(argv=SUPERVISED["twistd"])
-    refused = machine.command("runner", "restart", "--no-wait")
-    told = f"hapi: the runner (pid {program.pid}) runs under twistd; restart it there\n"
-    assert (refused.returncode, refused.stderr) == (3, told)
-    assert program.running
-    assert machine.look()["pid"] == program.pid
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def matches_limits(admission: Mapping[str, Any], limits: Any) -> bool:
 
 
 def refuse_foreign_runner(status: Mapping[str, Any], if_up: str, if_supervised: str) -> None:
-    """Raise CommandError for a runner that `hapi up` or a supervisor controls.
+    """Raise CommandError for a runner that `hapi up`, a supervisor or another program controls.
 
     `if_up` and `if_supervised` say what the user has to do then, as a clause.
     """
@@ -107,6 +107,10 @@ def refuse_foreign_runner(status: Mapping[str, Any], if_up: str, if_supervised: 
         supervisor = handoff.get("restartedBy")
         raise CommandError(
             f"the runner (pid {pid}) is managed by {supervisor}; {if_supervised}", HELD
+        )
+    if handoff.get("replaceable") is False:
+        raise CommandError(
+            f"the runner (pid {pid}) can only be restarted by {handoff.get('restartedBy')}", HELD
         )
 
 

@@ -36,6 +36,7 @@ from hapi.protocol.control import (
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.control.announcements import Rejected, Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
+from hapi.runner.handoff.restart import HandoffBegan, Restart, RestartRefused
 from hapi.runner.storage.counters import Counters
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class ControlledRunner(Protocol):
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
     def stop_soon(self, actor: str) -> None: ...
-    async def restart(self, actor: str) -> str | None: ...
+    async def restart(self, actor: str) -> Restart: ...
     def replace(self, asked: ReplaceRunner, actor: str) -> int: ...
     def trial_start_failed(self, actor: str, reason: str, output: str | None) -> None: ...
     def interrupted(self) -> Any: ...
@@ -213,13 +214,18 @@ class ControlApi:
 
     @app.route("/restart", methods=["POST"])
     async def restart(self, request: IRequest) -> bytes:
-        """Stop the runner, for its supervisor to start it again, after a trial start."""
+        """Restart the runner with the installed version: by its supervisor after a trial start, or
+        by a hand-off, whose outcome `/status` tells. 409 if neither can begin."""
         _body(request)
-        reason = await self._runner.restart(self._caller(request))
-        if reason is not None:
-            return _reply(request, http.CONFLICT, error_body(http.CONFLICT, reason))
-        request.setHeader(b"connection", b"close")
-        return _reply(request, 200, {"status": "stopping"})
+        match await self._runner.restart(self._caller(request)):
+            case RestartRefused(reason):
+                return _reply(request, http.CONFLICT, error_body(http.CONFLICT, reason))
+            case HandoffBegan(replacement):
+                told = {"status": "replacing", "replacement": replacement}
+                return _reply(request, http.ACCEPTED, told)
+            case _:
+                request.setHeader(b"connection", b"close")
+                return _reply(request, 200, {"status": "stopping"})
 
     @app.route("/replace", methods=["POST"])
     def replace(self, request: IRequest) -> bytes:

@@ -29,6 +29,12 @@ from hapi.runner.handoff.descriptors import (
 )
 from hapi.runner.handoff.incoming import IncomingHandoff
 from hapi.runner.handoff.interfaces import HandoffRunner
+from hapi.runner.handoff.restart import (
+    HandoffBegan,
+    LeavesForSupervisor,
+    Restart,
+    RestartRefused,
+)
 from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
 from hapi.runner.storage.state_file import identity_digest
 from hapi.runner.supervision.supervisor import Supervision, notify
@@ -45,7 +51,7 @@ if TYPE_CHECKING:
 # The running build is read so many seconds after the start, unless a caller asks for it before.
 LOAD_BUILD_DELAY = 3.0
 EXIT_RESTART = 75  # exit code: the supervisor is to start this runner again
-EMBEDDED = Supervision("none", "the program that it is part of")
+EMBEDDED = Supervision("none", "the program that it is part of", is_replaceable=False)
 
 
 @define(eq=False, repr=False)
@@ -216,16 +222,35 @@ class HandoffCoordinator:
             )
             self._runner.retire("hapi-cli", EXIT_RESTART)
 
-    async def reason_not_to_restart(self) -> str | None:
-        """Why this runner must not leave for its supervisor to start it again.
+    async def begin_restart(self, actor: str) -> Restart:
+        """Have the installed build run in this runner's place, as `actor` asks.
 
-        None if a trial start has shown that the installed build starts, or if there is no
-        supervisor that would start it.
+        A supervised runner must leave for its supervisor to start it again, once a trial start has
+        shown that the build starts. Another one begins a hand-off to its own command line.
         """
-        if not self.restarted_by_supervisor:
-            return None
-        failed = await self._failure_of_trial(None)
-        return None if failed is None else failed.clause
+        from hapi.protocol.control import ReplacementRefused
+        from hapi.runner.handoff.requested import expected_status
+
+        if self.restarted_by_supervisor:
+            failed = await self._failure_of_trial(None)
+            return LeavesForSupervisor() if failed is None else RestartRefused(failed.clause)
+        if self.supervision.mode == "none" or self._start is None:
+            return RestartRefused(f"only {self.supervision.by} may restart it")
+        if self._leaving:
+            return RestartRefused("it is stopping")
+        under_way = None if self._outgoing is None else self._outgoing.replacement
+        if under_way is not None:  # asked twice, or another build is being started by itself
+            return HandoffBegan(under_way.pid)
+        try:
+            pid = self._begin_requested(
+                self._start,
+                lambda pid: expected_status(self._runner, self._runner.options.argv, pid),
+                actor,
+                moves_output=True,
+            )
+        except ReplacementRefused as error:
+            return RestartRefused(str(error))
+        return HandoffBegan(pid)
 
     def keep_trial_failure(self, reason: str, output: str | None, actor: str) -> None:
         """Keep why a trial start of the installed build that `actor` made has failed."""
@@ -314,12 +339,30 @@ class HandoffCoordinator:
             raise ReplacementRefused("another command has stopped or replaced the runner")
         if not self.supervision.is_replaceable:
             raise ReplacementRefused(f"only {self.supervision.by} may restart this runner")
-        start, runner = start_command(asked), self._runner
-        runner.record_event("handoff-began", pid=os.getpid(), actor=actor)
-        self.log.info("Handing over on request of {actor}", actor=actor)
-        outgoing = self._hand_over(
-            start, lambda pid: expected_status(runner, asked, pid), list, moves_output=False
+        return self._begin_requested(
+            start_command(asked),
+            lambda pid: expected_status(self._runner, asked.words, pid),
+            actor,
+            moves_output=False,
         )
+
+    def _begin_requested(
+        self,
+        start: StartCommand,
+        expect: Callable[[int], ExpectedStatus],
+        actor: str,
+        *,
+        moves_output: bool,
+    ) -> int:
+        """Begin a hand-off that `actor` asks for; the pid of the replacement.
+
+        Raises ReplacementRefused.
+        """
+        from hapi.protocol.control import ReplacementRefused
+
+        self._runner.record_event("handoff-began", pid=os.getpid(), actor=actor)
+        self.log.info("Handing over on request of {actor}", actor=actor)
+        outgoing = self._hand_over(start, expect, list, moves_output=moves_output)
         if outgoing.replacement is None:
             raise ReplacementRefused(str((self.last_failure or {}).get("reason")))
         return outgoing.replacement.pid
@@ -472,6 +515,7 @@ class HandoffCoordinator:
             "handoff": {
                 "mode": "disabled" if options.handoff_disabled else self.supervision.mode,
                 "restartedBy": self.supervision.by,
+                "replaceable": self.supervision.is_replaceable,
                 "underWay": self.in_progress or self.is_trying or self._is_on_probation,
                 "waitsFor": None if current else self._why_not(options.handoff_disabled),
                 "lastFailure": self.last_failure,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hapi.protocol.control import MalformedRequest, ReplaceRunner
@@ -29,8 +30,8 @@ def _decoded(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
-def expected_status(runner: HandoffRunner, asked: ReplaceRunner, pid: int) -> ExpectedStatus:
-    """What the replacement of `runner`, the process `pid`, must answer.
+def expected_status(runner: HandoffRunner, words: Sequence[str], pid: int) -> ExpectedStatus:
+    """What the replacement of `runner`, the process `pid` of `hapi WORDS`, must answer.
 
     It must be connected to the hub if it uses the same hub and token as `runner`, and that is
     connected.
@@ -39,7 +40,7 @@ def expected_status(runner: HandoffRunner, asked: ReplaceRunner, pid: int) -> Ex
     is_online = hub.registered and hub.status(options)["phase"] == "connected"
     return ExpectedStatus(
         pid=pid,
-        argv=tuple(asked.words),
+        argv=tuple(words),
         port=runner.endpoints.port or 0,
         online_as=identity_digest(options.access, options.machine_id) if is_online else None,
     )

@@ -21,6 +21,7 @@ from hapi.protocol.spawn import (
     rpc_spawn_answer,
 )
 from hapi.runner.config.options import RunnerOptions
+from hapi.runner.handoff.restart import HandoffBegan, Restart, RestartRefused
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.workspace.browse import list_directory, path_exists
 from hapi.runner.workspace.cursor import chat_store_status
@@ -44,7 +45,8 @@ class RunnerMethods(Protocol):
     ) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
     def knows_session(self, name: str) -> bool: ...
-    async def restart(self, actor: str) -> str | None: ...
+    async def restart(self, actor: str) -> Restart: ...
+    def handoff_to(self, replacement: int) -> dict[str, Any]: ...
 
 
 def register_methods(
@@ -76,9 +78,19 @@ def register_methods(
         return {"status": status} | ({"known": True} if is_alive else {})
 
     async def stop_runner(params: Any) -> dict[str, Any]:
-        if (reason := await runner.restart(HUB)) is not None:
-            return {"error": f"The runner keeps running, because {reason}"}
-        return {"message": "Runner stop request acknowledged"}
+        match await runner.restart(HUB):
+            case RestartRefused(reason):
+                return {"error": f"The runner keeps running, because {reason}"}
+            case HandoffBegan(replacement):
+                return {"message": "The runner is being replaced", "replacement": replacement}
+            case _:
+                return {"message": "Runner stop request acknowledged"}
+
+    def runner_handoff(params: Any) -> dict[str, Any]:
+        replacement = params.get("replacement") if isinstance(params, Mapping) else None
+        if not isinstance(replacement, int):
+            return {"error": "`replacement` must be a process id"}
+        return runner.handoff_to(replacement)
 
     def read_picture(params: Any) -> Any:
         """A picture of a session without a process, which is why the hub asks the machine."""
@@ -110,6 +122,7 @@ def register_methods(
     rpc.add("spawn-happy-session", spawn)
     rpc.add("stop-session", stop_session)
     rpc.add("stop-runner", stop_runner)
+    rpc.add(rpc_methods.RUNNER_HANDOFF, runner_handoff)
     if options.uses_own_sessions:
         for path, method in MACHINE_MODELS.items():
             name = path.removesuffix("-models")

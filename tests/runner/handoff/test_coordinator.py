@@ -14,6 +14,7 @@ from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.control import MalformedRequest, ReplacementRefused, ReplaceRunner
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.handoff.requested import start_command
+from hapi.runner.handoff.restart import HandoffBegan, LeavesForSupervisor, RestartRefused
 from hapi.runner.sessions import BEING_REPLACED
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Scene
@@ -345,23 +346,53 @@ def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__
     scene.advance(3)
     assert scene.run.retired == []
     scene.trials[0].comes_up()
-    assert result_of(answer) is None
+    assert result_of(answer) == LeavesForSupervisor()
     scene.advance(3)
     assert scene.run.retired == [75]
 
 
-def test_the_pages_restart_button_without_a_supervisor_ends_it(scene):
-    assert result_of(Deferred.fromCoroutine(scene.service.api.restart("hub"))) is None
+def restart(scene):
+    """What the restart button of the page asks for."""
+    return result_of(Deferred.fromCoroutine(scene.service.api.restart("hub")))
+
+
+def test_the_pages_restart_button_without_a_supervisor_begins_one_hand_off(scene):
+    assert restart(scene) == restart(scene) == HandoffBegan(OTHER)
+    assert scene.service.api.handoff_to(OTHER) == {"pid": os.getpid(), "underWay": True}
+    scene.will_answer(argv=list(scene.service.options.argv))
+    scene.send("ready")
+    scene.advance(0.1)
+    assert scene.run.retired == []
+    scene.send("mine")
     scene.advance(3)
     assert scene.run.retired == [0]
-    assert scene.trials == []
+    assert (len(scene.replacements), scene.trials) == (1, [])
+
+
+def test_whoever_asked_for_a_restart_is_told_why_the_replacement_did_not_take_over__H01(scene):
+    restart(scene)
+    scene.send("failed", reason="SyntaxError")
+    scene.advance(3)
+    assert scene.run.retired == []
+    told = scene.service.api.handoff_to(OTHER)
+    assert (told["pid"], told["underWay"]) == (os.getpid(), False)
+    assert told["error"].startswith("the installed version does not take over: ")
+    assert "SyntaxError" in told["error"]
+    assert scene.service.api.handoff_to(OTHER + 1)["error"] == "the hand-off was stopped"
+
+
+def test_a_runner_that_only_another_program_can_start_refuses_a_restart(home):
+    scene = Scene(home, Supervision("none", "twistd", is_replaceable=False))
+    assert restart(scene) == RestartRefused("only twistd may restart it")
+    scene.advance(3)
+    assert (scene.run.retired, scene.replacements) == ([], [])
 
 
 def test_the_pages_restart_button_ends_no_runner_whose_next_build_does_not_start__V02_H01(home):
     scene = Scene(home, Supervision("notify", "systemd (Type=notify)"))
     answer = Deferred.fromCoroutine(scene.service.api.restart("hub"))
     scene.trials[0].fails(output=Path("/logs/1-trial.out"))
-    assert result_of(answer) == (
+    assert result_of(answer) == RestartRefused(
         "the installed version does not start: the trial start exited with code 1: SyntaxError; "
         "see /logs/1-trial.out"
     )

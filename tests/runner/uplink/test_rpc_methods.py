@@ -10,6 +10,7 @@ from hapi.protocol.agents import AGENTS
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.remembered_offers import remember_offer
 from hapi.runner.config.options import OWN_SESSION_COMMAND, RunnerOptions
+from hapi.runner.handoff.restart import HandoffBegan, LeavesForSupervisor, RestartRefused
 from hapi.runner.spawn.agent_availability import AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.workspace.cursor import chat_store_status
@@ -28,7 +29,7 @@ OURS = [
 
 
 class Runner:
-    not_restarted = None
+    restarts = LeavesForSupervisor()
 
     def __init__(self, home, tmp_path):
         claude = tmp_path / "bin/claude"
@@ -55,9 +56,12 @@ class Runner:
         return name == "known"
 
     async def restart(self, actor):
-        if self.not_restarted is None:
+        if not isinstance(self.restarts, RestartRefused):
             self.stopped_by.append(actor)
-        return self.not_restarted
+        return self.restarts
+
+    def handoff_to(self, replacement):
+        return {"pid": 1, "underWay": replacement == 7}
 
 
 @pytest.fixture
@@ -88,6 +92,7 @@ def test_the_methods_a_hub_looks_for_are_there_in_order(runner):
     assert table.methods == (
         *("m:agent-availability", "m:path-exists", "m:cursor-chat-store-status"),
         *("m:list-directory", "m:spawn-happy-session", "m:stop-session", "m:stop-runner"),
+        "m:runner-handoff",
         "m:readGeneratedImage",
     )
 
@@ -186,13 +191,23 @@ def test_the_hub_is_named_as_the_one_who_asks(runner):
 
 
 def test_the_hub_is_told_why_a_runner_is_not_restarted(runner):
-    runner.not_restarted = "the installed version does not start: SyntaxError"
+    runner.restarts = RestartRefused("the installed version does not start: SyntaxError")
     answer = call(runner, "stop-runner", {})
     assert answer == {
         "error": "The runner keeps running, because the installed version does not start: "
         "SyntaxError"
     }
     assert runner.stopped_by == []
+
+
+def test_the_hub_is_told_which_process_replaces_the_runner_and_how_that_goes(runner):
+    runner.restarts = HandoffBegan(7)
+    assert call(runner, "stop-runner", {}) == {
+        "message": "The runner is being replaced",
+        "replacement": 7,
+    }
+    assert call(runner, "runner-handoff", {"replacement": 7}) == {"pid": 1, "underWay": True}
+    assert "error" in call(runner, "runner-handoff", {"replacement": "seven"})
 
 
 def test_a_directory_is_asked_for(runner):

@@ -109,9 +109,6 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
     if not is_supervised or _is_up(running):
         # Before anything is drained:
         refuse_foreign_runner(running.status, "restart `hapi up` instead", "restart it there")
-        if handoff.get("restartedBy") == "twistd":  # the next runner would not be under twistd
-            pid = running.status.get("pid")
-            raise CommandError(f"the runner (pid {pid}) runs under twistd; restart it there", HELD)
     else:
         progress = Progress(reactor, None if quiet else echo)
         with progress.shown():

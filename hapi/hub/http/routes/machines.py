@@ -25,6 +25,7 @@ from hapi.hub.domain.errors import (
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
+from hapi.hub.domain.runner_restart import restart_runner as request_restart
 from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
 from hapi.hub.http.openapi.operation import Flag, Parameter, operation
@@ -188,21 +189,7 @@ class MachineRoutes(Routes):
         machine = context.machine(machine_id)
         if not machine.active:
             raise Unavailable("Machine is offline", "machine_offline")
-        metadata = machine.row.metadata if isinstance(machine.row.metadata, dict) else {}
-        if metadata.get("supervisedRestart") is not True:
-            raise RestartFailed(
-                "The runner is not supervised, so nothing would start it again",
-                "restart_unsupported",
-            )
-        try:
-            answer = await context.registry.rpc.call(machine.id, rpc_methods.STOP_RUNNER, {})
-        except RpcError as error:
-            raise RestartFailed(str(error), "restart_failed") from error
-        problem = error_text(answer)
-        if problem is not None:
-            raise RestartFailed(problem, "restart_failed")
-        message = answer.get("message") if isinstance(answer, dict) else None
-        return {"message": message if isinstance(message, str) else "The runner restarts"}
+        return {"message": await request_restart(context.registry, machine)}
 
     @app.route(f"/api/machines/<machine_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
