@@ -19,6 +19,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from hapi.home import Home
+from tests.support.interrupts import accept_interrupts
 from tests.support.programs import CANARY, Stage
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ PAGE_TOOLS = Path(
 ).absolute()
 
 pytest_plugins = ["pytester"]
+accept_interrupts()
 
 # What a developer has set for daily use must not reach a test, nor a program that a test starts.
 LEAKS = (

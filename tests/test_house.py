@@ -48,9 +48,10 @@ ROOMS = {
         "store": set(),
         "pages": set(),
         "domain": {"store"},
-        "records": {"domain", "store"},
-        "notify": {"domain", "store"},
-        "http": {"domain", "notify", "records", "store"},
+        "access": {"domain", "store"},
+        "records": {"access", "domain", "store"},
+        "notify": {"access", "domain", "store"},
+        "http": {"access", "domain", "notify", "records", "store"},
     },
     "session": {
         "hub": set(),

@@ -57,7 +57,7 @@ def test_a_hub_without_ssl_logs_people_in():
     code = """
 from hapi.startup import block_unused_imports
 assert block_unused_imports("http://127.0.0.1:1")
-from hapi.hub.domain.auth import Principal, TokenIssuer
+from hapi.hub.access.auth import Principal, TokenIssuer
 issuer = TokenIssuer("a-token", b"x" * 32)
 token = issuer.issue_web_token(Principal("default"), 1000.0)
 assert issuer.read_web_token(token, 1001.0) == Principal("default")

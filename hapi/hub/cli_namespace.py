@@ -10,17 +10,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.hub.domain.auth import Principal, TokenIssuer, actor_of
+from hapi.hub.access.auth import Principal, TokenIssuer, actor_of
+from hapi.hub.access.places import SOCKETS, Places
+from hapi.hub.access.rate_limits import LoginRateLimit
+from hapi.hub.access.tokens import DeviceToken, may_access, require_access
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound
 from hapi.hub.domain.event_queue import STORE_PROBLEMS, store_code
 from hapi.hub.domain.messages import Messages
-from hapi.hub.domain.places import SOCKETS, Places
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.tokens import DeviceToken, may_access, require_access
 from hapi.hub.store.audit_log import LOGIN, NOBODY, AuditLog
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused

@@ -10,20 +10,20 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
+from hapi.hub.access.auth import TokenIssuer
+from hapi.hub.access.places import RequestLimits
+from hapi.hub.access.rate_limits import LoginRateLimit
+from hapi.hub.access.tokens import DeviceTokens, TokenKeeper
 from hapi.hub.cli_namespace import CliNamespace
-from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notifications
-from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry, Rooms
 from hapi.hub.domain.retention import Retention
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
-from hapi.hub.domain.tokens import DeviceTokens, TokenKeeper
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.compression import Compressor
 from hapi.hub.http.paging import PageReader

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 
 from hapi.deferreds import run_step
 from hapi.home import MADE_PRIVATE
+from hapi.hub.access.auth import TokenIssuer
 from hapi.hub.address import reachable_url
 from hapi.hub.cli_namespace import CliNamespace
-from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.presence import SWEEP_INTERVAL
 from hapi.hub.domain.retention import SWEEP_INTERVAL as RETENTION_INTERVAL
 from hapi.hub.http.site import HostPolicy, RootResource, host_name, hub_site

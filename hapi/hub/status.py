@@ -10,8 +10,8 @@ from typing import Any
 from attrs import define, field
 
 from hapi import __version__
+from hapi.hub.access.places import Places
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.places import Places
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.retention import is_archived
 

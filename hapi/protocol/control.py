@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
+from attrs import frozen
 from msgspec import Meta, Struct
 
 from hapi.protocol.json import Malformed
@@ -184,3 +185,25 @@ def http_spawn_answer(result: SpawnResult) -> tuple[int, Mapping[str, Any]]:
         case SpawnRefused(message, code, agent):
             extra = {key: value for key, value in (("code", code), ("agent", agent)) if value}
             return 500, {"success": False, "error": message} | extra
+
+
+@frozen
+class LeavesForSupervisor:
+    """The installed version starts: this runner exits, and its supervisor starts it again."""
+
+
+@frozen
+class HandoffBegan:
+    """The process `replacement` takes over; this runner serves until it has."""
+
+    replacement: int
+
+
+@frozen
+class RestartRefused:
+    """The runner keeps running; `reason` is a clause, such as "only twistd may restart it"."""
+
+    reason: str
+
+
+Restart = LeavesForSupervisor | HandoffBegan | RestartRefused

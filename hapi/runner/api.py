@@ -10,7 +10,13 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
-from hapi.protocol.control import ListedSession, ReplaceRunner, SessionStarted
+from hapi.protocol.control import (
+    LeavesForSupervisor,
+    ListedSession,
+    ReplaceRunner,
+    Restart,
+    SessionStarted,
+)
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.attempts.activity import summarize_activity
 from hapi.runner.attempts.child import Child
@@ -18,7 +24,6 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
 from hapi.runner.control.peer_credentials import SocketOwners
-from hapi.runner.handoff.restart import LeavesForSupervisor, Restart
 from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.storage.counters import Counters

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from hapi.hub.domain.auth import TokenIssuer
-from hapi.hub.domain.places import RequestLimits
+from hapi.hub.access.auth import TokenIssuer
+from hapi.hub.access.places import RequestLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from hapi.hub.domain.auth import Principal, actor_of
-from hapi.hub.domain.rate_limits import address_group
+from hapi.hub.access.auth import Principal, actor_of
+from hapi.hub.access.rate_limits import address_group
 from hapi.hub.http.responses import Response
 from hapi.hub.http.scopes import route_key
 from hapi.hub.store.audit_log import LOGIN, AuditLog

@@ -10,9 +10,9 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from hapi.hub.domain.auth import Principal, TokenIssuer
+from hapi.hub.access.auth import Principal, TokenIssuer
+from hapi.hub.access.rate_limits import LoginRateLimit
 from hapi.hub.domain.errors import LoginRateLimited, Unauthenticated
-from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.http.proxies import TrustedProxies
 from hapi.net.server.site import mark_authenticated
 from hapi.protocol.token import InvalidNamespace

@@ -17,9 +17,9 @@ from prometheus_client.metrics_core import (
 )
 
 from hapi import __version__
+from hapi.hub.access.places import Places
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.messages import Messages
-from hapi.hub.domain.places import Places
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.rows import DatabaseSize

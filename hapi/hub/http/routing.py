@@ -20,11 +20,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
+from hapi.hub.access.places import RequestLimits
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import Conflict, InvalidRequest, field_issues
-from hapi.hub.domain.places import RequestLimits
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.audit_rules import audited_body, record_request
 from hapi.hub.http.authentication import Authenticator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
 from hapi.hub.domain.errors import ScopeMissing
 from hapi.protocol.token import Scope
 

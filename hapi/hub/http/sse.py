@@ -14,13 +14,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
+from hapi.hub.access.places import EVENT_STREAMS, Places
+from hapi.hub.access.tokens import DeviceToken
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound, Unavailable
 from hapi.hub.domain.events import Subscription, unnumbered
-from hapi.hub.domain.places import EVENT_STREAMS, Places
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.tokens import DeviceToken
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.openapi.operation import Flag, Parameter, operation
 from hapi.hub.http.openapi.routes import Route

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from hapi.hub.access.tokens import DeviceTokens
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notifications
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.tokens import DeviceTokens
 from hapi.hub.notify.answers import AnswerTokens
 from hapi.hub.notify.delivery import Delivery
 from hapi.hub.notify.notifier import Notifier

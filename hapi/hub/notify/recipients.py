@@ -12,9 +12,9 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
+from hapi.hub.access.tokens import DeviceToken, DeviceTokens
 from hapi.hub.domain.errors import Conflict, NotFound
-from hapi.hub.domain.tokens import DeviceToken, DeviceTokens
 from hapi.hub.notify.settings import NotificationSettings, SettingsChange, stored_settings
 from hapi.hub.store.interface import IStore, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import RecipientRow

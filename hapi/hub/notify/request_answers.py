@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from hapi.hub.domain.auth import Principal, actor_of
+from hapi.hub.access.auth import Principal, actor_of
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import Conflict, NotFound

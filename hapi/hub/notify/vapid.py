@@ -61,7 +61,7 @@ class VapidKey:
     def _signed(self, claims: dict[str, Any]) -> str:
         """A JWT with an ES256 signature (RFC 7518 3.4: the numbers r and s, 32 bytes each).
 
-        PyJWT is loaded without `cryptography` (see `hapi.hub.domain.auth.load_jwt`), so that it
+        PyJWT is loaded without `cryptography` (see `hapi.hub.access.auth.load_jwt`), so that it
         cannot make one.
         """
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA

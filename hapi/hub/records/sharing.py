@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import define, field
 
+from hapi.hub.access.rate_limits import Rate, TokenBuckets, address_group
+from hapi.hub.access.tokens import digest
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound, RequestRateLimited
 from hapi.hub.domain.notifications import session_label
-from hapi.hub.domain.rate_limits import Rate, TokenBuckets, address_group
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.tokens import digest
 from hapi.hub.records.shared_content import shared_content
 from hapi.hub.store.rows import MessageRow, ShareLinkRow
 from hapi.net.server.http import encode_json

@@ -22,9 +22,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hapi.net.server.http import StatusTable, encode_json, json_reply, status_of
 from hapi.protocol.control import (
+    HandoffBegan,
     MalformedRequest,
     ReplacementRefused,
     ReplaceRunner,
+    Restart,
+    RestartRefused,
     SessionStarted,
     StopSession,
     error_body,
@@ -36,7 +39,6 @@ from hapi.protocol.control import (
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.control.announcements import Rejected, Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
-from hapi.runner.handoff.restart import HandoffBegan, Restart, RestartRefused
 from hapi.runner.storage.counters import Counters
 
 if TYPE_CHECKING:

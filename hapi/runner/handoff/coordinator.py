@@ -21,6 +21,12 @@ from twisted.python.failure import Failure
 from hapi.build import Build, Installation
 from hapi.deferreds import run_in_background
 from hapi.process import IProcesses
+from hapi.protocol.control import (
+    HandoffBegan,
+    LeavesForSupervisor,
+    Restart,
+    RestartRefused,
+)
 from hapi.redaction import Secrets
 from hapi.runner.handoff.descriptors import (
     HandoverDescriptors,
@@ -29,12 +35,6 @@ from hapi.runner.handoff.descriptors import (
 )
 from hapi.runner.handoff.incoming import IncomingHandoff
 from hapi.runner.handoff.interfaces import HandoffRunner
-from hapi.runner.handoff.restart import (
-    HandoffBegan,
-    LeavesForSupervisor,
-    Restart,
-    RestartRefused,
-)
 from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
 from hapi.runner.storage.state_file import identity_digest
 from hapi.runner.supervision.supervisor import Supervision, notify

@@ -11,6 +11,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.pictures import SessionPictures, picture_answer
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import AGENTS
+from hapi.protocol.control import HandoffBegan, Restart, RestartRefused
 from hapi.protocol.offer.model_lists import model_list
 from hapi.protocol.rpc_methods import MACHINE_MODELS
 from hapi.protocol.spawn import (
@@ -21,7 +22,6 @@ from hapi.protocol.spawn import (
     rpc_spawn_answer,
 )
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.handoff.restart import HandoffBegan, Restart, RestartRefused
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.workspace.browse import list_directory, path_exists
 from hapi.runner.workspace.cursor import chat_store_status

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from hapi.hub.access.auth import Principal
 from hapi.hub.domain import live as live_texts
-from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.events import Subscription
 from hapi.hub.http.sse import EventStream
 from hapi.protocol.live import MAX_TEXT

@@ -141,7 +141,7 @@ def snapshot(stage: Stage, session: str) -> Any:
 
 
 # What belongs to a namespace and to no session answers 404 to strangers. Who has the secret of a
-# shared conversation may read it. tests/hub/domain/test_tokens.py and
+# shared conversation may read it. tests/hub/access/test_tokens.py and
 # tests/hub/records/test_sharing.py try those of tokens and shared conversations.
 OF_NAMESPACES = ("/api/prompts/", "/api/notifications/devices/")
 PROTECTED = [

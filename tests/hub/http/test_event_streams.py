@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hapi.hub.domain.auth import WEB_TOKEN_LIFETIME
-from hapi.hub.domain.places import EVENT_STREAMS
+from hapi.hub.access.auth import WEB_TOKEN_LIFETIME
+from hapi.hub.access.places import EVENT_STREAMS
 from tests.support.hub_stage import Stage
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from hapi.hub.domain.rate_limits import Cost
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.http.openapi.document import EVERYWHERE, document
 from hapi.hub.http.openapi.operation import (
     Flag,

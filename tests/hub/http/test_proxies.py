@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import deferLater
 
 from hapi.hub import hub_service, tap
-from hapi.hub.domain.rate_limits import WRONG_TOKENS
+from hapi.hub.access.rate_limits import WRONG_TOKENS
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.options import HubOptions
 from hapi.net.client.link import HubLink

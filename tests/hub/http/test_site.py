@@ -20,7 +20,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub import HubOptions, hub_service, tap
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
 from hapi.hub.domain.events import MAX_KEPT_EVENTS, EventBus, Subscription
 from hapi.hub.http.site import HostPolicy, host_name
 from hapi.hub.http.sse import MAX_UNREAD, EventStream

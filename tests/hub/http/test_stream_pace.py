@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
 from hapi.hub.domain.events import Subscription
 from hapi.hub.http.sse import (
     MAX_INTERVAL,

@@ -11,10 +11,16 @@ from twisted.internet.defer import Deferred
 
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
-from hapi.protocol.control import MalformedRequest, ReplacementRefused, ReplaceRunner
+from hapi.protocol.control import (
+    HandoffBegan,
+    LeavesForSupervisor,
+    MalformedRequest,
+    ReplacementRefused,
+    ReplaceRunner,
+    RestartRefused,
+)
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.handoff.requested import start_command
-from hapi.runner.handoff.restart import HandoffBegan, LeavesForSupervisor, RestartRefused
 from hapi.runner.sessions import BEING_REPLACED
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Scene

@@ -7,10 +7,10 @@ from twisted.internet.defer import Deferred
 
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.agents import AGENTS
+from hapi.protocol.control import HandoffBegan, LeavesForSupervisor, RestartRefused
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.remembered_offers import remember_offer
 from hapi.runner.config.options import OWN_SESSION_COMMAND, RunnerOptions
-from hapi.runner.handoff.restart import HandoffBegan, LeavesForSupervisor, RestartRefused
 from hapi.runner.spawn.agent_availability import AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.workspace.cursor import chat_store_status

@@ -11,8 +11,8 @@ import msgspec
 from attrs import frozen
 from twisted.web import http
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain import errors
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import Parameter
 from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.responses import STATUSES, TEXT

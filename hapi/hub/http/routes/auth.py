@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Protocol
 from attrs import define, field
 from klein import Klein
 
-from hapi.hub.domain.auth import Principal, TokenIssuer, device_principal
+from hapi.hub.access.auth import Principal, TokenIssuer, device_principal
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.errors import (
     AccessDenied,
@@ -22,7 +23,6 @@ from hapi.hub.domain.errors import (
     Unavailable,
     field_issues,
 )
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routes.tokens import access_view
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from attrs import define
 from klein import Klein
 
+from hapi.hub.access.tokens import DeviceToken, TokenKeeper, require_access
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession, HubSettings
 from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidQuery, InvalidRequest
 from hapi.hub.domain.lifecycle import Lifecycle
-from hapi.hub.domain.tokens import DeviceToken, TokenKeeper, require_access
 from hapi.hub.domain.views import machine_view, message_view, session_view
 from hapi.hub.http.openapi.operation import Integer, operation
 from hapi.hub.http.paging import LIMIT, MAX_LIMIT

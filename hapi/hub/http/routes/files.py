@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from attrs import define, field
 from klein import Klein
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import (
     Conflict,
@@ -18,7 +19,6 @@ from hapi.hub.domain.errors import (
     RpcError,
     TooLarge,
 )
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.http.openapi.operation import Flag, Integer, Parameter, operation
 from hapi.hub.http.pictures import PictureReads, read_picture

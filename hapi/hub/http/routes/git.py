@@ -11,8 +11,8 @@ from attrs import define
 from klein import Klein
 from msgspec import to_builtins
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import SLOW_RPC_TIMEOUT
 from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.routes.files import PATH, forward_rpc

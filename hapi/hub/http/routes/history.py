@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from attrs import define
 from klein import Klein
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.errors import Conflict, Unavailable, Unprocessable
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import RequestContext, Routes, api, limited
 from hapi.hub.records.fork import Forking

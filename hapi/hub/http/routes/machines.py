@@ -11,6 +11,7 @@ import msgspec
 from attrs import define
 from klein import Klein
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.errors import (
     CallFailed,
@@ -23,7 +24,6 @@ from hapi.hub.domain.errors import (
     Unavailable,
     field_issues,
 )
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.domain.runner_restart import restart_runner as request_restart
 from hapi.hub.domain.spawn import request_spawn, spawn_request

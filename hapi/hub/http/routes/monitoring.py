@@ -11,9 +11,9 @@ from attrs import define, field
 from klein import Klein
 from twisted.web import http
 
+from hapi.hub.access.places import Places
 from hapi.hub.domain.errors import AccessDenied
 from hapi.hub.domain.messages import Messages
-from hapi.hub.domain.places import Places
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.openapi.operation import operation

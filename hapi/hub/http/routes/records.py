@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from attrs import define
 from klein import Klein
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.errors import (
     AccessDenied,
     InvalidQuery,
@@ -16,7 +17,6 @@ from hapi.hub.domain.errors import (
     NotFound,
     Unavailable,
 )
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import Flag, Integer, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import RequestContext, Routes, api, limited

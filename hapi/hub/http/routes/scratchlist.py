@@ -10,8 +10,8 @@ from urllib.parse import quote
 from attrs import define
 from klein import Klein
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound, TooLarge
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, OK, RequestContext, Routes, api, limited

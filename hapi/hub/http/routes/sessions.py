@@ -11,6 +11,7 @@ import msgspec
 from attrs import define, frozen
 from klein import Klein
 
+from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import (
@@ -24,7 +25,6 @@ from hapi.hub.domain.errors import (
     field_issues,
 )
 from hapi.hub.domain.lifecycle import Lifecycle
-from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, summary_json
 from hapi.hub.domain.views import session_view

@@ -10,9 +10,9 @@ import msgspec
 from attrs import define
 from klein import Klein
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
+from hapi.hub.access.tokens import TokenKeeper
 from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest
-from hapi.hub.domain.tokens import TokenKeeper
 from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api

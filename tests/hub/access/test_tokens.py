@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 from twisted.internet.defer import ensureDeferred
 
-from hapi.hub.domain.tokens import DeviceTokens, digest
+from hapi.hub.access.tokens import DeviceTokens, digest
 from hapi.hub.store.interface import NameTaken, StoreFull
 from hapi.hub.store.rows import TokenRow
 from hapi.hub.store.sqlite import memory_store
@@ -527,7 +527,7 @@ def test_the_store_keeps_tokens_and_their_names_are_unique_in_a_namespace() -> N
 
 
 def test_a_scope_of_a_newer_hub_grants_nothing_here() -> None:
-    from hapi.hub.domain.tokens import DeviceToken
+    from hapi.hub.access.tokens import DeviceToken
 
     assert DeviceToken.of(row(scopes="read everything")).scopes == {"read"}
     assert len(DeviceTokens()) == 0

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import formatEvent, globalLogPublisher
 
-from hapi.hub.domain.auth import Principal, TokenIssuer, equal_in_constant_time
-from hapi.hub.domain.rate_limits import (
+from hapi.hub.access.auth import Principal, TokenIssuer, equal_in_constant_time
+from hapi.hub.access.rate_limits import (
     MAX_KEYS,
     WRONG_TOKENS,
     WRONG_TOKENS_IN_ALL,

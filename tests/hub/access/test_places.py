@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hapi.hub.domain.auth import Principal
-from hapi.hub.domain.errors import HubFull, NoPlace, RequestRateLimited
-from hapi.hub.domain.places import (
+from hapi.hub.access.auth import Principal
+from hapi.hub.access.places import (
     EVENT_STREAMS,
     EXPENSIVE_REQUESTS,
     SOCKETS,
@@ -14,7 +13,8 @@ from hapi.hub.domain.places import (
     Places,
     RequestLimits,
 )
-from hapi.hub.domain.rate_limits import Cost
+from hapi.hub.access.rate_limits import Cost
+from hapi.hub.domain.errors import HubFull, NoPlace, RequestRateLimited
 from tests.support.hub_stage import TOKEN, MemoryPeer, Stage
 
 CAPACITY = Capacity(in_all=10, per_namespace=4, per_token=3, owner_reserve=3)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from attrs import define, field, frozen
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.access.auth import Principal
+from hapi.hub.access.rate_limits import Cost, RequestRateLimits
 from hapi.hub.domain.errors import HubFull, NoPlace
-from hapi.hub.domain.rate_limits import Cost, RequestRateLimits
 from hapi.protocol.token import DEFAULT_NAMESPACE
 
 RETRY_AFTER = 5  # seconds that a client without a place is asked to wait
