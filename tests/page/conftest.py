@@ -23,7 +23,7 @@ from tests.support.programs import CANARY
 Scripted = TypeVar("Scripted", bound=ScriptedSession)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-BROWSER_TIMEOUT = 10_000.0  # ms
+BROWSER_TIMEOUT = 90_000.0  # ms; bounds a failure, and no test that passes waits for it
 PAGES = Path(hapi.hub.pages.__file__).parent
 CONTENT_TYPES = {
     ".html": "text/html",

@@ -44,7 +44,7 @@ def test_the_page_works_below_a_path(
         )
         assert runner.exit_code(120) == 0, runner.output
         context = browser.new_context(ignore_https_errors=True, locale="en-US")
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(90_000)
         page = context.new_page()
         requested: set[str] = set()
         page.on("request", lambda request: requested.add(urlsplit(request.url).path))

@@ -18,7 +18,7 @@ def lead_a_session(browser: Browser, front: Front, shot: str) -> None:
     runner = front.run("runner", *HAPI, "runner", "start")
     assert runner.exit_code(120) == 0, runner.output
     context = browser.new_context(ignore_https_errors=True, locale="en-US")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(90_000)
     page = context.new_page()
     page.goto(f"{front.url}/#token={CANARY}")
     page.get_by_role("main").get_by_role("button", name="New session").click()

@@ -45,10 +45,10 @@ def test_the_page_says_that_a_request_was_interrupted_and_shows_the_new_one(
         page.get_by_placeholder("Access token").fill(CANARY)
         sign_in = page.get_by_role("button", name="Sign In")
         sign_in.click()
-        expect(sign_in).to_have_count(0, timeout=60_000)
+        expect(sign_in).to_have_count(0, timeout=90_000)
         page.goto(f"{user.url}/sessions/{sid}")
     told = page.get_by_text("before you answered this request").first
-    expect(told).to_be_visible(timeout=60_000)  # npm's page takes its time on a busy machine
+    expect(told).to_be_visible(timeout=90_000)  # npm's page takes its time on a busy machine
     expect(page.get_by_text("is asked to go on").first).to_be_visible()
     allow = page.get_by_role("button", name="Allow", exact=True)
     expect(allow).to_have_count(1)  # the earlier request cannot be answered any more

@@ -158,10 +158,10 @@ def test_live_text_goes_on_after_the_hub_was_restarted(live):
     expect(page.locator(".block.text")).to_have_text("before")
     live.place.restart_hub()
     live.say("and after")
-    expect(page.locator(".block.text")).to_have_text("before and after", timeout=30_000)
+    expect(page.locator(".block.text")).to_have_text("before and after", timeout=90_000)
     live.say(", to the end")
     live.end()
-    expect(page.locator(".working")).to_be_hidden(timeout=30_000)
+    expect(page.locator(".working")).to_be_hidden(timeout=90_000)
     expect(page.locator(".block.text")).to_have_text("before and after, to the end")
 
 

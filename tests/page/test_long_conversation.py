@@ -128,7 +128,7 @@ def test_a_conversation_that_goes_on_for_long_forgets_its_oldest_messages(place)
     session = place.session()
     page = place.open(session)
     say_many(session, answers(3300))
-    expect(page.get_by_text("Answer 3299.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Answer 3299.")).to_be_visible(timeout=90_000)
     assert count(page) < MAX_BLOCKS
     known = """async () => (await import(
       document.querySelector('link[href$="views/chat/chat.js"]').href)).openConversation()

@@ -26,7 +26,7 @@ from tests.support.peers import OURS
 pytestmark = pytest.mark.peer("chromium")
 PHONE = {"width": 390, "height": 844}
 COMMAND = {"command": "rm -rf build"}
-TIMEOUT = 20.0  # seconds for what the worker does
+TIMEOUT = 120.0  # seconds for what the worker does
 
 # What the browser's push service would have given.
 SUBSCRIBE = """(() => {

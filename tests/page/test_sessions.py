@@ -216,7 +216,7 @@ def test_an_agent_that_began_anew_is_told_in_words(place):
     page = place.visit(f"/sessions/{session.id}")
     page.locator(".notice").get_by_role("button", name="Resume").click()
     expect(page.get_by_text("OpenCode began anew: it does not remember")).to_be_visible(
-        timeout=20_000
+        timeout=90_000
     )
 
 
@@ -309,7 +309,7 @@ def test_writing_to_an_ended_session_resumes_it_and_then_sends(place):
     expect(page.locator(".notice")).to_contain_text("Send a message to resume the session.")
     page.get_by_role("textbox", name="Message").fill("go on")
     page.keyboard.press("Enter")
-    expect(page.locator(".user.sent")).to_contain_text("go on", timeout=20_000)
+    expect(page.locator(".user.sent")).to_contain_text("go on", timeout=90_000)
     expect(page.locator(".block.text")).to_have_text("before")
     assert machine.wait_for_call("spawn-happy-session")["resumeSessionId"] == "oc"
 
@@ -344,7 +344,7 @@ def test_a_resume_under_another_id_is_followed(place):
     machine.answers["spawn-happy-session"] = resumed
     page = place.visit(f"/sessions/{session.id}")
     page.locator(".notice").get_by_role("button", name="Resume").click()
-    page.wait_for_url(lambda url: made and url.endswith(f"/sessions/{made[0].id}"), timeout=20_000)
+    page.wait_for_url(lambda url: made and url.endswith(f"/sessions/{made[0].id}"), timeout=90_000)
     expect(page.locator(".block.text")).to_have_text("before")
 
 
@@ -374,7 +374,7 @@ def test_a_resumed_session_stays_on_screen_until_the_one_it_goes_on_as_is_shown(
     page.wait_for_timeout(1500)  # longer than the page waits before it leaves a removed session
     expect(page.locator(".notice")).to_have_text("Resuming the session…")
     made[0].describe(agentMemory={"state": "kept", "since": 2})
-    page.wait_for_url(f"**/sessions/{made[0].id}", timeout=20_000)
+    page.wait_for_url(f"**/sessions/{made[0].id}", timeout=90_000)
     expect(page.locator(".notice")).to_be_hidden()
     expect(page.locator(".block.text")).to_have_text("before")
     expect(page.get_by_role("textbox", name="Message")).to_have_value("a draft")

@@ -59,7 +59,7 @@ def test_an_archived_demo_session_remembers_when_it_is_resumed(tour, browser, tm
         box.fill("what did I say?")
         page.keyboard.press("Enter")
         expect(page.locator(".block.text").last).to_contain_text(
-            "You said: “run: pwd”", timeout=20_000
+            "You said: “run: pwd”", timeout=90_000
         )
         expect(page.locator(".notice")).to_be_hidden()
         page.context.close()

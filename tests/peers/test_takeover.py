@@ -22,7 +22,7 @@ def start(cast: Cast, user, make: str, home) -> subprocess.CompletedProcess[str]
     environment = {**cast.base, **cast.settings(user, home, "")}
     argv = [*(OUR_HAPI if make == OURS else [NPM_BINARY]), "runner", "start"]
     return subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=60, check=False
+        argv, env=environment, capture_output=True, text=True, timeout=180, check=False
     )
 
 

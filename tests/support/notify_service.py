@@ -14,7 +14,7 @@ from attrs import define, field
 
 from tests.support.tls_authority import Authority
 
-TIMEOUT = 20.0  # seconds for a message to arrive
+TIMEOUT = 120.0  # seconds for a message to arrive
 
 
 @define

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from attrs import define, field
 
 BOT_TOKEN = "123456:test-token_of-a-bot"
-TIMEOUT = 20.0  # seconds for what the bot does
+TIMEOUT = 120.0  # seconds for what the bot does
 
 
 def init_data(seconds: float, user_id: int = 42, token: str = BOT_TOKEN, **more: Any) -> str:

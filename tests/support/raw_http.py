@@ -12,7 +12,7 @@ UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: {version}\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
 )
-TIMEOUT = 20.0  # seconds that a client waits for anything
+TIMEOUT = 120.0  # seconds that a client waits for anything
 
 
 def connect(port: int) -> socket.socket:
