@@ -61,8 +61,7 @@ function* recordings(folder) {
 
 const RECORDS = [
   ...new Map(
-    ["fixtures", "js/fixtures/transcripts"]
-      .flatMap((folder) => [...recordings(folder)])
+    [...recordings("fixtures")]
       .flatMap((line) => [...recordsIn(line)])
       .map((record) => [JSON.stringify(record), record]),
   ).values(),
