@@ -159,6 +159,7 @@ def set_up() -> None:
 def main() -> int:
     from hapi.__main__ import main
     from hapi.runner.handoff import outgoing as handoff
+    from hapi.runner.handoff import trial
     from hapi.runner.handoff import upgrade as watch
     from hapi.runner.service import RunnerService
 
@@ -167,6 +168,7 @@ def main() -> int:
         float(os.environ.get("HAPI_TEST_AFTER_FAILURE", "0.5")),
         100_000,
     )
+    trial.TRIAL_TIMEOUT = 120.0  # a start takes longer than 20 s where many tests run at once
     handoff.HANDOFF_TIMEOUT = float(os.environ.get("HAPI_TEST_PATIENCE", "30"))
     set_up()
     told = RunnerService._step
