@@ -6,6 +6,7 @@ import { HubClient } from "./hub-client.js";
  * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, NewShareLink, SavedPrompt, ScratchEntry, SearchPage, Session, ShareLink, UsageSummary } from "./types.js"
  */
 
+const RESTART_TIMEOUT = 90_000; // ms; the hub waits 45 s for the new runner, after a trial start of 30 s at the most
 const FORK_TIMEOUT = 180_000; // ms; another agent has to start and to tell that it has its copy
 const EXPORT_TIMEOUT = 600_000; // ms; a long conversation over a mobile network
 
@@ -272,6 +273,12 @@ export class Api extends HubClient {
   /** @param {string} id @param {string} displayName */
   renameMachine(id, displayName) {
     return this.request("PATCH", machinePath(id), { displayName });
+  }
+
+  /** The answer comes when the new runner serves, or says why the old one keeps running. @param {string} id */
+  restartRunner(id) {
+    const signal = AbortSignal.timeout(RESTART_TIMEOUT);
+    return this.fetch("POST", `${machinePath(id)}/restart-runner`, { body: {}, signal });
   }
 
   /** @param {string} id @returns {Promise<AgentAvailability[]>} */

@@ -127,6 +127,8 @@ export interface Machine {
     homeDir?: string;
     happyCliVersion?: string;
     workspaceRoots?: string[];
+    supervisedRestart?: boolean;
+    capabilities?: string[];
   } | null;
   runnerState?: { status?: string } | null;
   health?: MachineHealth | null;

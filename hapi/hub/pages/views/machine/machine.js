@@ -2,6 +2,7 @@
 
 import { button, factList, fill, h, icon, iconButton } from "../../lib/dom.js";
 import { nameDialog, orToast } from "../../lib/dialog.js";
+import { errorMessage } from "../../lib/errors.js";
 import { relativeTime, unavailableReason } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
 import { machineName } from "../../data/sessions.js";
@@ -19,6 +20,7 @@ import { machineName } from "../../data/sessions.js";
 export function view({ store, api, go, newSession, id }) {
   const node = h("main", { class: "main" });
   let shown = "";
+  const restart = restartSection(api, id);
 
   function draw() {
     const machine = store.machines.get(id);
@@ -54,6 +56,7 @@ export function view({ store, api, go, newSession, id }) {
               healthSection(machine.health),
               agentSection(agents),
               factSection(machine),
+              canRestart(machine, store) && restart,
             ),
           ]
         : [
@@ -96,6 +99,34 @@ function renameDialog(machine, api, store) {
       await orToast(() => store.readMachines());
     },
   });
+}
+
+/** Whether the runner can be restarted from here. @param {Machine} machine @param {Store} store */
+function canRestart({ active, metadata }, store) {
+  const isPossible =
+    metadata?.supervisedRestart === true || metadata?.capabilities?.includes("runner-handoff");
+  return active && isPossible === true && store.access.allows("admin");
+}
+
+/** One for as long as the view is shown: it outlasts that the machine is offline for a moment. @param {Api} api @param {string} id */
+function restartSection(api, id) {
+  const outcome = h("p", { class: "hint", role: "status" });
+  const restart = button(t("Restart runner"), { on: { click: begin } });
+
+  async function begin() {
+    restart.disabled = true;
+    outcome.textContent = t("The runner is being restarted. Its sessions keep running.");
+    try {
+      await api.restartRunner(id);
+      outcome.textContent = t("The runner has been restarted.");
+    } catch (error) {
+      outcome.textContent = errorMessage(error);
+    } finally {
+      restart.disabled = false;
+    }
+  }
+
+  return h("section", null, restart, outcome);
 }
 
 /** @param {MachineHealth | null | undefined} health */
