@@ -117,6 +117,7 @@ class CliNamespace:
                     peer.join(entity.room)
                     if isinstance(entity, HubSession):
                         entity.long_prompts_sent.clear()
+                        entity.is_caught_up = False
                 except (NotFound, AccessDenied):
                     self.log.debug(
                         "A socket names {id}, which does not exist or belongs to another namespace",

@@ -118,6 +118,11 @@ class MemoryLink:
         self.connected = True
         for call in self._on_connect:
             call()
+        if not self.silent:
+            self.answer_all()
+
+    def answer_all(self):
+        """Answer every call that waits."""
         waiting, self._waiting = self._waiting, []
         for event, args, answer in waiting:
             self.sent.append((event, args[0] if args else None))

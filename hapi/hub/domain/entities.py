@@ -71,6 +71,8 @@ class HubSession:
     last_broadcast: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
+    # The processes that are connected have been sent everything that waits.
+    is_caught_up: bool = False
     # setting -> when REST applied it: ms of the wall clock, seconds of the registry's clock
     applied: dict[str, tuple[int, float]] = field(factory=dict)
     taking: set[str] = field(factory=set)  # local ids of prompts whose consumption is being stored

@@ -177,13 +177,13 @@ class Messages:
                 and message.delivery != INDETERMINATE
                 and (message.scheduled_at or 0) <= now
             ):
-                self._deliver(session, message)
+                await self._deliver_in_order(session, message)
             return message
         self.stored["person"] += 1
         registry.apply_changes(session, added.session)
         if message.scheduled_at is None or message.scheduled_at <= now:
             session.has_queue = session.has_queue or queued
-            self._deliver(session, message)
+            await self._deliver_in_order(session, message)
         if session.active and (message.scheduled_at is None or message.scheduled_at <= now):
             session.grace_until = registry.clock.seconds() + THINKING_GRACE
             if not session.thinking:
@@ -207,13 +207,27 @@ class Messages:
             session.long_prompts_sent[message.id] = self.registry.clock.seconds()
         self.registry.rooms.emit(session.room, protocol_events.UPDATE, new_message_update(message))
 
-    async def redeliver(self, session: HubSession) -> None:
-        """Deliver all waiting immediate prompts again; `deliver_due` delivers scheduled ones."""
+    async def _deliver_in_order(self, session: HubSession, message: MessageRow) -> None:
+        """Deliver a prompt after all that a process that has just connected has not got yet."""
+        delivered = () if session.is_caught_up else await self.redeliver(session)
+        if message.id not in delivered:
+            self._deliver(session, message)
+
+    async def redeliver(self, session: HubSession) -> frozenset[str]:
+        """Deliver all waiting immediate prompts again, oldest first; `deliver_due` delivers
+        scheduled ones. Returns the ids of what was delivered.
+        """
+        session.is_caught_up = True
         queued = await self.registry.store.queued(session.id, 0)
         session.has_queue = bool(queued)
-        for message in queued:
-            if message.local_id not in session.taking and self._may_redeliver(session, message):
-                self._deliver(session, message)
+        sent = [
+            message
+            for message in queued
+            if message.local_id not in session.taking and self._may_redeliver(session, message)
+        ]
+        for message in sent:
+            self._deliver(session, message)
+        return frozenset(message.id for message in sent)
 
     def _may_redeliver(self, session: HubSession, message: MessageRow) -> bool:
         """Whether it is time to send the prompt again: a long one would otherwise be sent with

@@ -71,6 +71,9 @@ class Presence:
         if reported:
             session.grace_until = 0.0
         thinking = session.is_thinking(reported, now)
+        is_behind = not session.is_caught_up
+        if is_behind:  # before anything is awaited: prompts that arrive meanwhile are later ones
+            await self.messages.redeliver(session)
         settings = {
             column: value
             for column, value in reported_settings(event).items()
@@ -93,7 +96,7 @@ class Presence:
         if changed or now - session.last_broadcast >= REBROADCAST_INTERVAL:
             session.last_broadcast = now
             registry.publish_patch(session, **alive_view(session))
-        if session.has_queue:
+        if session.has_queue and not is_behind:
             await self.messages.redeliver(session)
 
     async def _adopt(self, session: HubSession, settings: dict[str, Any]) -> None:

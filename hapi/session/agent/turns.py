@@ -160,7 +160,7 @@ class Turns:
 
     def start_next(self) -> None:
         """Start the next turn if there is a prompt and no turn runs."""
-        if self.busy or self.closed:
+        if self.busy or self.closed or self._hub.is_catching_up:
             return
         batch = self._hub.inbox.take()
         if batch is None:

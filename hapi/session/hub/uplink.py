@@ -16,7 +16,7 @@ from hapi.net.client.delivery import DeliveryStatus
 from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.reconciliation import PAGE_SIZE, missing, read_rows, sequence
 from hapi.net.client.versioned import VersionedDocument
-from hapi.net.common.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost, PeerGone
 from hapi.protocol import events
 from hapi.protocol.events import (
     ERROR,
@@ -38,6 +38,7 @@ from hapi.units import plural
 # A hub takes a session for lost after 30 s without one (hub.md 10), and delivers prompts again that
 # got lost with each of them.
 KEEPALIVE_INTERVAL, IDLE_KEEPALIVE_INTERVAL = 2.0, 10.0  # seconds; while idle
+CATCH_UP_TIMEOUT = 10.0  # seconds until prompts go to the agent although the hub does not answer
 RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after an unconfirmed record
 # The codes of the `error` event of a hub that cannot keep what it is sent, and what they mean.
 STORE_PROBLEMS = {
@@ -95,6 +96,9 @@ class SessionUplink:
     on_delivery_problem: Callable[[str | None], object] = field(default=lambda problem: None)
     thinking: bool = False
     is_ready: bool = False
+    # Whether the hub may still be sending prompts that were written before the link came up: later
+    # ones must not go to the agent ahead of them.
+    is_catching_up: bool = False
     live: LiveText = field(init=False)
     _keepalives: LoopingCall = field(init=False)
     _connects: int = 0
@@ -308,14 +312,28 @@ class SessionUplink:
             self.log.failure("A keep-alive failed")
 
     # --- in
-    def _connected(self) -> Deferred[None] | None:
+    def _connected(self) -> Deferred[None]:
         self._connects += 1
         self.send_keepalive()
         self.metadata.retry_now()
         self.state.retry_now()
-        if self._connects == 1 or not self.inbox.highest:
-            return None
-        return Deferred.fromCoroutine(self._backfill())
+        self.is_catching_up = True
+        return Deferred.fromCoroutine(self._catch_up(self._connects, self.inbox.highest))
+
+    async def _catch_up(self, connect: int, after: int) -> None:
+        """Hold prompts back until those from before the connect are here.
+
+        The hub sends what waits when it gets the keep-alive, and answers the ping after that.
+        """
+        sent = self._link.call(events.PING, timeout=CATCH_UP_TIMEOUT)
+        sent.addErrback(lambda failure: failure.trap(LinkLost, PeerGone, AckTimeout))
+        if connect > 1 and after:
+            await self._backfill(after)
+        await sent
+        if connect == self._connects:
+            self.is_catching_up = False
+            if len(self.inbox):
+                self.on_queued()
 
     async def _reconcile(self, unconfirmed: list[Any]) -> list[Any]:
         """Of the unconfirmed events, those that the hub does not have."""
@@ -327,12 +345,11 @@ class SessionUplink:
             self._last_row = max([after, *map(sequence, rows)])
         return missing(unconfirmed, rows)
 
-    async def _backfill(self) -> None:
-        """Fetch the prompts that arrived while the link was down."""
+    async def _backfill(self, after: int) -> None:
+        """Fetch the prompts that arrived while the link was down: those above `after`."""
         while True:
-            before = self.inbox.highest
             try:
-                rows = await self._rows_after(before)
+                rows = await self._rows_after(after)
             except (HubRefused, HubUnreachable) as problem:
                 self.log.warn(
                     "Prompts from before the reconnect could not be fetched: {problem}",
@@ -341,7 +358,8 @@ class SessionUplink:
                 return
             for row in rows:
                 self._offer(row)
-            if len(rows) < PAGE_SIZE or self.inbox.highest == before:
+            before, after = after, max([after, *map(sequence, rows)])
+            if len(rows) < PAGE_SIZE or after == before:
                 return
 
     def _offer(self, row: Any) -> None:

@@ -132,6 +132,31 @@ def test_a_process_that_comes_back_gets_what_waited() -> None:
     assert [row["localId"] for row in answer.body["messages"]] == ["L1"]
 
 
+def test_a_prompt_written_as_a_process_connects_comes_after_those_that_wait() -> None:
+    stage = Stage()
+    session, first = stage.live()
+    first.drop()
+    for name in ("L1", "L2"):
+        post(stage, session, localId=name)
+    again = stage.connect(sessionId=session)
+    post(stage, session, localId="L3")
+    assert delivered(again) == ["L1", "L2", "L3"]
+    post(stage, session, localId="L4")
+    assert delivered(again)[3:] == ["L4"]
+
+
+def test_what_waits_is_delivered_before_the_settings_of_an_alive_are_stored() -> None:
+    """Storing them may take long, and what is written meanwhile is delivered at once."""
+    stage = Stage()
+    session, first = stage.live()
+    first.drop()
+    post(stage, session, localId="L1")
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session, permissionMode="plan")
+    assert again.ask("ping") == ()
+    assert delivered(again) == ["L1"]
+
+
 def test_an_end_takes_immediate_prompts_off_the_queue() -> None:
     stage = Stage()
     session, peer = stage.live()

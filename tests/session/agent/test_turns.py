@@ -1,9 +1,11 @@
 """Turns: prompts in, records out, permissions between, aborts."""
 
+import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.net.client.delivery import UnconfirmedEvent
 from hapi.protocol.session import BY_SIGNAL
+from hapi.session.hub.uplink import CATCH_UP_TIMEOUT
 from hapi.session.startup.command_line import Arguments
 from tests.support.session_stage import MemoryAgent
 
@@ -693,11 +695,10 @@ def test_what_was_said_while_the_link_was_down_is_fetched_once__N21(up):
     ]
     up.link.connect()
     assert up.asked_rows == [1]
-    assert up.agent.prompts == ["one", "two"]
-    up.agent.finish()
-    assert up.agent.prompts == ["one", "two", "three"]
+    assert up.agent.prompts == ["one", "two\n\nthree"]
     up.link.message("three", 5)
-    assert len(up.agent.prompts) == 3
+    up.agent.finish()
+    assert len(up.agent.prompts) == 2
 
 
 def test_a_long_backlog_is_fetched_page_by_page__N21(up):
@@ -707,7 +708,40 @@ def test_a_long_backlog_is_fetched_page_by_page__N21(up):
     up.rows = [row(number) for number in range(2, 452)]
     up.link.connect()
     assert up.asked_rows == [1, 201, 401]
-    assert len(up.session.hub.inbox) == 449
+    assert len(up.agent.prompts[-1].split("\n\n")) == 450
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first-connect", "reconnect"])
+def test_prompts_reach_the_agent_in_the_order_of_the_conversation__whatever_comes_first(
+    staged, again
+):
+    """A prompt that is written while the link comes up is delivered before those that waited."""
+    stage = staged().up()
+    if again:
+        stage.link.message("zero", 1)
+        stage.agent.finish()
+    before = len(stage.agent.prompts)
+    stage.link.drop()
+    stage.link.silent = True  # the hub has not handled the keep-alive yet
+    stage.link.connect()
+    stage.link.message("six", 9)
+    assert len(stage.agent.prompts) == before
+    for number, text in enumerate(["one", "two", "three"], 2):
+        stage.link.message(text, number)
+    stage.link.message("six", 9)
+    stage.link.silent = False
+    stage.link.answer_all()
+    assert stage.agent.prompts[before:] == ["one\n\ntwo\n\nthree\n\nsix"]
+
+
+def test_a_hub_that_answers_no_ping_gets_its_prompts_to_the_agent_nevertheless(staged):
+    stage = staged().up()
+    stage.link.drop()
+    stage.link.silent = True
+    stage.link.connect()
+    stage.link.message("one", 1)
+    stage.clock.advance(CATCH_UP_TIMEOUT)
+    assert stage.agent.prompts == ["one"]
 
 
 def reviewed(stage, unsure):
