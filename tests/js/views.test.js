@@ -360,6 +360,10 @@ test("a session that can't be read says so; one that does not exist for good", a
   await actions.open();
   assert.match(actions.problem, /hub does not respond/);
   assert.equal(actions.acceptsMessages, false);
+  store.sessions.delete("s");
+  assert.equal(actions.isGone, false, "a hub that does not respond says nothing of the session");
+  assert.equal(actions.isUnread, true);
+  store.sessions.set("s", session());
   store.readConversation = async () => {};
   t.mock.timers.tick(2000);
   await settle();
@@ -373,6 +377,7 @@ test("a session that can't be read says so; one that does not exist for good", a
   };
   await actions.open();
   assert.match(actions.problem, /does not exist/);
+  assert.deepEqual([actions.isGone, actions.isUnread], [true, false]);
   actions.followRefusal();
   t.mock.timers.tick(60_000);
   await settle();

@@ -219,3 +219,21 @@ def test_a_session_that_does_not_exist_is_asked_for_once_for_each_connection(pla
     assert len(reads) == at_first + 2
     page.locator(f"[data-session='{other.id}']").click()
     expect(page.locator(".block.text")).to_have_text(["after the restart"])
+
+
+def test_a_hub_that_does_not_answer_is_not_taken_for_a_session_that_does_not_exist(place):
+    session = place.session()
+    page = place.open(session)
+    page.get_by_role("textbox", name="Message").fill("half a sentence")
+    page.route("**/api/**", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_role("heading", name="Session not loaded yet")).to_be_visible()
+    expect(page.get_by_text("The hub does not respond").first).to_be_visible()
+    message = page.get_by_role("textbox", name="Message")
+    expect(message).to_have_value("half a sentence")
+    message.fill("a whole sentence")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
+    page.unroute("**/api/**")
+    expect(page.get_by_role("heading", name="Session not loaded yet")).to_be_hidden()
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled(timeout=20_000)
+    expect(message).to_have_value("a whole sentence")

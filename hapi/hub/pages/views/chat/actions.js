@@ -91,7 +91,17 @@ export class SessionActions {
     this._closed = true;
   }
 
-  /** Whether a message can be written. */
+  /** Whether the hub says that there is no such session, or does not show it. */
+  get isGone() {
+    return this._isRefused && !this.session;
+  }
+
+  /** Whether the session could not be read yet, which is tried again and again. */
+  get isUnread() {
+    return !this.session && this.problem !== null && !this._isRefused;
+  }
+
+  /** Whether a message can be sent. */
   get acceptsMessages() {
     const { session } = this;
     if (!session || this.problem !== null) return false;

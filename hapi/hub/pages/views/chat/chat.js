@@ -295,8 +295,8 @@ export class ChatView {
     this._context.active = active;
     this._context.directory = session?.metadata?.path;
     const enabled = this._actions.acceptsMessages;
-    const isMissing = !session && this._actions.problem !== null;
-    this._composer.node.hidden = isMissing;
+    const { isGone, isUnread } = this._actions;
+    this._composer.node.hidden = isGone;
     const resumes = Boolean(session) && !active && !isStarting(session);
     const isWorking = thinking && !isAsking;
     this._trim();
@@ -305,7 +305,7 @@ export class ChatView {
     const { ready, hasNewer } = this._options.store.transcript(this._options.id);
     if (!hasNewer) this._newestBlocks = this._messages.blocks();
     attempt("The header cannot be drawn", () =>
-      this._header.draw(session, this._newestBlocks, this._actions.problem),
+      this._header.draw(session, this._newestBlocks, { isGone, isUnread }),
     );
     attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
@@ -315,7 +315,7 @@ export class ChatView {
     const isEmpty = ready && this._messages.blocks().length === 0;
     this._starters.draw(isEmpty && enabled && refusal === null);
     this._reader.update(this._newestBlocks, ready);
-    this._composer.update({ enabled, thinking, resumes, active, refusal });
+    this._composer.update({ enabled, isUnread, thinking, resumes, active, refusal });
     this._scroll.update();
     this._announce(announcementOf(session, catalog));
   }

@@ -33,6 +33,7 @@ const CARET_KEYS = ["ArrowLeft", "ArrowRight", "Home", "End"];
 /**
  * @typedef {object} ComposerState
  * @property {boolean} enabled
+ * @property {boolean} [isUnread] the session is not known yet: a message can be written, and sent later
  * @property {boolean} thinking
  * @property {boolean} resumes a message resumes the session
  * @property {boolean} active files can be uploaded to the session
@@ -51,6 +52,7 @@ export class Composer {
     this._storage = storage;
     /** @type {string | null} why no file can be attached */
     this._fileRefusal = null;
+    this._isUnread = false; // the session is not known yet
     this._box = h("textarea", {
       rows: "1",
       "aria-label": t("Message"),
@@ -120,7 +122,7 @@ export class Composer {
 
   get isSendable() {
     const hasContent = this._box.value.trim() !== "" || !this._files.isEmpty;
-    return hasContent && !this._files.isUploading && !this._box.disabled;
+    return hasContent && !this._files.isUploading && !this._box.disabled && !this._isUnread;
   }
 
   focus() {
@@ -186,18 +188,21 @@ export class Composer {
   }
 
   /** @param {ComposerState} state */
-  update({ enabled: isOpen, thinking, resumes, active, refusal }) {
+  update({ enabled: isOpen, isUnread = false, thinking, resumes, active, refusal }) {
     const enabled = isOpen && refusal === null;
+    const isWritable = enabled || isUnread;
     const unreachable = active ? null : t("Files can be attached while the session runs.");
     this._fileRefusal = refusal ?? unreachable;
     this._intake.attach.disabled = this._fileRefusal !== null;
     this._more.disabled = !enabled;
     if (this._dictation) this._dictation.node.disabled = !enabled;
-    if (this._box.disabled === enabled) {
-      this._box.disabled = !enabled;
+    if (this._box.disabled === isWritable || this._isUnread !== isUnread) {
+      this._box.disabled = !isWritable;
+      this._isUnread = isUnread;
       this._resize();
     }
-    this._box.placeholder = isOpen && refusal !== null ? refusal : placeholderOf(isOpen, resumes);
+    this._box.placeholder =
+      isOpen && refusal !== null ? refusal : placeholderOf(isOpen || isUnread, resumes);
     this._stop.hidden = !thinking || refusal !== null;
   }
 

@@ -40,11 +40,16 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
   const meter = usageMeter();
   let shown = "";
 
-  /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation @param {string | null} [problem] why there is no session */
-  function draw(session, blocks = [], problem = null) {
+  /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation @param {{ isGone?: boolean, isUnread?: boolean }} [state] of a session that is not known */
+  function draw(session, blocks = [], { isGone = false, isUnread = false } = {}) {
     if (!session) {
-      if (problem !== null && shown !== problem) fill(main, h("h1", null, t("Session not found")));
-      shown = problem ?? "";
+      const text = isGone
+        ? t("Session not found")
+        : isUnread
+          ? t("Session not loaded yet")
+          : "";
+      if (shown !== text) fill(main, h("h1", null, text));
+      shown = text;
       return;
     }
     meter.draw(knownUsage(session.metadata?.usage, blocks));
