@@ -82,6 +82,43 @@ def test_the_head_of_a_session_holds_mode_waiting_sessions_and_usage_on_a_phone(
     assert page.evaluate("document.querySelector('.main-head').scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_the_head_of_a_session_overlaps_nothing_at_any_width_and_size_of_text(place, width):
+    session = place.session(
+        path="/home/dev/a-directory-with-a-long-name",
+        usage={"inputTokens": 100_000, "outputTokens": 20_000},
+        offer={
+            "modes": [{"id": "yolo", "name": "Allow everything", "unrestricted": True}],
+            "mode": "yolo",
+        },
+    )
+    page = place.open(session, **{**PHONE, "viewport": {"width": width, "height": 780}})
+    expect(page.locator(".usage-meter")).to_be_visible()
+    for is_waiting in (False, True):
+        if is_waiting:
+            place.session().ask("r1", "Run", {"command": "ls"})
+            expect(page.locator(".waiting-tag")).to_be_visible()
+        for percent in (100, 150):
+            page.evaluate(
+                "(size) => { document.documentElement.style.fontSize = size; }", f"{percent}%"
+            )
+            assert page.evaluate(OVERLAPS) == [], percent
+            assert page.evaluate("document.querySelector('.main-head').scrollWidth") <= width
+
+
+def test_the_buttons_of_a_selection_have_words_and_fit_a_small_phone(place):
+    session = place.session()
+    page = place.visit(**{**SMALL, "viewport": {"width": 320, "height": 640}})
+    page.locator(f"[data-session='{session.id}']").click(button="right")
+    page.get_by_role("menuitem", name="Select").click()
+    bar = page.locator(".selection")
+    for word in ("Pin", "Archive", "Delete"):
+        expect(bar.get_by_text(word, exact=True)).to_be_visible()
+    for box in [one.bounding_box() for one in bar.get_by_role("button").all()]:
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 320, box
+        assert min(box["width"], box["height"]) >= 36, box
+
+
 def test_everything_fits_a_small_phone(place):
     session = full_of_everything(place)
     page = place.visit(**SMALL)

@@ -41,8 +41,9 @@ export function drawSelectionBar(bar, context, ids) {
       plural(sessions.length, "{count} session selected", "{count} sessions selected"),
     ),
     h("span", { class: "spring" }),
-    iconButton(
+    labelledButton(
       "pin",
+      isPinned ? t("Unpin") : t("Pin"),
       isPinned ? t("Unpin the selected sessions") : t("Pin the selected sessions"),
       {
         disabled: isEmpty,
@@ -50,8 +51,9 @@ export function drawSelectionBar(bar, context, ids) {
         on: { click: andLeave((all) => pinAll(context, all, isPinned ? "none" : "global")) },
       },
     ),
-    iconButton(
+    labelledButton(
       "check",
+      isUnread ? t("Mark read") : t("Mark unread"),
       isUnread
         ? t("Mark the selected sessions as read")
         : t("Mark the selected sessions as unread"),
@@ -60,16 +62,29 @@ export function drawSelectionBar(bar, context, ids) {
         on: { click: andLeave((all) => markAs(context, all, !isUnread)) },
       },
     ),
-    iconButton("folder", t("Archive the selected sessions that run"), {
+    labelledButton("folder", t("Archive"), t("Archive the selected sessions that run"), {
       disabled: running.length === 0,
       hidden: !access.allows("spawn"),
       on: { click: andLeave(() => archiveAllDialog(context, running)) },
     }),
-    iconButton("cross", t("Delete the selected sessions that have ended"), {
+    labelledButton("cross", t("Delete"), t("Delete the selected sessions that have ended"), {
       class: "danger",
       disabled: ended.length === 0,
       hidden: !access.allows("admin"),
       on: { click: andLeave(() => deleteAllDialog(context, ended)) },
     }),
   );
+}
+
+/**
+ * A button with its word below the icon: the icons alone have other meanings elsewhere on the screen.
+ * @param {import("../../lib/dom.js").IconName} sign
+ * @param {string} word
+ * @param {string} label what it does, in full
+ * @param {import("../../lib/dom.js").Props} props
+ */
+function labelledButton(sign, word, label, props) {
+  const node = iconButton(sign, label, props);
+  node.append(h("span", null, word));
+  return node;
 }
