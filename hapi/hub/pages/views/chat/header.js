@@ -43,11 +43,7 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
   /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation @param {{ isGone?: boolean, isUnread?: boolean }} [state] of a session that is not known */
   function draw(session, blocks = [], { isGone = false, isUnread = false } = {}) {
     if (!session) {
-      const text = isGone
-        ? t("Session not found")
-        : isUnread
-          ? t("Session not loaded yet")
-          : "";
+      const text = isGone ? t("Session not found") : isUnread ? t("Session not loaded yet") : "";
       if (shown !== text) fill(main, h("h1", null, text));
       shown = text;
       return;
