@@ -205,13 +205,18 @@ export function toast(
     iconButton("close", t("Dismiss"), { on: { click: dismiss } }),
   );
   if (actions.length > 1) node.classList.add("asks");
-  for (const shown of [...shelf.children])
-    if (topic && shown instanceof HTMLElement && shown.dataset.topic === topic) shown.remove();
+  if (topic) dismissToasts(topic);
   shelf.append(node);
   const most = matchMedia(NARROW).matches ? MAX_NARROW_TOASTS : MAX_TOASTS;
   while (shelf.children.length > most) shelf.firstElementChild?.remove();
   setTimeout(dismiss, duration);
   return dismiss;
+}
+
+/** Take away the notices about a topic. @param {string} topic */
+export function dismissToasts(topic) {
+  for (const shown of document.querySelectorAll(".toast"))
+    if (shown instanceof HTMLElement && shown.dataset.topic === topic) shown.remove();
 }
 
 /**

@@ -11,7 +11,7 @@ import { pendingCount } from "../../data/sessions.js";
 import { Store } from "../../data/store.js";
 import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
-import { closeTopmost, toast } from "../../lib/dialog.js";
+import { closeTopmost, dismissToasts, toast } from "../../lib/dialog.js";
 import { errorMessage, isTemporary } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
 import { homeView } from "../machine/home.js";
@@ -190,6 +190,7 @@ export class Shell {
     }
     this._view?.leave?.();
     this._store.open(sessionOf(route));
+    dismissToasts(`session:${this._store.openId}`);
     this._readLive();
     this._open(route);
   }
