@@ -103,7 +103,7 @@ export default [
   { files: ["hapi/hub/pages/**/*.js"], rules: noMarkup },
   {
     files: ["hapi/hub/pages/**/*.js"],
-    // English in every language: the worker's notifications, and failures for developers.
+    // The names of a notification's actions are no texts, and failures for developers are English in every language.
     ignores: [
       "hapi/hub/pages/service-worker.js",
       "hapi/hub/pages/lib/language.js",

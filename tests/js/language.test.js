@@ -77,9 +77,15 @@ function literals(source, start) {
   return found;
 }
 
+/** The names of permission modes, which the hub has. @returns {string[]} */
+function modeLabels() {
+  const source = readFileSync(join(PAGES, "../../protocol/agents.py"), "utf8");
+  return [...source.matchAll(/\bPermissionMode\("[^"]+", "([^"]+)"/g)].map(([, label]) => label);
+}
+
 /** The English texts of the page: what is given to `t` and `parts`, and the second form given to `plural`. */
 function texts() {
-  const found = new Set();
+  const found = new Set(modeLabels());
   for (const path of scripts()) {
     const source = readFileSync(path, "utf8").replace(/^\s*(\/\/|\*|\/\*).*$/gm, "");
     for (const match of source.matchAll(/(?<![\w.]|function )(t|parts|plural)\((?=\s*[^)\s])/g)) {

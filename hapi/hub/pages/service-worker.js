@@ -12,12 +12,11 @@ const CACHE_PREFIX = "hapi-";
 const CACHE = `${CACHE_PREFIX}${BUILD}`;
 const SHELLS = ["./", "./sessions/-", "./sessions/-/changes"]; // documents by their depth below the page's root
 const DOWN = [502, 503, 504]; // what a proxy replies for a hub that is away
+const [OK, NOT_FOUND] = [200, 404];
 const ANSWER_TIMEOUT = 20_000; // ms
 const HUB_PATHS = /^(?:api|cli|socket\.io|health|ready|metrics|share)(?:\/|$)/;
 
-const LABELS = { allow: "Allow", deny: "Deny" };
-const FAILED = "The answer did not reach the agent. Open the session to answer.";
-const ANSWERED = "The request has been answered already.";
+const LANGUAGE_PATH = /\/languages\/([a-z]+)\.json$/;
 
 const root = () => worker.registration.scope;
 /** @param {string} path @param {string} [base] */
@@ -48,6 +47,7 @@ function parsed(data) {
 /** @param {any} message */
 async function show(message) {
   const data = message.data ?? {};
+  const [allow, deny] = await Promise.all([t("Allow"), t("Deny")]);
   await worker.registration.showNotification(String(message.title ?? "HAPI"), {
     body: String(message.body ?? ""),
     tag: message.tag,
@@ -58,8 +58,8 @@ async function show(message) {
     data,
     actions: data.answer
       ? [
-          { action: "allow", title: LABELS.allow },
-          { action: "deny", title: LABELS.deny },
+          { action: "allow", title: allow },
+          { action: "deny", title: deny },
         ]
       : [],
   });
@@ -92,19 +92,22 @@ worker.addEventListener("notificationclick", (/** @type {any} */ event) => {
 /** @param {any} notification @param {"allow" | "deny"} decision */
 async function answer(notification, decision) {
   const { data, tag, title, body } = notification;
-  const problem = await fetch(addressOf("api/notifications/answer"), {
+  const status = await fetch(addressOf("api/notifications/answer"), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ token: data.answer, decision }),
     credentials: "omit",
     signal: AbortSignal.timeout(ANSWER_TIMEOUT),
   }).then(
-    (response) => (response.ok ? null : response.status === 404 ? ANSWERED : FAILED),
-    () => FAILED,
+    (response) => (response.ok ? OK : response.status),
+    () => null,
   );
-  if (problem === null) return;
-  const canTryAgain = problem === FAILED;
-  const again = canTryAgain ? { ...data } : { ...data, answer: undefined };
+  if (status === OK) return;
+  const isAnswered = status === NOT_FOUND;
+  const problem = isAnswered
+    ? await t("The request has been answered already.")
+    : await t("The answer did not reach the agent. Open the session to answer.");
+  const again = isAnswered ? { ...data, answer: undefined } : { ...data };
   await show({ title, body: `${body}\n${problem}`, tag, data: again });
 }
 
@@ -119,6 +122,46 @@ async function open(path) {
   }
   client.postMessage({ type: "open", path });
   await client.focus().catch(() => {}); // only after a click, which some browsers forget
+}
+
+// --- the language: the one whose texts are kept, and English without any ---
+
+worker.addEventListener("message", (/** @type {any} */ event) => {
+  const { type, language } = event.data ?? {};
+  if (type === "language") event.waitUntil(keepLanguage(String(language)));
+});
+
+/** Keep the texts of this language and no other. @param {string} language */
+async function keepLanguage(language) {
+  if (!BUILD) return;
+  const cache = await caches.open(CACHE);
+  const wanted = addressOf(`assets/${BUILD}/languages/${language}.json`);
+  const others = (await languageFiles(cache)).filter(({ url }) => url !== wanted);
+  await Promise.all(others.map((request) => cache.delete(request)));
+  if (language !== "en" && !(await cache.match(wanted))) await cache.add(wanted);
+}
+
+/** The language of this build or the one before. */
+async function keptLanguage() {
+  const names = (await caches.keys()).filter((name) => name.startsWith(CACHE_PREFIX));
+  const lists = await Promise.all(
+    names.map(async (name) => languageFiles(await caches.open(name))),
+  );
+  const [first] = lists.flat();
+  return (first && LANGUAGE_PATH.exec(first.url)?.[1]) ?? "en";
+}
+
+/** @param {Cache} cache */
+async function languageFiles(cache) {
+  return (await cache.keys()).filter(({ url }) => LANGUAGE_PATH.test(url));
+}
+
+/** A sentence in the language of the page. @param {string} sentence in English @returns {Promise<string>} */
+async function t(sentence) {
+  const cache = await caches.open(CACHE);
+  const [file] = await languageFiles(cache);
+  const texts = file && (await (await cache.match(file))?.json());
+  return texts?.[sentence] ?? sentence;
 }
 
 // --- the page without a network ---
@@ -140,6 +183,7 @@ async function keepBuild() {
     ...SHELLS.map((path) => new Request(addressOf(path), { cache: "reload" })),
     addressOf("icon.svg"),
   ]);
+  await keepLanguage(await keptLanguage());
 }
 
 /** Pages of another build load their files from the hub, which serves the one before this too. */

@@ -1,6 +1,7 @@
 // What differs between agents: labels, permission modes, models, and the form of an approval. The hub has the table.
 
 import { ownValue } from "../lib/format.js";
+import { t } from "../lib/language.js";
 
 /** @import { Agent, AgentCatalogAnswer, Choice, Json, PermissionMode, PermissionRequest } from "./types.js" */
 
@@ -41,7 +42,7 @@ export class AgentCatalog {
 
   /** @param {string | null | undefined} name */
   label(name) {
-    return this._agent(name).label || name || "Agent";
+    return this._agent(name).label || name || t("Agent");
   }
 
   /** @param {string | null | undefined} name */
@@ -64,9 +65,9 @@ export class AgentCatalog {
     return this._agent(name).settings;
   }
 
-  /** @param {string} mode */
+  /** The hub's name of a mode, in the language of the page. @param {string} mode */
   modeLabel(mode) {
-    return ownValue(this._modes, mode)?.label ?? mode;
+    return t(ownValue(this._modes, mode)?.label ?? mode);
   }
 
   /** Whether the agent acts without asking in this mode. @param {string} mode */

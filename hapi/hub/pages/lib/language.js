@@ -49,14 +49,18 @@ async function readCatalogue(language) {
 // Unit tests and workers have none of these.
 const { document: ownDocument, localStorage: ownStorage, navigator: ownNavigator } = globalThis;
 const preferredLanguages = ownNavigator?.languages ?? ["en"];
-const wantedLanguage = languageFor(ownStorage?.getItem(LANGUAGE_KEY) ?? null, preferredLanguages);
+/** The language that the page should speak, also if its file could not be read. */
+export const WANTED_LANGUAGE = languageFor(
+  ownStorage?.getItem(LANGUAGE_KEY) ?? null,
+  preferredLanguages,
+);
 /** @type {Catalogue} */
 let catalogue = {};
 /** @type {string} */
 let language = "en";
-if (wantedLanguage !== "en") {
-  const found = await readCatalogue(wantedLanguage);
-  if (found) useLanguage(wantedLanguage, found);
+if (WANTED_LANGUAGE !== "en") {
+  const found = await readCatalogue(WANTED_LANGUAGE);
+  if (found) useLanguage(WANTED_LANGUAGE, found);
 }
 ownDocument?.documentElement.setAttribute("lang", LANGUAGE_NAMES[language].locale);
 

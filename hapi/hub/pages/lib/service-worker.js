@@ -1,6 +1,7 @@
-// The page's service worker: registered once, and told nothing.
+// The page's service worker: registered once, and told the language of the page.
 
 import { withBase } from "./base-path.js";
+import { WANTED_LANGUAGE } from "./language.js";
 
 /** @type {any} it makes the address of the worker and no other one */
 let policy = null;
@@ -27,6 +28,12 @@ export function registerWorker() {
   if (!hasServiceWorker()) return Promise.resolve(null);
   registration ??= navigator.serviceWorker
     .register(workerAddress(), { scope: withBase("/"), updateViaCache: "none" })
+    .then((made) => {
+      void navigator.serviceWorker.ready.then(({ active }) =>
+        active?.postMessage({ type: "language", language: WANTED_LANGUAGE }),
+      );
+      return made;
+    })
     .catch(() => {
       registration = null; // the page works without it
       return null;

@@ -2,6 +2,7 @@
 
 import { codeBlock } from "../code-block.js";
 import { h } from "../dom.js";
+import { t } from "../language.js";
 import { safeAddress } from "./address.js";
 import { inline } from "./inline.js";
 import { cells } from "./tables.js";
@@ -125,7 +126,7 @@ const CELL_CLASSES = { left: null, center: "centered", right: "right" };
 
 /** @param {boolean} isDone */
 function checkbox(isDone) {
-  const label = isDone ? "done" : "open";
+  const label = isDone ? t("done") : t("open");
   return h("input", { type: "checkbox", disabled: true, checked: isDone, "aria-label": label });
 }
 
