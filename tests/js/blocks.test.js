@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, message, prompt, record } from "./support.js";
 
-const { blocksOf, withDays } = await load("data/blocks.js");
+const { blocksOf } = await load("data/blocks.js");
+const { withDays } = await load("data/day-marks.js");
 
 const kinds = (blocks) => blocks.map((block) => block.kind);
 

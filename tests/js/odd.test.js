@@ -6,7 +6,8 @@ import { installDom, load, MemoryStorage, message, prompt, record } from "./supp
 
 installDom();
 globalThis.location = { pathname: "/" };
-const { blocksOf, withDays } = await load("data/blocks.js");
+const { blocksOf } = await load("data/blocks.js");
+const { withDays } = await load("data/day-marks.js");
 const { LiveText } = await load("data/live.js");
 const { drawBlock } = await load("views/chat/block.js");
 const { messageList } = await load("views/chat/message-list.js");

@@ -8,7 +8,8 @@ import { installDom, load } from "./support.js";
 
 installDom();
 globalThis.location = { pathname: "/" };
-const { blocksOf, withDays } = await load("data/blocks.js");
+const { blocksOf } = await load("data/blocks.js");
+const { withDays } = await load("data/day-marks.js");
 const { Transcript } = await load("data/transcript.js");
 const { findIn } = await load("data/find.js");
 const { describeUsage, knownUsage, turnFacts } = await load("data/usage.js");
