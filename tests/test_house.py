@@ -46,6 +46,7 @@ ROOMS = {
     },
     "hub": {
         "store": set(),
+        "terminals": {"domain", "store"},
         "pages": set(),
         "domain": {"store"},
         "access": {"domain", "store"},
@@ -59,6 +60,7 @@ ROOMS = {
         "demo": set(),
         "startup": set(),
         "agent": {"hub"},
+        "pty": {"agent"},
         "mcp": {"agent"},
         "terminal": {"agent", "session"},
     },

@@ -30,6 +30,7 @@ from hapi.protocol import rpc
 from hapi.protocol.json import Malformed
 from hapi.protocol.live import SESSION_LIVE
 from hapi.protocol.token import InvalidNamespace, Scope
+from hapi.protocol.work.terminals import PREFIX as TERMINAL_EVENTS
 
 MAX_LOCAL_IDS = 1000  # local ids in one event
 MAX_ID_LENGTH = 512  # characters of an id or a method
@@ -79,6 +80,8 @@ class CliNamespace:
     documents: Documents
     audit: AuditLog
     places: Places = field(factory=lambda: Places("sockets", SOCKETS))
+    # Gets the events of terminals: the socket, the name, the payload.
+    on_terminal: Callable[[Peer, str, Any], object] = field(default=lambda *event: None)
     _of_devices: dict[str, set[Peer]] = field(factory=dict)  # by the id of their token
 
     log = Logger()
@@ -154,6 +157,8 @@ class CliNamespace:
     def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:
         handle = EVENTS.get(name)
         if handle is None:
+            if name.startswith(TERMINAL_EVENTS):
+                self.on_terminal(peer, name, args[0] if args else None)
             return
         given = args[0] if args and isinstance(args[0], dict) else {}
         if name in STORED and (session := self._session_of(peer, given)) is not None:

@@ -58,6 +58,8 @@ from hapi.hub.records.usage import UsageSummary
 from hapi.hub.status import HubStatus
 from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.store.interface import IStore
+from hapi.hub.terminals.namespace import TerminalNamespace
+from hapi.hub.terminals.terminals import Terminals
 
 
 class _LateRooms:
@@ -129,6 +131,11 @@ class Hub:
         self.cli = CliNamespace(
             registry, token_issuer, rate_limit, self.presence, messages, documents, audit
         )
+        terminals = Terminals(registry, audit)
+        self.terminals = TerminalNamespace(registry, token_issuer, terminals, audit)
+        self.cli.on_terminal = terminals.from_session
+        self.presence.on_ended.append(terminals.session_ended)
+        lifecycle.on_removed.append(terminals.session_removed)
         self.sockets = late.rooms = make_sockets(self.cli)
         self.authenticator = authenticator = Authenticator(
             token_issuer, rate_limit, trusted_proxies, clock, now
@@ -137,6 +144,7 @@ class Hub:
         dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor, audit)
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
+        tokens.on_ended.append(self.terminals.end_device)
         tokens.on_ended += [self.cli.end_device, self.streams.end_device]
         tokens.on_ended.append(notified.recipients.end_device)
         self.monitoring = Monitoring(

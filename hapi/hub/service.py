@@ -40,6 +40,7 @@ from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.authority import is_loopback
+from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
 from hapi.settings import ConfigurationError
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class HubService(Service):
             self._notify_parts(secret),
             options.git_actions,
         )
+        self.server.namespaces[TERMINAL_NAMESPACE] = self.hub.terminals
         self._root = root = RootResource(
             self._policy,
             self.hub.rest,

@@ -30,6 +30,7 @@ class SessionFacts:
     flavor: str
     now: int
     worktree: Mapping[str, Any] | None = None
+    terminal: bool = False  # whether people may open a shell
 
     def machine(self) -> Json:
         """The body of `POST /cli/machines`; its keys are merged into a row made by a runner."""
@@ -61,7 +62,7 @@ class SessionFacts:
             "lifecycleState": "running",
             "lifecycleStateSince": self.now,
             "flavor": self.flavor,
-            "capabilities": {},  # no web terminal
+            "capabilities": {"terminal": True, "terminalAttach": True} if self.terminal else {},
         }
         return found | ({"worktree": dict(self.worktree)} if self.worktree else {})
 

@@ -23,6 +23,7 @@ class Scope(StrEnum):
     APPROVE = "approve"  # answer permission requests, choose permission modes
     SPAWN = "spawn"  # start, resume and archive sessions, browse directories of machines
     MACHINE = "machine"  # for programs: a runner and its sessions
+    TERMINAL = "terminal"  # open a shell in a session's directory: everything its user may do
     ADMIN = "admin"  # make and revoke tokens, delete sessions, settings, audit
 
     @property

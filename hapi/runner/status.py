@@ -64,6 +64,7 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
         "sessionMemory": options.session_limits.memory,
         "idleAgentSeconds": options.idle_limit,
         "gitActions": options.git_actions,
+        "terminal": options.terminal,
         "sessionScopes": runner.scope_check is not None and runner.scope_check.scoped,
         "stuck": _stalls(sessions),
         "phase": runner.phase,

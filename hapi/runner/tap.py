@@ -17,7 +17,7 @@ from hapi.settings import ConfigurationError, InvalidSettings
 
 FLAGS = (
     *("max_sessions", "min_free_memory", "queue", "revive", "session_memory", "idle_agent"),
-    "git_actions",
+    *("git_actions", "terminal"),
 )
 
 
@@ -78,6 +78,15 @@ class Options(usage.Options):
             None,
             None,
             "Let people stage, commit and push from the page (HAPI_GIT_ACTIONS; default: no).",
+        ],
+        [
+            "terminal",
+            None,
+            None,
+            (
+                "Let people open a shell in sessions (HAPI_TERMINAL; default: yes, without "
+                "workspace roots)."
+            ),
         ],
         ["home", None, None, "Directory of the runner's files (HAPI_HOME; default: ~/.hapi)."],
     ]

@@ -19,6 +19,7 @@ from hapi.configured_agents import (
 from hapi.git_actions import read_git_actions
 from hapi.home import Home
 from hapi.idle_limit import read_idle_limit
+from hapi.process.shell import read_terminal
 from hapi.protocol.agents import Agent
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
@@ -75,8 +76,9 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     access = hub_access(environ, settings)
     idle_limit = read_idle_limit(environ, settings, arguments.idle_agent)
     git_actions = read_git_actions(environ, settings)
+    terminal = read_terminal(environ, settings, has_roots=bool(settings.get("workspaceRoots")))
     try:
-        facts = facts_of(arguments, home, environ, machine_id(home))
+        facts = facts_of(arguments, home, environ, machine_id(home), terminal)
     except FileNotFoundError:
         print("hapi: the current directory no longer exists", file=sys.stderr)
         return FAILED
@@ -126,7 +128,11 @@ def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:
 
 
 def facts_of(
-    arguments: Arguments, home: Home, environ: Mapping[str, str], machine: str
+    arguments: Arguments,
+    home: Home,
+    environ: Mapping[str, str],
+    machine: str,
+    terminal: bool = False,
 ) -> SessionFacts:
     """Raises FileNotFoundError when the current directory is gone."""
     system = os.uname()
@@ -143,6 +149,7 @@ def facts_of(
         flavor=arguments.agent,
         now=int(time.time() * 1000),
         worktree=worktree_of(environ),
+        terminal=terminal,
     )
 
 

@@ -193,6 +193,8 @@ class SessionProcess:
         session = Session(self._reactor, start, row, link, host, rows_after)
         if self.agent.gets_tools and self.settings.get("mcp") is not False:
             self._offer_tools(session)
+        if self.facts.terminal:
+            self._offer_terminals(session)
         self._spool(session)
         follower = HubFollower(
             self._reactor, link, session.hub.session_id, self._sources.current, self._hide
@@ -202,6 +204,20 @@ class SessionProcess:
         if attempt is not None and not terminal:
             ReportWriter(self._reactor, attempt, session).begin()
         return session
+
+    def _offer_terminals(self, session: Session) -> None:
+        """Let people open shells in the session's directory, until the session ends."""
+        from hapi.session.pty.terminals import Terminals
+
+        terminals = Terminals(
+            self._reactor,
+            session.link,
+            session.hub.session_id,
+            self.facts.path,
+            self._agents_environment(),
+        )
+        terminals.start()
+        session.on_end.append(terminals.stop)
 
     def _offer_tools(self, session: Session) -> None:
         """Serve HAPI's own tools to the agent (`hapi mcp`) until the session ends."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    TimeoutError,
+    maybeDeferred,
+)
 from twisted.internet.error import ConnectionDone
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -124,6 +130,9 @@ class Session:
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
     _ending: Ending | None = None
+    on_end: list[Callable[[], Coroutine[Any, Any, None]]] = field(
+        factory=list
+    )  # before the archive
     idle: IdleAgent = field(init=False)
     _own_idle_time: str | None = field(init=False)
     # Requests that an earlier process left, until the agent is asked to go on.
@@ -432,10 +441,12 @@ class Session:
         self.questions.cancel_all()
         self.hub.announce_end(ending.reason)
         # The archive comes last: whoever sees it may restart the session at once.
-        try:
-            await self.host.end()
-        except Exception:
-            self.log.failure("Ending the agent failed")
+        steps: list[Deferred[None]] = [
+            Deferred.fromCoroutine(end()) for end in (self.host.end, *self.on_end)
+        ]
+        for ended, outcome in await DeferredList(steps, consumeErrors=True):
+            if not ended:
+                self.log.failure("Ending the agent failed", outcome)
         try:
             seconds = (
                 max(deadline - self._reactor.seconds(), OFFLINE_END_TIMEOUT)

@@ -119,15 +119,19 @@ class SessionAgent:
     def _tell_capabilities(self, driver: Driver) -> None:
         """Tell the hub whether the agent can copy its session."""
         found = driver.introduction
-        capabilities = (
+        history = (
             {"conversationHistory": {"forkCurrent": True}}
             if found is not None and found.forks_sessions
             else {}
         )
-        if ((self._hub.metadata.value or {}).get("capabilities") or {}) != capabilities:
-            self._hub.change_metadata(
-                lambda stored: {**(stored or {}), "capabilities": capabilities}
-            )
+
+        def with_history(stored: Any) -> dict[str, Any]:
+            told = dict((stored or {}).get("capabilities") or {})
+            told.pop("conversationHistory", None)
+            return {**(stored or {}), "capabilities": {**told, **history}}
+
+        if with_history(self._hub.metadata.value) != self._hub.metadata.value:
+            self._hub.change_metadata(with_history)
 
     def _tell_memory(self, is_kept: bool) -> None:
         """Tell the hub whether the agent went on with its memory of the conversation."""

@@ -46,6 +46,7 @@ RUNNER = {
     "--queue": ("HAPI_RUNNER_QUEUE", "spawnQueue", "x"),
     "--idle-agent": ("HAPI_IDLE_AGENT", "idleAgent", "x"),
     "--git-actions": ("HAPI_GIT_ACTIONS", "gitActions", "perhaps"),
+    "--terminal": ("HAPI_TERMINAL", "terminal", "perhaps"),
     "--revive": ("HAPI_RUNNER_REVIVE", "revive", "x"),
 }
 # Programs in the foreground; twistd has --logger for it.

@@ -32,6 +32,7 @@ def has_value(options: Any, name: str, value: str) -> bool:
     """Whether `options` have the `value` of a VALUE_FLAGS keyword, wherever they got it from."""
     from hapi.git_actions import read_git_actions
     from hapi.idle_limit import read_idle_limit
+    from hapi.process.shell import read_terminal
     from hapi.runner.config.admission_limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
 
@@ -49,6 +50,8 @@ def has_value(options: Any, name: str, value: str) -> bool:
                 return bool(options.session_limits.memory == wanted)
             case "git_actions":
                 return bool(options.git_actions == read_git_actions({}, {}, value))
+            case "terminal":
+                return bool(options.terminal == read_terminal({}, {}, value))
             case "idle_agent":
                 return bool(options.idle_limit == read_idle_limit({}, {}, value))
             case _:

@@ -15,6 +15,7 @@ VALUE_FLAGS = {  # flag → keyword of RunnerOptions.from_environment; each take
     "--session-memory": "session_memory",
     "--idle-agent": "idle_agent",
     "--git-actions": "git_actions",
+    "--terminal": "terminal",
 }
 
 

@@ -21,6 +21,13 @@ git_actions_option = click.option(
 _OPTIONS = (
     git_actions_option,
     click.option(
+        "--terminal",
+        metavar="yes|no",
+        shell_complete=complete_choice(("yes", "no")),
+        help="Let people open a shell in a session's directory from the page. "
+        "[env: HAPI_TERMINAL; default: yes, but no with workspace roots, which a shell can leave]",
+    ),
+    click.option(
         "--workspace-root",
         "roots",
         multiple=True,

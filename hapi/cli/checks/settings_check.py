@@ -14,6 +14,7 @@ from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import read_base_path, read_list, read_port, read_proxies
 from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
+from hapi.process.shell import read_terminal
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
 from hapi.settings import ConfigurationError, json_type, origin
@@ -67,6 +68,7 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
     )
     found += _raised(lambda: read_idle_limit({}, settings))
     found += _raised(lambda: read_git_actions({}, settings))
+    found += _raised(lambda: read_terminal({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     for key in ("keepSessions", "maxDatabaseSize"):

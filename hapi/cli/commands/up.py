@@ -65,6 +65,7 @@ def command(
     revive: str | None,
     idle_agent: str | None,
     git_actions: str | None,
+    terminal: str | None,
     **hub_values: Any,
 ) -> None:
     """Start hub, runner and web page on this machine, in one process.
@@ -82,6 +83,7 @@ def command(
         "revive": revive,
         "idle_agent": idle_agent,
         "git_actions": git_actions,
+        "terminal": terminal,
     }
     flags = runner_flags(roots, session_command, more)
     home = Home.find().prepare()
@@ -322,5 +324,6 @@ def _options_of(status: Mapping[str, Any]) -> Any:
         session_limits=SimpleNamespace(memory=status.get("sessionMemory")),
         idle_limit=status.get("idleAgentSeconds"),
         git_actions=bool(status.get("gitActions")),
+        terminal=status.get("terminal") is not False,
         revive=status.get("revive"),
     )

@@ -84,6 +84,7 @@ def matches_options(status: Mapping[str, Any], options: Any) -> bool:
         and status.get("sessionMemory") == options.session_limits.memory
         and status.get("idleAgentSeconds") == options.idle_limit
         and bool(status.get("gitActions")) == options.git_actions
+        and status.get("terminal", True) == options.terminal
         and matches_limits(status.get("admission") or {}, options.limits)
         and list(status.get("sessionCommand") or ()) == list(options.session_command)
     )

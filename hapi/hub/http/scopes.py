@@ -152,6 +152,7 @@ NEEDED_FOR: Mapping[Scope, str] = {
     Scope.APPROVE: "answer permission requests or change permission modes",
     Scope.SPAWN: "start, resume or archive sessions",
     Scope.MACHINE: "run a machine's sessions",
+    Scope.TERMINAL: "open terminals",
     Scope.ADMIN: "administer the hub",
 }
 

@@ -200,6 +200,11 @@ class HubLink(Service):
         return self._joined is not None
 
     @property
+    def writable(self) -> bool:
+        """Whether the hub is connected and reads what it is sent."""
+        return self._joined is not None and self._joined.writable
+
+    @property
     def has_backlog(self) -> bool:
         """Whether the hub is away or reads slowly, or kept events wait to be sent."""
         return self._delivery.has_backlog
@@ -228,6 +233,12 @@ class HubLink(Service):
             self._delivery.deliver(Entry(text, event=event))
         elif self._joined is not None and self._joined.writable:
             self._joined.send(text)
+
+    def send(self, event: str, *args: Any) -> None:
+        """Send an event on the connection that there is, however slowly the hub reads; without a
+        connection it is dropped. Raises as `emit` does."""
+        if self._joined is not None:
+            self._joined.send(self._text(event, args, None))
 
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]:
         """Send an event and fire with the first argument of the hub's answer (None if it has none).

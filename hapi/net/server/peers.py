@@ -80,6 +80,7 @@ class Peer:
     _socket: ClientConnection
     principal: Any = None
     gone: bool = False
+    on_readable: Callable[[], object] = field(default=lambda: None)  # it has read all it was sent
     _joining: bool = True
     _rooms: set[str] = field(factory=set)
     _calls: PendingCalls = field(init=False)
@@ -96,6 +97,11 @@ class Peer:
     def address(self) -> str | None:
         """The address the client connects from."""
         return self._socket.address
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the client has read what it was sent, save what the system buffers."""
+        return self._socket.is_flowing
 
     def join(self, room: str) -> None:
         if not self.gone:
@@ -200,6 +206,10 @@ class ClientConnection:
         return self._socket.address
 
     @property
+    def is_flowing(self) -> bool:
+        return self._flowing and not self._backlog
+
+    @property
     def sid(self) -> str | None:
         return self._channel.handshake.sid if self._channel is not None else None
 
@@ -267,6 +277,9 @@ class ClientConnection:
             self._backlog_size -= len(text)
             self._socket.send_text(text)
         self.server.unread.hold(self, self._backlog_size)
+        for peer in list(self._peers.values()):
+            if self.is_flowing:
+                peer.on_readable()
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
         self._silence()

@@ -20,6 +20,8 @@ from hapi.idle_limit import KEY as IDLE_KEY
 from hapi.idle_limit import VARIABLE as IDLE_VARIABLE
 from hapi.idle_limit import read_idle_limit
 from hapi.process.child_limits import SessionLimits
+from hapi.process.shell import VARIABLE as TERMINAL_VARIABLE
+from hapi.process.shell import read_terminal
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots, has_undecodable_bytes
 from hapi.settings import (
@@ -60,6 +62,7 @@ class RunnerOptions:
     start_timeout: float = START_TIMEOUT  # seconds in any case
     heartbeat: float = HEARTBEAT_INTERVAL  # seconds
     git_actions: bool = False  # whether people may change repositories from the page
+    terminal: bool = True  # whether people may open a shell in sessions
     hostname: str = ""
     supervised: bool = False
     handoff_disabled: bool = False
@@ -96,6 +99,7 @@ class RunnerOptions:
         elif self.settings.get(IDLE_KEY):
             found[IDLE_VARIABLE] = "off"
         found[GIT_ACTIONS_VARIABLE] = "yes" if self.git_actions else "no"
+        found[TERMINAL_VARIABLE] = "yes" if self.terminal else "no"
         if self.access.headers:
             import json
 
@@ -119,6 +123,7 @@ class RunnerOptions:
         session_memory: str | int | None = None,
         idle_agent: str | None = None,
         git_actions: str | None = None,
+        terminal: str | None = None,
         **more: Any,
     ) -> RunnerOptions:
         """Read options from flags, environment and `settings.json`. Creates the home and, the first
@@ -135,12 +140,13 @@ class RunnerOptions:
         command = read_command(session_command, environ)
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
         flags |= {"revive": revive, "session_memory": session_memory, "idle_agent": idle_agent}
-        flags |= {"git_actions": git_actions}
+        flags |= {"git_actions": git_actions, "terminal": terminal}
         given = {
             "revive": read_revive_mode(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
             "idle_limit": read_idle_limit(environ, settings, idle_agent),
             "git_actions": read_git_actions(environ, settings, git_actions),
+            "terminal": read_terminal(environ, settings, terminal, bool(roots.given)),
             "limits": AdmissionLimits.read(flags, environ, settings),
             **_read_times(environ, settings),
             "hostname": environ.get("HAPI_HOSTNAME", ""),

@@ -2,7 +2,7 @@
 
 import { t } from "../lib/language.js";
 
-/** @typedef {"read" | "chat" | "approve" | "spawn" | "admin"} Scope */
+/** @typedef {"read" | "chat" | "approve" | "spawn" | "terminal" | "admin"} Scope */
 
 /** @type {Record<Scope, string>} */
 const REFUSALS = {
@@ -10,6 +10,7 @@ const REFUSALS = {
   chat: t("Your access token does not allow sending messages."),
   approve: t("Your access token does not allow answering permission requests."),
   spawn: t("Your access token does not allow starting, resuming or archiving sessions."),
+  terminal: "Your access token does not allow opening terminals.",
   admin: t("Your access token does not allow administering the hub."),
 };
 

@@ -8,6 +8,7 @@ export const PLACES = /** @type {const} */ ([
   "sessions/*/changes",
   "sessions/*/files",
   "sessions/*/history",
+  "sessions/*/terminal",
   "machines/*",
   "search",
   "usage",
@@ -28,7 +29,7 @@ export const machineAddress = (id) => `/machines/${encodeURIComponent(id)}`;
 /**
  * The address of a part of a session, e.g. `/sessions/ID/files?path=src%2Fapp.py&line=12`.
  * @param {string} id
- * @param {"changes" | "files" | "history"} part
+ * @param {"changes" | "files" | "history" | "terminal"} part
  * @param {Record<string, string | number | null | undefined>} [query] without those that are null or undefined
  */
 export function sessionPartAddress(id, part, query = {}) {

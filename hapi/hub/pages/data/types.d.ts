@@ -15,6 +15,7 @@ export interface SessionMetadata {
   lifecycleState?: string;
   lifecycleStateSince?: number;
   archiveReason?: string;
+  capabilities?: { terminal?: boolean; [name: string]: any };
   startedBy?: string;
   preferredPermissionMode?: string;
   worktree?: { name?: string; branch?: string; basePath?: string };

@@ -17,6 +17,15 @@ export async function copyText(text) {
   }
 }
 
+/** The text on the clipboard. Throws an Error for the person if the browser does not allow reading it. */
+export async function readText() {
+  try {
+    return await navigator.clipboard.readText();
+  } catch {
+    throw new Error("The browser does not let the page read the clipboard. Use its own Paste.");
+  }
+}
+
 /** @param {string} text */
 function copyBySelection(text) {
   const focused = document.activeElement;

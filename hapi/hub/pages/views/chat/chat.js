@@ -105,6 +105,7 @@ export class ChatView {
       openSettings: () => openSettings(() => actions.resume()),
       openFind: () => this._openFind(),
       openWork: () => go(sessionPartAddress(id, "changes")),
+      openTerminal: () => go(sessionPartAddress(id, "terminal")),
     });
     this._working = workingLine();
     this._messages = messageList({

@@ -22,9 +22,14 @@ import { usageMeter } from "./usage-meter.js";
  * @import { Block, Go, Session } from "../../data/types.js"
  */
 
-/** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void, openFind: () => void }} options */
-export function chatHeader({ store, go, openSettings, openWork, openFind }) {
+/** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void, openTerminal: () => void, openFind: () => void }} options */
+export function chatHeader({ store, go, openSettings, openWork, openTerminal, openFind }) {
   const main = h("div", { class: "head-main" });
+  const terminal = iconButton("tool", "Terminal", {
+    class: "only-wide",
+    hidden: true,
+    on: { click: openTerminal },
+  });
   const node = h(
     "header",
     { class: "main-head" },
@@ -35,6 +40,7 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
     main,
     iconButton("search", t("Find in this conversation"), { on: { click: openFind } }),
     iconButton("changes", t("Changes and files"), { on: { click: openWork } }),
+    terminal,
     iconButton("sliders", t("Session settings"), { on: { click: openSettings } }),
   );
   const meter = usageMeter();
@@ -48,6 +54,7 @@ export function chatHeader({ store, go, openSettings, openWork, openFind }) {
       shown = text;
       return;
     }
+    terminal.hidden = session.metadata?.capabilities?.terminal !== true;
     meter.draw(knownUsage(session.metadata?.usage, blocks));
     const facts = headerFacts(session, store);
     const others = othersWaiting(session, store);

@@ -9,6 +9,7 @@ export const VIEWS = {
   "sessions/*/changes": () => import("../work/changes.js"),
   "sessions/*/files": () => import("../work/files.js"),
   "sessions/*/history": () => import("../work/history.js"),
+  "sessions/*/terminal": () => import("../terminal/terminal.js"),
   "machines/*": () => import("../machine/machine.js"),
   search: () => import("../search/search.js"),
   waiting: () => import("../waiting/waiting.js"),

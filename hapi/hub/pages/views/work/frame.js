@@ -17,11 +17,12 @@ import { stylesheet } from "../../lib/stylesheet.js";
 await stylesheet(new URL("../../style/chat.css", import.meta.url).href);
 await stylesheet(new URL("../../style/work.css", import.meta.url).href);
 
-/** @typedef {"changes" | "files" | "history"} Tab */
+/** @typedef {"changes" | "files" | "history" | "terminal"} Tab */
 const TABS = /** @type {const} */ ([
   ["changes", t("Changes")],
   ["files", t("Files")],
   ["history", t("History")],
+  ["terminal", "Terminal"],
 ]);
 
 /**
@@ -85,6 +86,7 @@ export function workFrame({ store, api, go, id }, tab) {
 
   /** Read the session itself, which an address that was opened directly does not have yet. */
   async function start() {
+    node.querySelector('.work-tab[aria-current="page"]')?.scrollIntoView({ inline: "nearest" });
     if (session()?.detailed) return;
     await store.readSession(id).catch(() => {}); // what is asked of the session next says why it fails
     store.changed();
