@@ -71,7 +71,8 @@ def test_a_program_writes_neither_to_the_clipboard_nor_to_the_title(place, sessi
     expect(rows(page)).to_contain_text("project", timeout=ANSWER_TIMEOUT)
     title = page.title()
     page.keyboard.type(
-        "printf '\\e]0;stolen\\a\\e]2;stolen\\a\\e]52;c;c3RvbGVu\\a\\e[21t\\e[8;1;1t'; echo do''ne\n"
+        "printf '\\e]0;stolen\\a\\e]2;stolen\\a\\e]52;c;c3RvbGVu\\a\\e[21t\\e[8;1;1t'; "
+        "echo do''ne\n"
     )
     expect(rows(page)).to_contain_text("done", timeout=ANSWER_TIMEOUT)
     assert page.title() == title

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 
@@ -34,7 +34,7 @@ class MemoryPage:
 
     # --- what a test does with it
     def send(self, name: str, payload: Any = None) -> None:
-        self.stage.hub.terminals.event(self, f"terminal:{name}", [payload], None)
+        self.stage.hub.terminals.event(cast(Any, self), f"terminal:{name}", [payload], None)
 
     def create(self, session: str, terminal: str = "t1", cols: Any = 80, rows: Any = 24) -> None:
         asked = {"sessionId": session, "terminalId": terminal, "cols": cols, "rows": rows}
@@ -43,12 +43,12 @@ class MemoryPage:
     def listed(self, session: str) -> Any:
         answers: list[Any] = []
         self.stage.hub.terminals.event(
-            self, "terminal:list", [{"sessionId": session}], answers.append
+            cast(Any, self), "terminal:list", [{"sessionId": session}], answers.append
         )
         return answers[0]["terminals"]
 
     def leave(self) -> None:
-        self.stage.hub.terminals.disconnected(self, "gone")
+        self.stage.hub.terminals.disconnected(cast(Any, self), "gone")
 
     def of(self, name: str) -> list[Any]:
         return [given for event, given in self.heard if event == f"terminal:{name}"]
@@ -60,14 +60,14 @@ class MemoryPage:
 
 def page(stage: Stage, namespace: str = "default") -> MemoryPage:
     made = MemoryPage(stage)
-    stage.hub.terminals.connect(made, {"token": stage.jwt(namespace)})
+    stage.hub.terminals.connect(cast(Any, made), {"token": stage.jwt(namespace)})
     return made
 
 
 def refusal(stage: Stage, auth: Any) -> str:
     """Why a page with that `auth` is not let in."""
     try:
-        stage.hub.terminals.connect(MemoryPage(stage), auth)
+        stage.hub.terminals.connect(cast(Any, MemoryPage(stage)), auth)
     except ConnectRefused as problem:
         return str(problem)
     raise AssertionError("was let in")
