@@ -20,6 +20,7 @@ VIEWS_MAY_IMPORT = {
     "settings": {"sessions"},
     "share": {"chat"},
     "waiting": {"chat"},
+    "terminal": {"work"},
     "work": {"chat"},
 }
 
