@@ -10,7 +10,7 @@ const REFUSALS = {
   chat: t("Your access token does not allow sending messages."),
   approve: t("Your access token does not allow answering permission requests."),
   spawn: t("Your access token does not allow starting, resuming or archiving sessions."),
-  terminal: "Your access token does not allow opening terminals.",
+  terminal: t("Your access token does not allow opening terminals."),
   admin: t("Your access token does not allow administering the hub."),
 };
 

@@ -1,5 +1,7 @@
 // The terminals of one session as the page knows them: which there are, and what has become of each.
 
+import { t } from "../lib/language.js";
+
 /** @import { TerminalSocket } from "./terminal-socket.js" */
 
 /**
@@ -179,9 +181,9 @@ function changeOf(name, payload) {
 
 /** @param {{ code?: number | null, signal?: string | null }} how */
 function exitText({ code, signal }) {
-  if (signal) return `The shell was ended by ${signal}.`;
-  if (typeof code === "number") return `The shell has ended with code ${code}.`;
-  return "The shell has ended.";
+  if (signal) return t("The shell was ended by {signal}.", { signal });
+  if (typeof code === "number") return t("The shell has ended with code {code}.", { code });
+  return t("The shell has ended.");
 }
 
 const UNAVAILABLE = "Session is inactive or unavailable."; // the hub's words
@@ -189,7 +191,9 @@ const UNAVAILABLE = "Session is inactive or unavailable."; // the hub's words
 /** @param {string} message of the hub or the session */
 function errorText(message) {
   if (message === UNAVAILABLE)
-    return "The session cannot be reached at the moment, so that no terminal can be opened in it.";
+    return t(
+      "The session cannot be reached at the moment, so that no terminal can be opened in it.",
+    );
   return message;
 }
 

@@ -1,5 +1,6 @@
 // Copying texts, also where the page is not in a secure context: browsers offer navigator.clipboard only there.
 
+import { t } from "./language.js";
 import { h, icon, iconButton } from "./dom.js";
 
 const COPIED_TIME = 1500; // ms for which a button says that it has copied
@@ -22,7 +23,7 @@ export async function readText() {
   try {
     return await navigator.clipboard.readText();
   } catch {
-    throw new Error("The browser does not let the page read the clipboard. Use its own Paste.");
+    throw new Error(t("The browser does not let the page read the clipboard. Use its own Paste."));
   }
 }
 

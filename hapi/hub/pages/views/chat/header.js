@@ -25,7 +25,7 @@ import { usageMeter } from "./usage-meter.js";
 /** @param {{ store: Store, go: Go, openSettings: () => void, openWork: () => void, openTerminal: () => void, openFind: () => void }} options */
 export function chatHeader({ store, go, openSettings, openWork, openTerminal, openFind }) {
   const main = h("div", { class: "head-main" });
-  const terminal = iconButton("tool", "Terminal", {
+  const terminal = iconButton("tool", t("Terminal"), {
     class: "only-wide",
     hidden: true,
     on: { click: openTerminal },

@@ -1,5 +1,6 @@
 // The keys that a phone's keyboard lacks, in a row below the terminal.
 
+import { t } from "../../lib/language.js";
 import { h } from "../../lib/dom.js";
 
 /**
@@ -10,20 +11,20 @@ import { h } from "../../lib/dom.js";
 
 /** What each key sends; for a letter after CSI, applications may want SS3 instead. */
 const CSI_KEYS = /** @type {const} */ ([
-  ["←", "Left", "D"],
-  ["↓", "Down", "B"],
-  ["↑", "Up", "A"],
-  ["→", "Right", "C"],
+  ["←", t("Left"), "D"],
+  ["↓", t("Down"), "B"],
+  ["↑", t("Up"), "A"],
+  ["→", t("Right"), "C"],
   ["Home", "Home", "H"],
   ["End", "End", "F"],
 ]);
 const PLAIN_KEYS = /** @type {const} */ ([
-  ["PgUp", "Page up", "\x1b[5~"],
-  ["PgDn", "Page down", "\x1b[6~"],
-  ["|", "Vertical bar", "|"],
-  ["~", "Tilde", "~"],
-  ["/", "Slash", "/"],
-  ["-", "Hyphen", "-"],
+  ["PgUp", t("Page up"), "\x1b[5~"],
+  ["PgDn", t("Page down"), "\x1b[6~"],
+  ["|", t("Vertical bar"), "|"],
+  ["~", t("Tilde"), "~"],
+  ["/", t("Slash"), "/"],
+  ["-", t("Hyphen"), "-"],
 ]);
 
 /**
@@ -38,8 +39,8 @@ export function keyRow({ send, usesApplicationKeys }) {
   const alt = modifier("Alt", "alt");
   const node = h(
     "div",
-    { class: "terminal-keys", role: "toolbar", "aria-label": "Keys" },
-    key("Esc", "Escape", () => "\x1b"),
+    { class: "terminal-keys", role: "toolbar", "aria-label": t("Keys") },
+    key("Esc", t("Escape"), () => "\x1b"),
     key("Tab", "Tab", () => "\t"),
     ctrl,
     alt,

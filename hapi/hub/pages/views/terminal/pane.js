@@ -1,5 +1,6 @@
 // One terminal of the view: its screen, and what is said of it when there is nothing to type into.
 
+import { t } from "../../lib/language.js";
 import { button, fill, h } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { terminalScreen } from "../../lib/terminal-screen.js";
@@ -9,7 +10,11 @@ import { terminalScreen } from "../../lib/terminal-screen.js";
  * @import { Terminal } from "../../data/terminals.js"
  */
 
-const WRITE_ACTIONS = { ended: "New shell", refused: "Try again", elsewhere: "Show it here" };
+const WRITE_ACTIONS = {
+  ended: t("New shell"),
+  refused: t("Try again"),
+  elsewhere: t("Show it here"),
+};
 
 /**
  * @param {Terminal} terminal
@@ -33,7 +38,7 @@ export function terminalPane(terminal, { fontSize, onData, onLink, attach, onRea
 
   async function begin() {
     try {
-      const label = `Terminal ${terminal.number}`;
+      const label = t("Terminal {number}", { number: terminal.number });
       const made = await terminalScreen(place, { fontSize, label, onData, onLink });
       if (isGone) {
         made.dispose();
@@ -44,7 +49,7 @@ export function terminalPane(terminal, { fontSize, onData, onLink, attach, onRea
       early = [];
       onReady();
     } catch (error) {
-      say(errorMessage(error), "Try again", begin);
+      say(errorMessage(error), t("Try again"), begin);
     }
   }
 
@@ -67,11 +72,11 @@ export function terminalPane(terminal, { fontSize, onData, onLink, attach, onRea
     const version = `${phase} ${text} ${isConnected}`;
     if (version === shown) return;
     shown = version;
-    if (!isConnected) say("Connecting…", null, () => {});
-    else if (phase === "opening") say("Opening…", null, () => {});
+    if (!isConnected) say(t("Connecting…"), null, () => {});
+    else if (phase === "opening") say(t("Opening…"), null, () => {});
     else if (phase === "open") say("", null, () => {});
     else if (phase === "elsewhere")
-      say("This terminal is open on another page.", WRITE_ACTIONS.elsewhere, attach);
+      say(t("This terminal is open on another page."), WRITE_ACTIONS.elsewhere, attach);
     else say(text, WRITE_ACTIONS[phase], attach);
   }
 

@@ -1,5 +1,6 @@
 // Shells of the session's machine, in the session's directory.
 
+import { t } from "../../lib/language.js";
 import { Terminals } from "../../data/terminals.js";
 import { TerminalSocket } from "../../data/terminal-socket.js";
 import { readText } from "../../lib/clipboard.js";
@@ -58,7 +59,11 @@ class TerminalView {
       },
       sessionStorage,
     );
-    this._tabs = h("div", { class: "terminal-tabs", role: "tablist", "aria-label": "Terminals" });
+    this._tabs = h("div", {
+      class: "terminal-tabs",
+      role: "tablist",
+      "aria-label": t("Terminals"),
+    });
     this._screens = h("div", { class: "terminal-screens" });
     this._keys = keyRow({
       send: (data) => this._type(data, true),
@@ -68,10 +73,10 @@ class TerminalView {
       "div",
       { class: "terminal-bar" },
       this._tabs,
-      iconButton("plus", "New terminal", { on: { click: () => this._open() } }),
-      tool("A−", "Smaller text", () => this._resizeFont(-1)),
-      tool("A+", "Larger text", () => this._resizeFont(1)),
-      iconButton("copy", "Paste", { on: { click: () => this._paste() } }),
+      iconButton("plus", t("New terminal"), { on: { click: () => this._open() } }),
+      tool("A−", t("Smaller text"), () => this._resizeFont(-1)),
+      tool("A+", t("Larger text"), () => this._resizeFont(1)),
+      iconButton("copy", t("Paste"), { on: { click: () => this._paste() } }),
     );
     this._observer = new ResizeObserver(() => this._fit());
     this._onVisible = () => {
@@ -95,7 +100,7 @@ class TerminalView {
   }
 
   title() {
-    return `Terminal of ${this._frame.title()}`;
+    return t("Terminal of {title}", { title: this._frame.title() });
   }
 
   focus() {
@@ -121,11 +126,13 @@ class TerminalView {
     const session = this._frame.session();
     const refusal = this._context.store.access.refusal("terminal");
     if (refusal !== null) return refusal;
-    if (!session?.detailed) return "Reading the session…";
+    if (!session?.detailed) return t("Reading the session…");
     if (!session.active)
-      return "This session is not running. Resume it, and its terminal can be opened here.";
+      return t("This session is not running. Resume it, and its terminal can be opened here.");
     if (session.metadata?.capabilities?.terminal !== true)
-      return "Terminals are turned off on this session's machine. Its runner allows them with --terminal yes.";
+      return t(
+        "Terminals are turned off on this session's machine. Its runner allows them with --terminal yes.",
+      );
     return null;
   }
 
@@ -248,10 +255,10 @@ class TerminalView {
       h(
         "button",
         { type: "button", role: "tab", "aria-selected": String(isChosen), on: { click: choose } },
-        `Terminal ${terminal.number}`,
+        t("Terminal {number}", { number: terminal.number }),
       ),
       isChosen &&
-        iconButton("close", "End this terminal", {
+        iconButton("close", t("End this terminal"), {
           on: { click: () => this._terminals.close(terminal) },
         }),
     );

@@ -22,7 +22,7 @@ const TABS = /** @type {const} */ ([
   ["changes", t("Changes")],
   ["files", t("Files")],
   ["history", t("History")],
-  ["terminal", "Terminal"],
+  ["terminal", t("Terminal")],
 ]);
 
 /**
