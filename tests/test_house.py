@@ -46,7 +46,7 @@ ROOMS = {
     },
     "hub": {
         "store": set(),
-        "terminals": {"domain", "store"},
+        "terminals": {"access", "domain", "store"},
         "pages": set(),
         "domain": {"store"},
         "access": {"domain", "store"},

@@ -9,11 +9,11 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
-from hapi.hub.domain.auth import Principal, TokenIssuer, actor_of
+from hapi.hub.access.auth import Principal, TokenIssuer, actor_of
+from hapi.hub.access.places import Capacity, Places
+from hapi.hub.access.tokens import DeviceToken
 from hapi.hub.domain.errors import NoPlace
-from hapi.hub.domain.places import Capacity, Places
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.tokens import DeviceToken
 from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.terminals.terminals import Terminals
 from hapi.net.common.errors import ConnectRefused

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from hapi.hub.domain.auth import Principal, actor_of
+from hapi.hub.access.auth import Principal, actor_of
 from hapi.hub.domain.entities import SESSION_TIMEOUT, HubSession
 from hapi.hub.domain.errors import AccessDenied, NotFound
 from hapi.hub.domain.registry import HubRegistry
