@@ -186,11 +186,11 @@ function exitText({ code, signal }) {
   return t("The shell has ended.");
 }
 
-const UNAVAILABLE = "Session is inactive or unavailable."; // the hub's words
+const UNAVAILABLE = /^Session is inactive/; // the hub's words
 
 /** @param {string} message of the hub or the session */
 function errorText(message) {
-  if (message === UNAVAILABLE)
+  if (UNAVAILABLE.test(message))
     return t(
       "The session cannot be reached at the moment, so that no terminal can be opened in it.",
     );
