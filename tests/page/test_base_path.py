@@ -97,5 +97,5 @@ def visit_all_views(page: Page, url: str, session: str) -> None:
     address = field.input_value()
     assert address.startswith(f"{url}/share/")
     page.goto(address)
-    expect(page.locator(".tool")).to_contain_text("through-the-path")
+    expect(page.get_by_role("main")).to_contain_text("through-the-path")
     page.goto(f"{url}/sessions/{session}")
