@@ -126,3 +126,33 @@ def test_attached_files_outlive_a_look_at_another_session(place):
     expect(page.get_by_role("list", name="Attached files")).to_be_hidden()
     page.locator(f"[data-session='{session.id}']").click()
     expect(page.get_by_role("list", name="Attached files")).to_contain_text("a.txt")
+
+
+def test_a_sent_picture_is_shown_again_after_a_reload_while_its_file_is_there(place):
+    session = place.session()
+    taking_uploads(session)
+    gone = False
+
+    def read(params: dict[str, str]) -> dict[str, object]:
+        if gone or params["path"] != "/up/logo.png":
+            return {"success": False, "error": "No such file or directory"}
+        return {"success": True, "content": base64.b64encode(PNG).decode(), "size": len(PNG)}
+
+    session.answers["readFile"] = read
+    session.serve("readFile")
+    page = place.open(session)
+    choose(page, file("logo.png", "image/png", PNG))
+    attached = page.get_by_role("list", name="Attached files")
+    expect(attached.get_by_text("Uploading…")).to_have_count(0)
+    page.reload()
+    expect(attached.locator("canvas")).to_have_count(1)
+    page.get_by_role("button", name="Send").click()
+    sent = page.locator(".user.sent")
+    expect(sent.get_by_role("img", name="logo.png")).to_be_visible()
+    page.reload()
+    expect(sent.get_by_role("img", name="logo.png")).to_be_visible()
+    gone = True
+    page.reload()
+    expect(sent.locator(".files")).to_have_text("logo.png")
+    expect(sent.locator(".picture")).to_have_count(0)
+    expect(page.get_by_text("could not be loaded")).to_have_count(0)

@@ -205,6 +205,8 @@ export interface Attachment {
   size: number;
   /** on the session's machine */
   path: string;
+  /** the content as a data: address, of a message that npm's page has sent */
+  previewUrl?: string;
 }
 
 /** A text that a person uses again and again. */
@@ -465,7 +467,7 @@ export interface BlockContext {
     answers?: Answers,
     reason?: string,
   ): void;
-  /** a picture that was attached on this page; null if the page does not have it */
+  /** a picture that was attached to a message; null for other files, and for one too large for a preview */
   attachedPicture(attachment: Attachment): Node | null;
   image(block: ImageBlock): Node;
   save(block: ImageBlock): Node;

@@ -4,6 +4,7 @@ import { fill, h, iconButton, linkButton } from "../../lib/dom.js";
 import { ApiError, errorMessage, isTemporary, Unreachable } from "../../lib/errors.js";
 import { fileSize } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
+import { attachedPicture, isPictureType, keepPicture } from "../../data/attached-pictures.js";
 import { fileName, mediaType, uploadFile } from "../../data/upload.js";
 
 /** @import { Api } from "../../data/api.js" */
@@ -11,7 +12,6 @@ import { fileName, mediaType, uploadFile } from "../../data/upload.js";
 /** @import { Attachment } from "../../data/types.js" */
 
 const THUMBNAIL_SIZE = 68; // px
-const MAX_SENT_PICTURES = 30; // that are kept to be shown in the conversation
 const MAX_SIZE = 32 * 1024 * 1024; // bytes; the limit of a session
 
 /**
@@ -28,32 +28,9 @@ const MAX_SIZE = 32 * 1024 * 1024; // bytes; the limit of a session
 /** What has been attached and not sent yet, by session: it outlives a look at another session. @type {Map<string, Entry[]>} */
 const unsent = new Map();
 
-/** Pictures that were attached on this page, by the id of the attachment. @type {Map<string, File>} */
-const sentPictures = new Map();
-
-/** The content of a picture that was attached on this page. @param {Attachment} attachment */
-export function sentPicture({ id }) {
-  return sentPictures.get(id) ?? null;
-}
-
-/** @param {Entry} entry */
-function keepPicture({ file, uploaded }) {
-  if (!file || !isPicture(file) || !uploaded) return;
-  sentPictures.set(uploaded.id, file);
-  for (const oldest of sentPictures.keys()) {
-    if (sentPictures.size <= MAX_SENT_PICTURES) break;
-    sentPictures.delete(oldest);
-  }
-}
-
-/** @param {File} file */
-function isPicture({ type }) {
-  return /^image\/(png|jpeg|gif|webp)$/.test(type);
-}
-
 export class AttachedFiles {
   /**
-   * @param {Pick<Api, "jwt" | "sessionAddress" | "deleteUpload">} api
+   * @param {Pick<Api, "jwt" | "request" | "sessionAddress" | "deleteUpload">} api
    * @param {string} sessionId
    * @param {object} surroundings
    * @param {Drafts} surroundings.drafts
@@ -90,7 +67,7 @@ export class AttachedFiles {
       ({ uploaded }) => !uploaded || kept.some(({ id }) => id === uploaded.id),
     );
     const added = kept.filter(({ id }) => !staying.some(({ uploaded }) => uploaded?.id === id));
-    this._put([...staying, ...added.map(entryOf)]);
+    this._put([...staying, ...added.map((file) => this._entryOf(file))]);
   }
 
   /** @param {Iterable<File>} files */
@@ -113,13 +90,15 @@ export class AttachedFiles {
   take() {
     const taken = this._entries;
     this._set(taken.filter((entry) => !entry.uploaded));
-    taken.forEach(keepPicture);
+    for (const { file, uploaded } of taken)
+      if (file && uploaded && isPictureType(file.type)) keepPicture(uploaded, file);
     return taken.flatMap((entry) => entry.uploaded ?? []);
   }
 
   /** Attach the files of a message that was taken back again. @param {Attachment[]} attachments */
   restore(attachments) {
-    if (attachments.length) this._set([...attachments.map(entryOf), ...this._entries]);
+    if (attachments.length)
+      this._set([...attachments.map((file) => this._entryOf(file)), ...this._entries]);
   }
 
   /** @param {Entry} entry @param {File} file */
@@ -176,6 +155,20 @@ export class AttachedFiles {
     if (uploaded) this._api.deleteUpload(this._id, uploaded.path).catch(() => {});
   }
 
+  /** The entry of a file that has been uploaded. @param {Attachment} uploaded @returns {Entry} */
+  _entryOf(uploaded) {
+    const content = attachedPicture(this._api, this._id, uploaded);
+    return {
+      name: uploaded.filename,
+      file: null,
+      preview: content && thumbnail(content),
+      progress: h("progress"),
+      ended: new AbortController(),
+      uploaded,
+      problem: null,
+    };
+  }
+
   /** @param {Entry[]} entries */
   _set(entries) {
     this._put(entries);
@@ -226,7 +219,7 @@ function newEntry(file) {
   return {
     name,
     file,
-    preview: isPicture(file) ? thumbnail(file) : null,
+    preview: isPictureType(file.type) ? thumbnail(async () => file) : null,
     progress: h("progress", { max: "1", value: 0, "aria-label": t("Upload of {name}", { name }) }),
     ended: new AbortController(),
     uploaded: null,
@@ -234,29 +227,18 @@ function newEntry(file) {
   };
 }
 
-/** The entry of a file that has been uploaded. @param {Attachment} uploaded @returns {Entry} */
-function entryOf(uploaded) {
-  const file = sentPicture(uploaded);
-  return {
-    name: uploaded.filename,
-    file,
-    preview: file && thumbnail(file),
-    progress: h("progress"),
-    ended: new AbortController(),
-    uploaded,
-    problem: null,
-  };
-}
-
-/** A small picture of a file, on a canvas: the page loads no addresses but the hub's. @param {File} file */
-function thumbnail(file) {
+/** A small picture of a file, on a canvas: the page loads no addresses but the hub's. @param {() => Promise<Blob>} content */
+function thumbnail(content) {
   const canvas = h("canvas", { width: THUMBNAIL_SIZE, height: THUMBNAIL_SIZE });
-  createImageBitmap(file, { resizeHeight: THUMBNAIL_SIZE, resizeQuality: "medium" })
+  content()
+    .then((file) =>
+      createImageBitmap(file, { resizeHeight: THUMBNAIL_SIZE, resizeQuality: "medium" }),
+    )
     .then((bitmap) => {
       canvas.width = bitmap.width;
       canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
       bitmap.close();
     })
-    .catch(() => canvas.remove()); // no picture after all; its name is shown
+    .catch(() => canvas.remove()); // no picture after all, or it is gone; its name is shown
   return canvas;
 }

@@ -4,8 +4,9 @@ import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
 import { BlockNavigation } from "./block-navigation.js";
 import { sessionPartAddress } from "../../data/addresses.js";
+import { attachedPicture } from "../../data/attached-pictures.js";
 import { modeName } from "../../data/offer.js";
-import { AttachedFiles, sentPicture } from "./attachments.js";
+import { AttachedFiles } from "./attachments.js";
 import { CompletionSources } from "../../data/completion-sources.js";
 import { Composer } from "./composer.js";
 import { followEnd } from "./scrolling.js";
@@ -202,10 +203,9 @@ export class ChatView {
         if (document.activeElement === document.body && hasFinePointer()) write.focus();
       },
       attachedPicture: (attachment) => {
-        const file = sentPicture(attachment);
-        if (!file) return null;
+        const content = attachedPicture(api, id, attachment);
         const { filename: fileName, mimeType: mediaType } = attachment;
-        return picture(async () => file, { fileName, mediaType });
+        return content && picture(content, { fileName, mediaType }, { isOptional: true });
       },
       image: (block) => picture(() => api.generatedImage(id, block.imageId), block),
       fileAddress: (path, line) => {

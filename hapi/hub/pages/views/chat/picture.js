@@ -17,12 +17,16 @@ const SAVE_TIMEOUT = 60_000; // ms for which a browser may read a file that it s
  * A node for `block`, whose content `fetchBlob` loads once the node is in sight or asked for.
  * @param {() => Promise<Blob>} fetchBlob
  * @param {Showable} block
+ * @param {{ isOptional?: boolean }} [options] isOptional: nothing is shown for a picture that can't be had
  */
-export function picture(fetchBlob, block) {
+export function picture(fetchBlob, block, { isOptional = false } = {}) {
   const frame = h("div", { class: "picture" });
   const kind = block.mediaType.split("/")[0];
   if (kind === "image" && block.mediaType !== "image/svg+xml")
-    whenVisible(frame, () => load(frame, fetchBlob, (blob) => drawing(blob, block)));
+    whenVisible(frame, async () => {
+      if (await load(frame, fetchBlob, (blob) => drawing(blob, block))) return;
+      if (isOptional) frame.remove();
+    });
   else if (kind === "audio" || kind === "video")
     frame.append(
       linkButton(t("Play"), () => load(frame, fetchBlob, (blob) => player(blob, block, kind))),
@@ -55,7 +59,8 @@ export function saveButton(fetchBlob, block) {
 }
 
 /**
- * Replace what is in `frame` by what `show` makes of the content, or by a sentence that says why there is none.
+ * Replace what is in `frame` by what `show` makes of the content, or by a sentence that says why there is none; whether
+ * there is something.
  * @param {HTMLElement} frame
  * @param {() => Promise<Blob>} fetchBlob
  * @param {(blob: Blob) => Promise<Node> | Node} show
@@ -63,9 +68,11 @@ export function saveButton(fetchBlob, block) {
 async function load(frame, fetchBlob, show) {
   try {
     frame.replaceChildren(await show(await fetchBlob()));
+    return true;
   } catch (error) {
     const again = linkButton(t("Try again"), () => load(frame, fetchBlob, show));
     frame.replaceChildren(h("p", { class: "muted" }, `${reason(error)} `, again));
+    return false;
   }
 }
 
