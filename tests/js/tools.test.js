@@ -151,3 +151,32 @@ test("a plan to approve is Markdown, and is not allowed for the whole session", 
   assert.match(drawn, /Approve plan/);
   assert.doesNotMatch(drawn, /# Plan|\*\*|for session/);
 });
+
+test("a title that only labels or unwraps the command is not shown beside it", () => {
+  /** @param {string} title @param {string} command */
+  const titleOf = (title, command) =>
+    describeTool({ name: "execute", title, input: { command } }).title;
+  assert.equal(titleOf("Shell: ls -a", "ls -a"), "execute");
+  assert.equal(titleOf("touch q3.txt", "/bin/bash -lc 'touch q3.txt'"), "execute");
+  assert.equal(titleOf("Tidy up", "/bin/bash -lc 'touch q3.txt'"), "Tidy up");
+});
+
+test("the review that Codex makes of a call shows its reason and no identifiers", () => {
+  const input = (/** @type {object} */ review) => ({
+    threadId: "t",
+    turnId: "u",
+    reviewId: "r",
+    targetItemId: "call_1",
+    review: { status: "inProgress", riskLevel: null, ...review },
+  });
+  const call = { name: "think", title: "Guardian Review" };
+  assert.deepEqual(describeTool({ ...call, input: input({ rationale: null }) }), {
+    title: "Guardian Review",
+    details: [],
+  });
+  const { details } = describeTool({
+    ...call,
+    input: input({ rationale: "It only makes a file." }),
+  });
+  assert.deepEqual(details, [{ text: "It only makes a file.", form: "plain" }]);
+});

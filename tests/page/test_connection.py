@@ -202,6 +202,7 @@ def test_a_session_that_does_not_exist_is_asked_for_once_for_each_connection(pla
     reads = conversation_reads(page, quote(id))
     page.goto(f"{place.url}/sessions/{quote(id)}")
     expect(page.get_by_text("does not exist or has been deleted").first).to_be_visible()
+    expect(page.get_by_role("button", name="Session settings")).to_have_count(0)
     expect(page.locator(f"[data-session='{other.id}']")).to_be_visible()
     wait_in_the_page(page, 20)
     at_first = len(reads)

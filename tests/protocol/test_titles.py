@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.protocol.acp.titles import is_telling, title_of_prompt
+from hapi.protocol.acp.titles import is_telling, shortened, title_of_prompt
 
 UPLOAD = "@/tmp/hapi/uploads/s1/shot.png"
 
@@ -59,3 +59,12 @@ def test_a_title_of_the_agents_own_is_taken(title):
 )
 def test_an_error_a_path_a_placeholder_or_the_prompt_again_is_not(title):
     assert not is_telling(title, ["other", f"{UPLOAD} please mend the login"])
+
+
+def test_a_title_has_no_marks_of_code():
+    assert title_of_prompt("explain `src/app.py:3`") == "explain src/app.py:3"
+    prompt = "Formula test\n```python\ndef area(r):\n    return r\n```"
+    assert title_of_prompt(prompt) == "Formula test def area(r): return r"
+    assert title_of_prompt("```") is None
+    assert not is_telling("explain src/app.py:3", ["explain `src/app.py:3`"])
+    assert shortened("Use `git push`") == "Use git push"

@@ -19,17 +19,20 @@ _ERROR = re.compile(
 )
 
 
+_FENCE = re.compile(r"^ {0,3}(?:`{3,}[^`\n]*|~{3,}.*)$", re.MULTILINE)  # a line that only fences code
+
+
 def title_of_prompt(text: str) -> str | None:
     """A title from a person's prompt; None if it has nothing to say, as a slash command alone."""
-    words = _without_attachments(text)
+    words = _without_attachments(_FENCE.sub("", text))
     if not words or re.fullmatch(r"/\S+", words):
         return None
     return shortened(words)
 
 
 def shortened(title: str) -> str:
-    """`title` on one line and of a bounded length."""
-    words = " ".join(title.split())
+    """`title` on one line, of a bounded length, without the backticks of code in Markdown."""
+    words = " ".join(title.replace("`", "").split())
     return words if len(words) <= MAX_LENGTH else f"{words[: MAX_LENGTH - 1].rstrip()}…"
 
 
@@ -64,4 +67,4 @@ def _without_attachments(text: str) -> str:
 
 
 def _comparable(text: str) -> str:
-    return text.casefold().rstrip(".…").strip()
+    return text.replace("`", "").casefold().rstrip(".…").strip()

@@ -13,6 +13,10 @@ const MAX_TITLE = 500; // characters
 const COMMAND_TITLE = t("Command"); // of a call of which nothing else is known
 const SHELL_TOOL =
   /^(bash|shell|terminal|execute|exec|command|exec_command|run_command|run_shell_command)$/i;
+/** A command as Codex hands it to a shell. */
+const SHELL_CALL = /^(?:\/\S*\/)?(?:ba|da|z)?sh -l?c ([\s\S]+)$/;
+/** What the titles of some agents put before a command. */
+const SHELL_LABEL = /^(?:shell|bash|terminal|command|run|running|execute|executing): */i;
 const MIN_QUOTED_COMMAND = 12; // characters of a command that a title may hold among other words
 const MIN_CUT_TITLE = 20; // characters of a title that is taken for the beginning of a command
 /** What a kind of tool does with the file that it names. @type {Record<string, string>} */
@@ -58,6 +62,8 @@ function describedInput({ name, title: given, input, toolKind }, directory) {
     return { title, details: [{ text: asText(input), form: "plain" }] };
   if (Array.isArray(input.questions) && input.questions.length > 0)
     return { title, details: questionDetails(input.questions, title) };
+  const review = reviewDetails(input);
+  if (review) return { title, details: review };
   const command = commandOf(input);
   if (command !== null)
     return {
@@ -127,6 +133,18 @@ function isOneLine(value) {
   return typeof value === "number" || typeof value === "boolean";
 }
 
+/**
+ * What Codex' own review of a call says for its decision; null for another input. The output of the review names the call.
+ * @param {Json} input `{threadId, turnId, reviewId, targetItemId, review: {status, riskLevel, rationale, …}, …}`
+ * @returns {Detail[] | null}
+ */
+function reviewDetails({ reviewId, targetItemId, review }) {
+  const isReview = typeof reviewId === "string" && typeof targetItemId === "string";
+  if (!isReview || !review || typeof review !== "object") return null;
+  const { rationale } = review;
+  return typeof rationale === "string" && rationale ? [{ text: rationale, form: "plain" }] : [];
+}
+
 /** @param {Json} input @returns {string | null} */
 function commandOf({ command }) {
   if (typeof command === "string") return command;
@@ -163,7 +181,10 @@ function aboutCommand(description) {
 
 /** Whether a title only repeats a command. @param {string} title @param {string} command */
 export function saysCommand(title, command) {
-  const [said, whole] = [title, command].map((text) => text.replace(/[\s`]+/g, " ").trim());
+  const [told, whole] = [title, command].map((text) => text.replace(/[\s`]+/g, " ").trim());
+  const said = told.replace(SHELL_LABEL, "");
+  const called = SHELL_CALL.exec(whole)?.[1].replace(/^(['"])(.*)\1$/, "$2");
+  if (called && saysCommand(said, called)) return true;
   if (said === whole || said === `Run ${whole}` || said.startsWith(`${whole} [`)) return true;
   if (whole.length >= MIN_QUOTED_COMMAND && said.includes(whole)) return true;
   const beginning = said.replace(/(…|\.{3})$/, "").trimEnd();

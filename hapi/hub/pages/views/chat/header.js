@@ -30,6 +30,11 @@ export function chatHeader({ store, go, openSettings, openWork, openTerminal, op
     hidden: true,
     on: { click: openTerminal },
   });
+  const tools = [
+    iconButton("search", t("Find in this conversation"), { on: { click: openFind } }),
+    iconButton("changes", t("Changes and files"), { on: { click: openWork } }),
+    iconButton("sliders", t("Session settings"), { on: { click: openSettings } }),
+  ];
   const node = h(
     "header",
     { class: "main-head" },
@@ -38,16 +43,16 @@ export function chatHeader({ store, go, openSettings, openWork, openTerminal, op
       on: { click: () => go("/") },
     }),
     main,
-    iconButton("search", t("Find in this conversation"), { on: { click: openFind } }),
-    iconButton("changes", t("Changes and files"), { on: { click: openWork } }),
+    tools.slice(0, 2),
     terminal,
-    iconButton("sliders", t("Session settings"), { on: { click: openSettings } }),
+    tools.slice(2),
   );
   const meter = usageMeter();
   let shown = "";
 
   /** @param {Session | undefined} session @param {Block[]} [blocks] of its conversation @param {{ isGone?: boolean, isUnread?: boolean }} [state] of a session that is not known */
   function draw(session, blocks = [], { isGone = false, isUnread = false } = {}) {
+    for (const tool of tools) tool.hidden = !session && isGone;
     if (!session) {
       const text = isGone ? t("Session not found") : isUnread ? t("Session not loaded yet") : "";
       if (shown !== text) fill(main, h("h1", null, text));
