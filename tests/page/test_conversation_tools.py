@@ -48,6 +48,16 @@ def test_a_turn_tells_what_it_took_and_its_answer_and_prompt_can_be_copied(place
     assert fits(page)
 
 
+def test_a_long_text_on_a_phone_has_one_copy_button_also_at_the_end_of_a_turn(place):
+    session = place.session()
+    page = place.open(session, **PHONE)
+    session.record(type="message", id="a0", message="First. " * 100)
+    expect(page.get_by_role("button", name="Copy text")).to_be_visible()
+    turn(session, 1, "Second. " * 100)
+    expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
+    expect(page.get_by_role("button", name="Copy text")).to_have_count(1)
+
+
 def test_a_text_is_copied_also_where_the_browser_has_no_clipboard_for_the_page(place):
     session = place.session()
     page = place.open(session, **PHONE)
