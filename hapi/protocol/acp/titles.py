@@ -19,7 +19,9 @@ _ERROR = re.compile(
 )
 
 
-_FENCE = re.compile(r"^ {0,3}(?:`{3,}[^`\n]*|~{3,}.*)$", re.MULTILINE)  # a line that only fences code
+_FENCE = re.compile(
+    r"^ {0,3}(?:`{3,}[^`\n]*|~{3,}.*)$", re.MULTILINE
+)  # a line that only fences code
 
 
 def title_of_prompt(text: str) -> str | None:
