@@ -154,11 +154,11 @@ test("a plan to approve is Markdown, and is not allowed for the whole session", 
 
 test("a title that only labels or unwraps the command is not shown beside it", () => {
   /** @param {string} title @param {string} command */
-  const titleOf = (title, command) =>
+  const titled = (title, command) =>
     describeTool({ name: "execute", title, input: { command } }).title;
-  assert.equal(titleOf("Shell: ls -a", "ls -a"), "execute");
-  assert.equal(titleOf("touch q3.txt", "/bin/bash -lc 'touch q3.txt'"), "execute");
-  assert.equal(titleOf("Tidy up", "/bin/bash -lc 'touch q3.txt'"), "Tidy up");
+  assert.equal(titled("Shell: ls -a", "ls -a"), "execute");
+  assert.equal(titled("touch q3.txt", "/bin/bash -lc 'touch q3.txt'"), "execute");
+  assert.equal(titled("Tidy up", "/bin/bash -lc 'touch q3.txt'"), "Tidy up");
 });
 
 test("the review that Codex makes of a call shows its reason and no identifiers", () => {
