@@ -14,6 +14,7 @@ import { t } from "../lib/language.js";
  * @property {string} text why it has ended or was refused
  * @property {number} cols
  * @property {number} rows
+ * @property {string} told the size that the shell was told last
  *
  * @typedef {object} TerminalObserver
  * @property {() => void} onChange of the list, or of a terminal in it
@@ -103,8 +104,15 @@ export class Terminals {
     if (terminal.cols === cols && terminal.rows === rows) return;
     terminal.cols = cols;
     terminal.rows = rows;
-    if (terminal.phase === "open")
-      this._socket.emit("terminal:resize", { terminalId: terminal.id, cols, rows });
+    this._sendSize(terminal);
+  }
+
+  /** Tell the size, once the terminal is open, if the shell has another one. @param {Terminal} terminal */
+  _sendSize(terminal) {
+    const { cols, rows } = terminal;
+    if (terminal.phase !== "open" || terminal.told === `${cols}x${rows}`) return;
+    terminal.told = `${cols}x${rows}`;
+    this._socket.emit("terminal:resize", { terminalId: terminal.id, cols, rows });
   }
 
   /** @param {string} name @param {any} payload */
@@ -120,6 +128,7 @@ export class Terminals {
     const change = changeOf(name, payload);
     if (!change) return;
     Object.assign(terminal, change);
+    this._sendSize(terminal);
     this._changed();
   }
 
@@ -127,13 +136,15 @@ export class Terminals {
   _add(id, phase, { cols, rows }) {
     this._count += 1;
     /** @type {Terminal} */
-    const terminal = { id, number: this._count, phase, text: "", cols, rows };
+    const terminal = { id, number: this._count, phase, text: "", cols, rows, told: "" };
     this.list = [...this.list, terminal];
     return terminal;
   }
 
   /** @param {Terminal} terminal */
-  _create({ id, cols, rows }) {
+  _create(terminal) {
+    const { id, cols, rows } = terminal;
+    terminal.told = `${cols}x${rows}`;
     this._socket.emit("terminal:create", {
       sessionId: this._sessionId,
       terminalId: id,
