@@ -77,7 +77,7 @@ def test_a_login_tells_what_the_token_allows() -> None:
     claims = jwt.decode(answer["token"], options={"verify_signature": False})
     assert claims["tid"] == made["id"]
     assert claims["scp"] == ["approve", "read"]
-    everything = ["read", "chat", "approve", "spawn", "machine", "admin"]
+    everything = ["read", "chat", "approve", "spawn", "machine", "terminal", "admin"]
     owner = {"name": None, "namespace": "default", "scopes": everything}
     assert stage.get("/api/token") == {"access": owner}
 
