@@ -16,7 +16,13 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
 from hapi.net.server.site import LimitedRequest
-from hapi.protocol.control import ReplacementRefused, ReplaceRunner
+from hapi.protocol.control import (
+    HandoffBegan,
+    LeavesForSupervisor,
+    ReplacementRefused,
+    ReplaceRunner,
+    RestartRefused,
+)
 from hapi.protocol.spawn import Spawned
 from hapi.runner.control import peer_credentials as peers
 from hapi.runner.control.api import Shortcut
@@ -42,7 +48,8 @@ class Whole(Answers):
 
     forbids = False
     program_problem = None
-    not_restarted = None  # why it is not restarted
+    not_replaced = None  # why it is not replaced
+    restarts = LeavesForSupervisor()  # how a restart is answered
 
     def __init__(self):
         super().__init__()
@@ -75,13 +82,13 @@ class Whole(Answers):
     async def restart(self, actor):
         self._may()
         self.calls.append(("restart", actor))
-        return self.not_restarted
+        return self.restarts
 
     def replace(self, asked, actor):
         self._may()
         self.calls.append(("replace", asked, actor))
-        if self.not_restarted is not None:
-            raise ReplacementRefused(self.not_restarted, 4711)
+        if self.not_replaced is not None:
+            raise ReplacementRefused(self.not_replaced, 4711)
         return 4712
 
     def trial_start_failed(self, *told):
@@ -118,9 +125,9 @@ def test_a_command_has_the_runner_replaced_unless_that_cannot_begin(runner):
     body = json.dumps(asked).encode()
     assert ask(runner, "/replace", body) == (202, {"status": "replacing", "replacement": 4712})
     assert runner.calls == [("replace", ReplaceRunner(**asked), "test")]
-    runner.not_restarted = "a hand-off is going on already"
+    runner.not_replaced = "a hand-off is going on already"
     status, said = ask(runner, "/replace", body)
-    assert (status, said["message"], said["replacement"]) == (409, runner.not_restarted, 4711)
+    assert (status, said["message"], said["replacement"]) == (409, runner.not_replaced, 4711)
     for wrong in ({}, {**asked, "argv": []}, {**asked, "environment": {"A": 1}}):
         assert ask(runner, "/replace", json.dumps(wrong).encode())[0] == 400
     runner.forbids = True
@@ -157,10 +164,12 @@ def test_why_a_commands_trial_start_failed_is_kept(runner, output):
 
 def test_a_restart_is_answered_with_the_reason_when_it_cannot_be(runner):
     assert ask(runner, "/restart") == (200, {"status": "stopping"})
-    runner.not_restarted = "the installed version does not start: SyntaxError"
+    runner.restarts = HandoffBegan(4711)
+    assert ask(runner, "/restart") == (202, {"status": "replacing", "replacement": 4711})
+    runner.restarts = RestartRefused("the installed version does not start: SyntaxError")
     status, body = ask(runner, "/restart")
-    assert (status, body["message"]) == (409, runner.not_restarted)
-    assert runner.calls == [("restart", "test")] * 2
+    assert (status, body["message"]) == (409, runner.restarts.reason)
+    assert runner.calls == [("restart", "test")] * 3
 
 
 @pytest.mark.parametrize(
