@@ -68,7 +68,8 @@ def test_the_registration_has_the_recorded_keys(home, tmp_path):
     recorded = RECORDED[0]["http"]["body"]
     ours = set(body["metadata"]) | {"startedCliMtimeMs", "installedCliMtimeMs"}
     assert ours == set(recorded["metadata"])
-    assert body["metadata"]["capabilities"] == recorded["metadata"]["capabilities"]
+    capabilities = [*recorded["metadata"]["capabilities"], "runner-handoff"]
+    assert body["metadata"]["capabilities"] == capabilities
     assert body["metadata"]["happyCliVersion"] == recorded["metadata"]["happyCliVersion"]
     assert body["runnerState"] == recorded["runnerState"]
     assert link.started
