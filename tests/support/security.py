@@ -468,9 +468,16 @@ def squatter(world: World) -> Seen:
     os.kill(pid, 9)
     until(lambda: not alive(pid))
     heard: list[bytes] = []
+
+    def taken() -> socket.socket | None:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:  # its threads may end after it
+            return None
+
     try:
-        listener = socket.create_server(("127.0.0.1", port))
-    except OSError:
+        listener = until(taken, 20.0)
+    except TimeoutError:
         return Seen(None, "nobody else could get its port")
     with listener:
         listener.settimeout(0.2)
