@@ -75,11 +75,13 @@ function nameField(session, { api, store: { access } }) {
 function agentFields(session, { api, store, id }) {
   const node = h("div", { class: "fields" });
   const settings = new AgentSettings({ api, store, id });
+  let isTouched = false; // drawn anew, a field would show what it had before
   /** @param {SessionSetting} setting */
   const field = (setting) => {
     const isOff = settings.isRefused(setting) || (!session.active && setting.id !== "mode");
     /** @param {string} value */
     const set = async (value) => {
+      isTouched = true;
       await settings.set(setting, value);
       toast(t("{label} changed", { label: setting.label }));
     };
@@ -88,7 +90,7 @@ function agentFields(session, { api, store, id }) {
   const draw = () => fill(node, settings.all().map(field));
   draw();
   settings.readLists(session).then(() => {
-    if (!node.contains(document.activeElement)) draw();
+    if (!isTouched && !node.contains(document.activeElement)) draw();
   });
   return node;
 }
