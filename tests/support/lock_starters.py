@@ -163,9 +163,10 @@ class Generation:
 
     def _start(self, rng: random.Random, is_npm: bool) -> bool:
         if is_npm:
-            time.sleep(rng.random() * 0.003)
+            time.sleep(rng.random() * 0.003)  # chance decides who of the race is first
             return as_npm(self.home)
         pause = (
+            # chance lets others come between two steps
             (lambda _: time.sleep(rng.random() * 0.002) if rng.random() < 0.3 else None)
             if rng.random() < 0.5
             else (lambda _: None)
