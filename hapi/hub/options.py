@@ -13,7 +13,6 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hapi.git_actions import read_git_actions
 from hapi.home import Home, read_capped, write_atomically
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
@@ -25,6 +24,7 @@ from hapi.settings import (
     read_settings,
     update_settings,
 )
+from hapi.switches import read_git_actions
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"

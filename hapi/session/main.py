@@ -16,10 +16,8 @@ from hapi.configured_agents import (
     default_agent,
     unavailable_reason,
 )
-from hapi.git_actions import read_git_actions
 from hapi.home import Home
 from hapi.idle_limit import read_idle_limit
-from hapi.process.shell import read_terminal
 from hapi.protocol.agents import Agent
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
@@ -38,6 +36,7 @@ from hapi.session.startup.early_registration import (
 )
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 from hapi.startup import block_unused_imports, import_twisted_core, quick_thread_switches
+from hapi.switches import read_git_actions, read_terminal
 
 WRONG_USAGE, FAILED = 2, 1
 

@@ -251,4 +251,5 @@ def test_an_agent_that_has_not_run_yet_is_asked_for_its_models(place, machine):
     _, dialog = dialog_of(place)
     dialog.get_by_role("radio", name="OpenCode").check(force=True)
     dialog.get_by_text("More options").click()
-    dialog.get_by_label("Model").select_option("Small")
+    model = dialog.get_by_role("combobox", name="Model").and_(dialog.locator("select"))
+    model.select_option("Small")  # the field is a text field until the agent has answered

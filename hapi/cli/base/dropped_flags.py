@@ -30,11 +30,10 @@ def dropped_flags(argv: Sequence[str], options: Any) -> str:
 
 def has_value(options: Any, name: str, value: str) -> bool:
     """Whether `options` have the `value` of a VALUE_FLAGS keyword, wherever they got it from."""
-    from hapi.git_actions import read_git_actions
     from hapi.idle_limit import read_idle_limit
-    from hapi.process.shell import read_terminal
     from hapi.runner.config.admission_limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
+    from hapi.switches import read_git_actions, read_terminal
 
     limits: AdmissionLimits = options.limits
     try:

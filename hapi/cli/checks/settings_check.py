@@ -8,16 +8,15 @@ from typing import Any
 from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
-from hapi.git_actions import read_git_actions
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import read_base_path, read_list, read_port, read_proxies
 from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
-from hapi.process.shell import read_terminal
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
 from hapi.settings import ConfigurationError, json_type, origin
+from hapi.switches import read_git_actions, read_terminal
 
 STRING_KEYS = (
     "apiUrl",

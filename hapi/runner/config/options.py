@@ -13,15 +13,11 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.build import removal
-from hapi.git_actions import VARIABLE as GIT_ACTIONS_VARIABLE
-from hapi.git_actions import read_git_actions
 from hapi.home import Home
 from hapi.idle_limit import KEY as IDLE_KEY
 from hapi.idle_limit import VARIABLE as IDLE_VARIABLE
 from hapi.idle_limit import read_idle_limit
 from hapi.process.child_limits import SessionLimits
-from hapi.process.shell import VARIABLE as TERMINAL_VARIABLE
-from hapi.process.shell import read_terminal
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots, has_undecodable_bytes
 from hapi.settings import (
@@ -32,6 +28,7 @@ from hapi.settings import (
     machine_id,
     read_settings,
 )
+from hapi.switches import GIT_ACTIONS, TERMINAL, read_git_actions, read_terminal
 from hapi.units import parse_size
 
 # -P: a hapi.py or json.py in the project's directory is not imported.
@@ -98,8 +95,8 @@ class RunnerOptions:
             found[IDLE_VARIABLE] = f"{self.idle_limit:.0f}s"
         elif self.settings.get(IDLE_KEY):
             found[IDLE_VARIABLE] = "off"
-        found[GIT_ACTIONS_VARIABLE] = "yes" if self.git_actions else "no"
-        found[TERMINAL_VARIABLE] = "yes" if self.terminal else "no"
+        found[GIT_ACTIONS.variable] = "yes" if self.git_actions else "no"
+        found[TERMINAL.variable] = "yes" if self.terminal else "no"
         if self.access.headers:
             import json
 

@@ -13,12 +13,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from hapi.process.shell import SECRETS, read_terminal, shell_environment, shell_program
+from hapi.process.shell import SECRETS, shell_environment, shell_program
 from hapi.protocol.work.terminals import SCROLLBACK
 from hapi.session.pty.scrollback import Scrollback
 from hapi.session.pty.terminal import FLUSH_SIZE
 from hapi.session.pty.terminals import AWAY_TIMEOUT, MAX_TERMINALS, Terminals
 from hapi.settings import ConfigurationError
+from hapi.switches import read_terminal
 from tests.support.paths import ROOT
 from tests.support.terminal_hub import HubSide
 
