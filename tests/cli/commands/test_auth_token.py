@@ -113,7 +113,7 @@ def test_a_token_is_made_used_listed_revoked_and_audited(stage, hub_url, canary)
 def test_unknown_scopes_are_usage_errors(stage, scopes):
     done = command(stage, "auth", "token", "create", "--name", "x", "--can", scopes)
     assert done.returncode == 2
-    assert "the scopes are read, chat, approve, spawn, machine, admin" in done.stderr
+    assert "the scopes are read, chat, approve, spawn, machine, terminal, admin" in done.stderr
 
 
 def test_an_entry_cannot_write_to_the_terminal():

@@ -85,6 +85,7 @@ def test_an_agent_that_waits_for_a_person_is_not_silent(up):
 
 def test_nothing_is_told_between_turns(up):
     up.link.message("go")
+    up.agent.say("done")
     up.agent.finish()
     advance(up, 3600)
     assert lines(up) == []

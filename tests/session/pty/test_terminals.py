@@ -39,8 +39,15 @@ def hub():
 
 
 @pytest.fixture
-def terminals(hub, tmp_path):
-    environ = {**os.environ, "SHELL": "/bin/bash", "CLI_API_TOKEN": "secret-token", "PS1": "$ "}
+def home(tmp_path_factory):
+    """An empty one: the start-up files of who runs the tests must not decide how they end."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def terminals(hub, tmp_path, home):
+    environ = {**os.environ, "HOME": str(home), "SHELL": "/bin/bash", "PS1": "$ "}
+    environ["CLI_API_TOKEN"] = "secret-token"
     made = Terminals(reactor, hub, "s", str(tmp_path), environ)
     made.start()
     yield made
@@ -231,10 +238,13 @@ reactor.run()
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_shell_outlives_a_session_that_is_killed(hub, tmp_path):
+async def test_no_shell_outlives_a_session_that_is_killed(hub, tmp_path, home):
     import subprocess
 
-    running = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT)
+    environ = {**os.environ, "HOME": str(home)}
+    running = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, env=environ
+    )
     try:
         await hub.until(lambda: (tmp_path / "b").exists() and (tmp_path / "b").read_text())
         pids = [int((tmp_path / name).read_text()) for name in ("a", "b")]
