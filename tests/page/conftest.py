@@ -127,16 +127,29 @@ def serve_from_disk(route: Route) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for the tests of one module.
+def browsers() -> Iterator[Callable[[], Browser]]:
+    """Gives the browser of one module's tests, and a new one when that has crashed.
 
     Playwright keeps an event loop running in this thread, which other modules must not meet.
     """
     expect.set_options(timeout=BROWSER_TIMEOUT)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield started
-        started.close()
+        started: list[Browser] = []
+
+        def connected() -> Browser:
+            if not started or not started[-1].is_connected():
+                chromium = shutil.which("chromium")
+                started.append(playwright.chromium.launch(executable_path=chromium, args=FLAGS))
+            return started[-1]
+
+        yield connected
+        for each in started:
+            each.close()
+
+
+@pytest.fixture
+def browser(browsers: Callable[[], Browser]) -> Browser:
+    return browsers()
 
 
 @pytest.fixture
