@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 SWITCH = "HAPI_STARTUP"  # the environment variable; "plain" turns everything off
 BUILT_IN_HASHES = ("_sha1", "_md5")  # Python's own; some distributions leave them to OpenSSL
 TLS_MODULES = ("OpenSSL", "ssl", "_ssl", "_hashlib")
+# Python's modules that leave out a name where there is no ssl.
+LESS_WITHOUT_TLS = {"http.client": "HTTPSConnection", "urllib.request": "HTTPSHandler"}
 USUAL_THRESHOLDS = gc.get_threshold()
 SWITCH_INTERVAL = 0.0005  # seconds between two threads' turns while modules are loaded
 
@@ -54,9 +56,13 @@ def block_tls_imports(*urls: str) -> bool:
 
 
 def allow_tls_imports() -> None:
-    """Undo what blocks OpenSSL, for a process that is told of a hub with https later."""
+    """Undo what blocks OpenSSL, for a process that is told of a hub with https later, and for
+    libraries that load it whether they use it or not."""
     for name in TLS_MODULES:
         if sys.modules.get(name, name) is None:
+            del sys.modules[name]
+    for name, left_out in LESS_WITHOUT_TLS.items():
+        if name in sys.modules and not hasattr(sys.modules[name], left_out):
             del sys.modules[name]
 
 

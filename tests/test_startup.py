@@ -236,3 +236,13 @@ def test_a_plain_process_exits_by_the_interpreters_own_way(plain):
     with pytest.raises(SystemExit) as exit:
         startup.exit_process(3)
     assert exit.value.code == 3
+
+
+@pytest.mark.parametrize("metrics", ["hapi.hub.http.metrics", "hapi.runner.control.metrics"])
+def test_a_process_without_ssl_has_metrics(metrics):
+    code = """
+from hapi.startup import block_unused_imports
+assert block_unused_imports("http://127.0.0.1:1")
+import http.client, urllib.request
+"""
+    assert metrics in loads(f"{code}\nimport {metrics}")

@@ -6,16 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-
 from hapi import __version__
 from hapi.hub.access.places import Places
 from hapi.hub.domain.entities import HubSession
@@ -24,6 +14,17 @@ from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import Histogram, LagMeter, RequestCounters
+from hapi.prometheus import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SESSION_STATES = ("working", "waiting", "idle", "inactive")

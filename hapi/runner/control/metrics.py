@@ -6,10 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-
+from hapi.prometheus import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
 from hapi.runner.storage.counters import Counters
 
 STATES = ("requested", "launched", "announced", "ready", "unknown")
