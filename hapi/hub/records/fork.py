@@ -45,6 +45,11 @@ class Forking:
 
     log = Logger()
 
+    def modes(self, session: HubSession) -> set[str | None]:
+        """The permission, collaboration and agent modes in which a fork of the session starts."""
+        row = session.row
+        return {permission_mode(session), row.collaboration_mode, row.copilot_agent_mode}
+
     async def fork(self, session: HubSession, message_local_id: str | None) -> HubSession:
         """The new session, once its agent has its copy. Raises Conflict; nothing is left then."""
         if session.thinking or session.requests:

@@ -129,6 +129,8 @@ class GitActions:
                 raise PathNotAllowed(path)
             if plain == "." or path.endswith("/"):
                 raise Refused(f"{path} is not a file")
+            if ".git" in plain.casefold().split(os.sep):
+                raise Refused(f"{path} is a part of git itself")
             place = os.path.join(self._directory.root, plain)
             found[os.path.relpath(place, repository.worktree)] = plain
         return found
@@ -224,13 +226,24 @@ class GitActions:
         return {"success": True}
 
     async def _discard(self, asked: DiscardChanges) -> dict[str, Any]:
-        """Files that git knows get the content of the index; others are deleted."""
+        """Files that git knows get the content of the index; untracked ones are deleted.
+
+        Files that are in no list of changes, such as ignored ones, are refused before anything is
+        done.
+        """
         repository, settings = await self._repository()
         names = self._names(repository, asked.paths)
         with ExitStack() as stack:
             made = stack.enter_context(self._index(repository, settings))
             listed = await self._git(repository, made, "ls-files", "-z", "--", *names)
             known = [name for name in dict.fromkeys(listed.split("\0")) if name in names]
+            others = await self._git(
+                repository, made, "ls-files", "-z", "--others", "--exclude-standard", "--", *names
+            )
+            changes = {*known, *others.split("\0")}
+            for name, path in names.items():
+                if name not in changes and os.path.lexists(os.path.join(repository.worktree, name)):
+                    raise Refused(f"{path} is not among the changes, so it is not deleted")
             if known:
                 await self._refuse_filters(repository, made, known)
                 await self._run(repository, made, "checkout", "--quiet", names=known)

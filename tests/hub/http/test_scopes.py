@@ -140,6 +140,23 @@ def test_resuming_a_session_that_asked_for_nothing_needs_the_scope_that_approves
     assert codes == ["scope_missing", "no_machine_online"]
 
 
+@pytest.mark.parametrize(
+    "reported", [{"permissionMode": "yolo"}, {"collaborationMode": "a mode of tomorrow"}]
+)
+def test_forking_a_session_that_asks_for_nothing_needs_the_scope_that_approves(
+    reported: dict[str, str],
+) -> None:
+    stage = Stage()
+    session_id, peer = stage.live(flavor="claude")
+    path = f"/api/sessions/{session_id}/fork"
+    codes = []
+    for modes, more in (({}, "chat"), (reported, "read"), (reported, "approve")):
+        stage.alive(peer, session_id, **modes)
+        token = web_token(stage, create_token(stage, "spawn", more, name=more)["token"])
+        codes.append(request(stage, token, "POST", path, {}).status)
+    assert codes == [409, 403, 409]  # 409: this agent cannot fork
+
+
 def test_a_preferred_mode_that_asks_for_nothing_is_not_resumed_without_the_scope() -> None:
     stage = Stage()
     session_id = stage.session(flavor="claude", preferredPermissionMode="bypassPermissions")

@@ -17,9 +17,11 @@ from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.errors import Conflict, Unavailable, Unprocessable
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import RequestContext, Routes, api, limited
+from hapi.hub.http.scopes import ASKING_MODES
 from hapi.hub.records.fork import Forking
 from hapi.protocol.hub import Fork, Rewind
 from hapi.protocol.rest import replies
+from hapi.protocol.token import Scope
 
 
 @define(eq=False, repr=False)
@@ -35,6 +37,8 @@ class HistoryRoutes(Routes):
     async def fork(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Begin another session with the memory of this one, if its agent can do that."""
         session, body = context.session(session_id, active=True), context.body(Fork)
+        if not self.forking.modes(session) <= ASKING_MODES:
+            context.require(Scope.APPROVE)
         child = await self.forking.fork(session, body.message_local_id)
         return {"sessionId": child.id}
 
