@@ -9,8 +9,13 @@ from attrs import frozen
 
 from hapi.settings import configuration_error
 
-WORDS = {"yes": True, "on": True, "true": True, "1": True}
-WORDS |= {"no": False, "off": False, "false": False, "0": False}
+_WORDS = {"yes": True, "on": True, "true": True, "1": True}
+_WORDS |= {"no": False, "off": False, "false": False, "0": False}
+
+
+def parse_switch(value: object) -> bool | None:
+    """The value of a setting that is on or off; None if it is neither."""
+    return _WORDS.get(str(value).strip().lower())
 
 
 @frozen
@@ -31,8 +36,7 @@ class Switch:
         for name, given in named.items():
             if given is None or given == "":
                 continue
-            found = given if isinstance(given, bool) else WORDS.get(str(given).strip().lower())
-            if found is None:
+            if (found := parse_switch(given)) is None:
                 raise configuration_error(name, f"{name} is {given!r}: it must be yes or no")
             return found
         return None

@@ -10,10 +10,10 @@ from attrs import field, frozen
 
 from hapi.hub.notify.proxy_address import ProxyAddress
 from hapi.settings import ConfigurationError
+from hapi.switches import parse_switch
 
 TELEGRAM_API = "https://api.telegram.org"
 DEFAULT_SUBJECT = "mailto:hub@hapi.invalid"
-_SWITCH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @frozen
@@ -54,10 +54,9 @@ class NotifyOptions:
 
 def read_switch(value: object, name: str, default: bool) -> bool:
     """The value of a setting that is on or off. Raises ConfigurationError."""
-    if value is None or isinstance(value, bool):
-        return default if value is None else value
-    found = _SWITCH.get(value.strip().lower()) if isinstance(value, str) else None
-    if found is None:
+    if value is None:
+        return default
+    if (found := parse_switch(value)) is None:
         raise ConfigurationError(f"{name} {value!r} must be yes or no (true or false)")
     return found
 
