@@ -14,7 +14,7 @@ from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import Histogram, LagMeter, RequestCounters
-from hapi.prometheus import (
+from hapi.net.server.prometheus import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     CounterMetricFamily,

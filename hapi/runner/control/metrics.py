@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from hapi.prometheus import (
+from hapi.net.server.prometheus import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     CounterMetricFamily,
