@@ -6,9 +6,7 @@ import shutil
 import signal
 import socket
 import sys
-import urllib.request
 from pathlib import Path
-from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -16,7 +14,14 @@ import pytest
 from hapi.protocol.attempt import AttemptReport
 from tests.support.machine import MODES, TWISTD
 from tests.support.programs import CANARY, ROOT, Stage, alive, free_port, until
-from tests.support.restart_machine import SCRIPT, Installed
+from tests.support.restart_machine import (
+    IN_THE_REAL_HOME,
+    SCRIPT,
+    Installed,
+    change_service,
+    is_runner,
+    restart_by_the_page,
+)
 
 pytestmark = pytest.mark.program
 SYNTAX_ERROR = "def broken(:\n    pass\n"
@@ -103,34 +108,12 @@ def test_a_working_build_replaces_the_runner_and_no_trial_is_left(quiet_machine)
     assert list(machine.home.logs.glob("*-trial.out")) == []
 
 
-# At the end of the runner's service: what befalls a runner at a step in the real home, but in no
-# trial start.
-IN_THE_REAL_HOME = """
-import os, signal, sys
-_step = RunnerService._step
-def _befall(self, at):
-    _step(self, at)
-    if at == {at!r} and "/.trial-" not in os.environ["HAPI_HOME"]:
-        print("RuntimeError: only in the real home", file=sys.stderr, flush=True)
-        {act}
-RunnerService._step = _befall
-_registered = RunnerService._is_registered
-def _befall_registered(self):
-    _befall(self, "registered")
-    _registered(self)
-RunnerService._is_registered = _befall_registered
-"""
 DIES = "os._exit(9)"
 LOADS = """
 import os
 if "/.trial-" not in os.environ["HAPI_HOME"]:
     raise RuntimeError("only in the real home")
 """
-
-
-def change_service(machine, more):
-    path = machine.site / "hapi/runner/service.py"
-    path.write_text(f"{(ROOT / 'hapi/runner/service.py').read_text()}\n{more}")
 
 
 @pytest.mark.parametrize("at", ["load", "locking", "state written", "registered"])
@@ -255,10 +238,6 @@ def test_whoever_is_killed_while_a_restart_hands_over_one_runner_serves__H13(
     machine.assert_owned_by(new)
 
 
-def is_runner(process):
-    return "start-sync" in process.cmdline()
-
-
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
 def test_a_replacement_that_is_ended_while_a_restart_hands_over_is_told_of__H13(quiet_machine, how):
     machine = quiet_machine
@@ -359,24 +338,6 @@ redirect_stderr=true
     )
     argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
     return machine.stage.start("supervisord", argv, machine.environment)
-
-
-def restart_by_the_page(hub, machine):
-    """What the button of the page asks for; the answer, or the error's body."""
-    login = ask(f"{hub}/api/auth", {"accessToken": CANARY})
-    name = machine.look()["machineId"]
-    return ask(f"{hub}/api/machines/{name}/restart-runner", {}, login["token"])
-
-
-def ask(url, body, token=""):
-    request = urllib.request.Request(url, json.dumps(body).encode())
-    request.add_header("content-type", "application/json")
-    request.add_header("authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
-    except HTTPError as error:
-        return json.load(error)
 
 
 def test_supervisord_restarts_no_runner_into_a_build_that_does_not_start__H01_V02(

@@ -1,17 +1,20 @@
 """A home with a real runner, and a copy of the package that is upgraded under it."""
 
 import fcntl
+import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from http.client import HTTPConnection, HTTPException
+from urllib.error import HTTPError
 
 import psutil
 import pytest
 
 from tests.support.machine import Machine
 from tests.support.paths import SUPPORT
-from tests.support.programs import ROOT, Program, Stage, until
+from tests.support.programs import CANARY, ROOT, Program, Stage, until
 
 SCRIPT = SUPPORT / "handoff_runner.py"
 
@@ -121,3 +124,64 @@ class Installed(Machine):
         assert not self.home.npm_lock.exists()
         assert not self.home.runner_state.exists()
         assert not self.home.runner_socket.exists()
+
+
+# At the end of the runner's service: what befalls a runner at a step in the real home, but in no
+# trial start.
+IN_THE_REAL_HOME = """
+import os, signal, sys
+_step = RunnerService._step
+def _befall(self, at):
+    _step(self, at)
+    if at == {at!r} and "/.trial-" not in os.environ["HAPI_HOME"]:
+        print("RuntimeError: only in the real home", file=sys.stderr, flush=True)
+        {act}
+RunnerService._step = _befall
+_registered = RunnerService._is_registered
+def _befall_registered(self):
+    _befall(self, "registered")
+    _registered(self)
+RunnerService._is_registered = _befall_registered
+"""
+
+
+def change_service(machine, more):
+    path = machine.site / "hapi/runner/service.py"
+    path.write_text(f"{(ROOT / 'hapi/runner/service.py').read_text()}\n{more}")
+
+
+def stop_replacement_at(machine, at):
+    """Have the next replacement of its runner stop itself at that step, in the real home."""
+    here = machine.stage.path / "here"
+    act = f"open({str(here)!r}, 'w').close(); os.kill(os.getpid(), 19)"
+    change_service(machine, IN_THE_REAL_HOME.format(at=at, act=act))
+
+
+def stopped_replacement(machine, pid):
+    """The replacement of the runner `pid`, once it has stopped itself."""
+    until((machine.stage.path / "here").exists, what="the replacement at that step")
+    (new,) = (child for child in psutil.Process(pid).children() if is_runner(child))
+    until(lambda: new.status() == psutil.STATUS_STOPPED, what="its stop")
+    return new
+
+
+def is_runner(process):
+    return "start-sync" in process.cmdline()
+
+
+def restart_by_the_page(hub, machine):
+    """What the button of the page asks for; the answer, or the error's body."""
+    login = ask(f"{hub}/api/auth", {"accessToken": CANARY})
+    name = machine.look()["machineId"]
+    return ask(f"{hub}/api/machines/{name}/restart-runner", {}, login["token"])
+
+
+def ask(url, body, token=""):
+    request = urllib.request.Request(url, json.dumps(body).encode())
+    request.add_header("content-type", "application/json")
+    request.add_header("authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        return json.load(error)
