@@ -12,12 +12,10 @@ import psutil
 import pytest
 
 from tests.support.peers import Refused
+from tests.support.pictures import noisy_png, png
 from tests.support.programs import marked, until
 
-PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAIAAAACUFjqAAAAEklEQVR4nGP4z8CAB+GTG8HSALfKY52fTcuYAAAAAElFTkSu"
-    "QmCC"
-)
+PICTURE = base64.b64encode(png(10, 10, b"\xff\0\0")).decode()
 
 
 @pytest.fixture
@@ -147,19 +145,29 @@ def test_the_modes_that_the_session_tells_can_be_set(session, results):
     results.note(session.agent.name, "modes", ", ".join(modes) or "none")
 
 
-def test_a_picture_reaches_the_model(session, results):
+def send_picture(session, text, content):
+    """Attach a picture to a prompt; whether the model was given it."""
     uploaded = session.user.post(
         f"/api/sessions/{session.session_id}/upload",
-        {"filename": "shot.png", "content": PICTURE, "mimeType": "image/png"},
+        {"filename": "shot.png", "content": content, "mimeType": "image/png"},
     )
-    size = len(base64.b64decode(PICTURE))
-    attachment = {"id": "picture", "filename": "shot.png", "mimeType": "image/png", "size": size}
-    session.say("look at this", [attachment | {"path": uploaded["path"]}])
+    size = len(base64.b64decode(content))
+    attachment = {"id": text, "filename": "shot.png", "mimeType": "image/png", "size": size}
+    session.say(text, [attachment | {"path": uploaded["path"]}])
     session.finish_turn()
-    asked = [each for each in session.model.asked if "look at this" in each]
-    seen = any(each.pictures or "image/png" in each for each in asked)
+    asked = [each for each in session.model.asked if text in each]
+    return any(each.pictures or "image/png" in each for each in asked)
+
+
+def test_a_picture_reaches_the_model(session, results):
+    seen = send_picture(session, "look at this", PICTURE)
     assert seen == session.agent.picture
     results.note(session.agent.name, "picture", "yes" if seen else "not given to the model")
+
+
+def test_a_picture_of_the_size_of_a_photo_reaches_the_model_too(session):
+    photo = base64.b64encode(noisy_png(600, 500)).decode()
+    assert send_picture(session, "look at the photo", photo) == session.agent.picture
 
 
 def test_a_question_is_answered_with_the_pick_of_the_person(session, results):

@@ -5,6 +5,7 @@ import { load, MemoryStorage } from "./support.js";
 const { commandCompletions, completed, fileCompletions, matching, sessionCompletions, tokenAt } =
   await load("data/completions.js");
 const { Drafts } = await load("data/drafts.js");
+const { enteredAnswer, forgetAnswer, keepAnswer } = await load("data/answer-drafts.js");
 const { enterChoice, enterSends, setEnterChoice } = await load("data/preferences.js");
 const { listPaths, routeLists, sessionSettings } = await load("data/session-settings.js");
 const { AgentCatalog } = await load("data/agents.js");
@@ -230,4 +231,22 @@ test("what was written last is suggested, without commands and long texts", () =
   assert.deepEqual(recentPrompts(storage), ["one", "two"]);
   storage.setItem("hapi.recent-prompts", "{");
   assert.deepEqual(recentPrompts(storage), []);
+});
+
+test("what is entered for a request outlives the form, until the answer or the logout", () => {
+  const storage = new MemoryStorage();
+  keepAnswer("r", "0", ["Blue"], storage);
+  keepAnswer("r", "reason", ["use ma"], storage);
+  assert.deepEqual(enteredAnswer("r", "0", storage), ["Blue"]);
+  assert.deepEqual(enteredAnswer("r", "reason", storage), ["use ma"]);
+  assert.equal(enteredAnswer("r", "constructor", storage), undefined);
+  for (let number = 0; number < 50; number += 1) keepAnswer(`q${number}`, "0", ["x"], storage);
+  assert.equal(enteredAnswer("r", "0", storage), undefined);
+  assert.deepEqual(enteredAnswer("q0", "0", storage), ["x"]);
+  forgetAnswer("q0", storage);
+  assert.equal(enteredAnswer("q0", "0", storage), undefined);
+  new Drafts(storage).clear();
+  assert.equal(enteredAnswer("q49", "0", storage), undefined);
+  storage.setItem("hapi.draft-answers", "[");
+  assert.equal(enteredAnswer("r", "0", storage), undefined);
 });

@@ -105,6 +105,12 @@ test("a session is called by its name, its summary, its directory or its id", ()
   const titles = [
     [{ name: "Shop", summary: { text: "s" }, path: "/a/b" }, "Shop"],
     [{ summary: { text: "s" }, path: "/a/b" }, "s"],
+    [
+      { summary: { text: "Formula test ```python def f(): pass ```" } },
+      "Formula test def f(): pass",
+    ],
+    [{ summary: { text: "explain `src/app…" } }, "explain src/app…"],
+    [{ summary: { text: "```" }, path: "/a/b/" }, "b"],
     [{ path: "/a/b/" }, "b"],
     [{ path: "C:\\code\\shop" }, "shop"],
     [null, "Session 01234567"],

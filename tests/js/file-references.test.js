@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { fileNamed, fileReferences } = await load("data/file-references.js");
+const { fileNamed, fileNamedBy, fileReferences } = await load("data/file-references.js");
 
 test("files with a line are found in a text", () => {
   const found = (text) => fileReferences(text).map(({ path, line }) => [path, line]);
@@ -34,4 +34,22 @@ test("hostile texts are looked at in a moment", () => {
   for (const unit of ["a", "a/", "a.", "a+", "~", ".a:", "a.b:1", "./", "a-"])
     fileReferences(`${unit.repeat(9000).slice(0, 19_990)}:1`);
   assert.ok(performance.now() - start < 1500);
+});
+
+test("a document names files by relative addresses, within the session's directory", () => {
+  const named = (address) => fileNamedBy("docs/guide.md", address);
+  assert.equal(named("../assets/my%20logo.png?raw=1"), "assets/my logo.png");
+  assert.equal(named("./a.md#part"), "docs/a.md");
+  assert.equal(named("/README.md"), "README.md");
+  assert.equal(named("100%.txt"), "docs/100%.txt");
+  assert.equal(fileNamedBy("/w/docs/guide.md", "../a.md"), "/w/a.md");
+  for (const other of [
+    "",
+    "#part",
+    "https://a.example/b",
+    "javascript:a",
+    "//a.example/b",
+    "../../x",
+  ])
+    assert.equal(named(other), null);
 });

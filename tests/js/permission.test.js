@@ -6,6 +6,7 @@ installDom();
 const { SessionActions } = await load("views/chat/actions.js");
 const { permissionPrompt } = await load("views/chat/permission.js");
 const { AgentCatalog } = await load("data/agents.js");
+const { Unreachable } = await load("lib/errors.js");
 const { extraContent, rulesOf, ruleText } = await load("data/permissions.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };
@@ -86,4 +87,35 @@ test("rules are told in words", () => {
   assert.equal(ruleText({ id: "d", tool: "WebFetch" }).value, "WebFetch");
   assert.match(ruleText({ id: "e", prefix: "npm test" }).label, /begin with/);
   assert.deepEqual(rulesOf(null), []);
+});
+
+test("once the hub is back, a card no longer says that it does not respond", async () => {
+  const api = {
+    answerPermission: async () => {
+      throw new Unreachable();
+    },
+  };
+  const watchers = new Set();
+  const store = {
+    catalog: new AgentCatalog(),
+    connection: { phase: "live", since: 0 },
+    sessions: new Map(),
+    watch(watcher) {
+      watchers.add(watcher);
+      return () => watchers.delete(watcher);
+    },
+    changed: () => watchers.forEach((watcher) => watcher()),
+    readCatalog: async () => {},
+  };
+  const actions = new SessionActions({ store, api, id: "s" });
+  await actions.decide("r", { tool: "Run" }, "allow");
+  for (const phase of ["live", "lost"]) {
+    store.connection = { phase, since: 0 };
+    store.changed();
+    assert.match(actions.decisions.get("r").error, /hub does not respond/);
+  }
+  store.connection = { phase: "live", since: Date.now() };
+  store.changed();
+  assert.equal(actions.decisions.size, 0);
+  assert.equal(watchers.size, 0);
 });

@@ -373,3 +373,19 @@ test("a new connection does not take a person away from a part far back", async 
   await store.catchUp("s");
   assert.deepEqual(shown(), [middle.id]);
 });
+
+test("a notice that comes while the page is being read is shown once", async () => {
+  const [sessions, machines] = [deferred(), deferred()];
+  const { store } = storeWith({
+    sessions: () => sessions.promise,
+    machines: () => machines.promise,
+  });
+  const shown = [];
+  store.onToast = (message) => shown.push(message.body);
+  const reading = store.refresh();
+  store.receive({ type: "toast", data: { title: "Permission Request", body: "Demo asks" } });
+  sessions.resolve([]);
+  machines.resolve([]);
+  await reading;
+  assert.deepEqual(shown, ["Demo asks"]);
+});

@@ -261,6 +261,7 @@ export function installDom() {
       observe() {}
     },
     getComputedStyle: () => ({ fontSize: "15px" }),
+    localStorage: new MemoryStorage(),
     location: { pathname: "/", search: "", origin: "http://localhost" },
   });
   return document;

@@ -24,6 +24,10 @@ def project(place: Any) -> Path:
     lines[199] = "needle = here  # two hundred"
     (root / "src/app.py").write_text("\n".join(lines) + "\n")
     (root / "README.md").write_text("# Title\n\nSome *words*.\n")
+    (root / "src/guide.md").write_text(
+        "![logo](../dot%2Epng) ![gone](none.png) ![drawing](/a.svg)\n\n"
+        "See [the code](app.py#L3), [the project](../README.md), [me](javascript:alert(1)).\n"
+    )
     (root / 'odd "name" #1?.txt').write_text("odd\n")
     (root / "blob.bin").write_bytes(b"\0\1\2")
     (root / "dot.png").write_bytes(png(4, 4, b"\xff\0\0"))
@@ -54,11 +58,22 @@ def test_files_are_browsed_read_and_saved_on_a_phone(place, session, project, tm
     assert download.value.suggested_filename == "README.md"
     page.get_by_role("link", name="Files", exact=True).first.click()
     page.get_by_role("link", name="src").click(timeout=ANSWER_TIMEOUT)
-    page.get_by_role("link", name="app.py").click(timeout=ANSWER_TIMEOUT)
+    page.get_by_role("link", name="guide.md").click(timeout=ANSWER_TIMEOUT)
+    expect(body.get_by_role("img", name="dot.png")).to_be_visible(timeout=ANSWER_TIMEOUT)
+    expect(body).to_contain_text("This could not be loaded: ", timeout=ANSWER_TIMEOUT)
+    expect(body.get_by_role("link", name="drawing")).to_have_attribute(
+        "href", f"/sessions/{session}/files?path=a.svg"
+    )
+    expect(body).to_contain_text("[me](javascript:alert(1))")
+    tools = page.locator(".work-tools").bounding_box()
+    assert tools is not None
+    assert tools["height"] < 50, "the tools of a file stand in one row"
+    page.screenshot(path=tmp_path / "guide.png")
+    body.get_by_role("link", name="the code").click()
     expect(page.locator(".file-line")).to_have_count(300, timeout=ANSWER_TIMEOUT)
     page.screenshot(path=tmp_path / "file.png")
-    page.go_back()
-    page.go_back()
+    for _ in range(3):
+        page.go_back()
     page.get_by_role("link", name='odd "name" #1?.txt').click(timeout=ANSWER_TIMEOUT)
     expect(page.locator(".file-line")).to_have_text(["1odd"], timeout=ANSWER_TIMEOUT)
 

@@ -39,6 +39,7 @@ def test_commits_their_files_and_differences_are_read_on_a_phone(place, session,
     expect(page.locator(".commit-message")).to_contain_text(
         "The body of 59.", timeout=ANSWER_TIMEOUT
     )
+    expect(page.locator(".commit-author")).to_contain_text("Ada · Today, ")
     page.screenshot(path=tmp_path / "commit.png")
     page.get_by_role("link", name="poem.txt").click()
     expect(page.locator(".diff-row.plus")).to_have_text(

@@ -175,3 +175,19 @@ def test_a_login_shows_each_method_with_its_command_and_is_tried_again(place):
     keep(page, "login")
     card.get_by_role("button", name="Try again").click()
     assert session.wait_for_call("permission")["answers"] == {"login": {"answers": ["Try again"]}}
+
+
+def test_a_half_written_answer_outlives_a_reload(place):
+    session = place.session()
+    session.ask("q", "AskUserQuestion", arguments(FORM))
+    page = place.open(session)
+    form = page.get_by_role("form", name="Questions of the agent")
+    form.get_by_label("Which name?").fill("sho")
+    form.get_by_label("api").check()
+    page.reload()
+    expect(form.get_by_label("Which name?")).to_have_value("sho")
+    expect(form.get_by_label("api")).to_be_checked()
+    form.get_by_label("SQLite").check()
+    form.get_by_role("button", name="Answer").click()
+    session.wait_for_call("permission")
+    assert page.evaluate("localStorage.getItem('hapi.draft-answers')") in (None, "{}")

@@ -13,6 +13,7 @@ UPLOAD = "@/tmp/hapi/uploads/s1/shot.png"
         ("Mend  the\nlogin", "Mend the login"),
         (f"{UPLOAD} look at this", "look at this"),
         ('@"/tmp/a b.png" look', "look"),
+        ("(Attached picture: /tmp/a b.png) look", "look"),
         ("ask @anna about a/b", "ask @anna about a/b"),
         ("x" * 100, "x" * 79 + "…"),
         ("/review the last commit", "/review the last commit"),

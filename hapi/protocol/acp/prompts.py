@@ -69,6 +69,7 @@ _PICTURES = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
+PICTURE_HEAD_SIZE = 12  # bytes that tell the type of a picture
 MAX_MEDIA_SIZE = 10 << 20  # bytes of a picture or recording that is sent as it is
 MAX_EMBEDDED_SIZE = 64 << 10  # bytes of a text that is sent as it is
 
@@ -104,6 +105,11 @@ def read_prompt_capabilities(value: Any) -> PromptCapabilities:
 
 def text_block(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
+
+
+def picture_note(path: str) -> str:
+    """What tells an agent, beside a picture, where its file is: it may have to copy or edit it."""
+    return f"(Attached picture: {path})"
 
 
 def attachment_block(

@@ -57,10 +57,13 @@ class CommittedFile(Struct, frozen=True, rename="camel"):
 
 
 class CommitFiles(Struct, frozen=True, rename="camel"):
-    """What a commit changed against its first parent, and its whole message."""
+    """What a commit changed against its first parent, and its whole message; author and date as in
+    Commit."""
 
     message: str
     files: list[CommittedFile]
+    author: str = ""
+    date: str = ""
     success: bool = True
 
 

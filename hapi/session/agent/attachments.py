@@ -14,10 +14,13 @@ from twisted.internet.threads import deferToThread
 from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
 from hapi.protocol.acp.prompts import (
     MAX_MEDIA_SIZE,
+    PICTURE_HEAD_SIZE,
     Attachment,
     PromptCapabilities,
     PromptPart,
     attachment_block,
+    picture_note,
+    picture_type,
     text_block,
 )
 
@@ -30,7 +33,8 @@ class PromptBlocks:
     """Makes the blocks of prompts.
 
     Files are read within `directory` only. `reads_paths`: the agent itself reads `@path` in the
-    text. `report` is called with a sentence for the person about a file that cannot be sent.
+    text. It gets pictures as they are nevertheless, if it takes them: Claude Code 2.1.197 leaves
+    out those above about 150 kB that a path names, without a word. `report` is called with a sentence for the person about a file that cannot be sent.
     """
 
     _directory: ConfinedDirectory
@@ -60,7 +64,7 @@ class PromptBlocks:
                 pieces.append(_Words(part))
                 continue
             try:
-                content, size = self._content(part, left)
+                content, size = self._content(part, left, capabilities)
             except (OSError, PathNotAllowed) as problem:
                 problems.append(
                     f"The attachment {part.name} cannot be read: {_reason(problem, part.path)}. "
@@ -68,23 +72,31 @@ class PromptBlocks:
                 )
                 pieces.append(_Words(f"(The attached file {part.name} is not available.)"))
                 continue
-            if self._reads_paths:
+            if self._reads_paths and content is None:
                 pieces.append(_Words(f"@{part.path}", is_path=True))
                 continue
             left -= len(content or b"")
             pieces.append(attachment_block(part, content, size, capabilities))
+            if self._reads_paths:
+                pieces.append(_Words(picture_note(part.path)))
         return _joined(pieces), problems
 
-    def _content(self, attachment: Attachment, left: int) -> tuple[bytes | None, int]:
+    def _content(
+        self, attachment: Attachment, left: int, capabilities: PromptCapabilities
+    ) -> tuple[bytes | None, int]:
         """What the file contains, None if it is too large or not needed, and its size in bytes."""
         descriptor = self._directory.open(attachment.path)
         with os.fdopen(descriptor, "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise OSError(errno.EINVAL, "it is not a file")
-            if self._reads_paths or facts.st_size > min(MAX_MEDIA_SIZE, left):
+            if facts.st_size > min(MAX_MEDIA_SIZE, left):
                 return None, facts.st_size
-            return file.read(MAX_MEDIA_SIZE), facts.st_size
+            head = file.read(PICTURE_HEAD_SIZE)
+            is_picture = capabilities.image and picture_type(head) is not None
+            if self._reads_paths and not is_picture:
+                return None, facts.st_size
+            return head + file.read(MAX_MEDIA_SIZE - len(head)), facts.st_size
 
 
 def _reason(problem: OSError | PathNotAllowed, path: str) -> str:

@@ -62,9 +62,11 @@ class GitHistory:
         return CommitLog(commits[: asked.limit], len(commits) > asked.limit)
 
     async def _files(self, asked: CommitRequest) -> CommitFiles:
-        words = ("--format=%B%x00", "--raw", "--numstat", "-z", "-M", asked.commit, "--")
-        message, _, changes = _output(await self._methods.look(*SHOW, *words)).partition("\0")
-        return CommitFiles(message.strip(), read_changes(changes))
+        fields = f"--format=%an{UNIT}%aI{UNIT}%B%x00"
+        words = (fields, "--no-mailmap", "--raw", "--numstat", "-z", "-M", asked.commit, "--")
+        head, _, changes = _output(await self._methods.look(*SHOW, *words)).partition("\0")
+        author, date, message = head.split(UNIT, 2)
+        return CommitFiles(message.strip(), read_changes(changes), author, date)
 
     async def _diff(self, asked: CommitRequest) -> dict[str, Any]:
         if not asked.path:

@@ -114,9 +114,22 @@ async def test_an_agent_that_reads_paths_gets_them_in_the_text(blocks, tmp_path)
     made, _ = blocks(reads_paths=True)
     parts = ("one", attached(tmp_path, "a.png"), attached(tmp_path, "b.txt"), "look")
     place = tmp_path / "in"
-    assert await made.of(parts, ALL) == [
+    assert await made.of(parts, NONE) == [
         text_block(f"one\n\n@{place}/a.png @{place}/b.txt\n\nlook")
     ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_pictures_are_not_left_to_an_agent_that_reads_paths_and_drops_large_ones(
+    blocks, tmp_path
+):
+    made, _ = blocks(reads_paths=True)
+    parts = (attached(tmp_path, "a.png"), attached(tmp_path, "b.txt"), "look")
+    place = tmp_path / "in"
+    picture, text = await made.of(parts, ALL)
+    assert (picture["type"], picture["mimeType"]) == ("image", "image/png")
+    assert base64.b64decode(picture["data"]) == PNG
+    assert text == text_block(f"(Attached picture: {place}/a.png)\n\n@{place}/b.txt\n\nlook")
 
 
 @pytest.mark.parametrize("reads_paths", [False, True])

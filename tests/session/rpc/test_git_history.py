@@ -59,6 +59,7 @@ async def test_a_part_of_the_history_says_whether_there_is_more(history):
 async def test_a_commit_shows_its_message_its_files_and_their_differences(history):
     latest, first = (await history.log({})).commits
     answer = await history.files({"commit": first.id})
+    assert (answer.author, answer.date) == (first.author, first.date)
     assert answer.message == "Begin\n\nWith a body."
     assert answer.files == [CommittedFile("a.txt", "A", 1, 0)]
     answer = await history.files({"commit": latest.id[:10]})

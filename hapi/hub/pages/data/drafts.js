@@ -1,5 +1,7 @@
 // Messages that are being written: one per session, shared by the tabs of this device, kept until they are sent.
 
+import { ANSWERS_KEY } from "./answer-drafts.js";
+
 /** @import { Attachment } from "./types.js" */
 
 const TEXT_KEY = "hapi.draft.";
@@ -54,7 +56,8 @@ export class Drafts {
   clear() {
     const keys = Array.from({ length: this._storage.length }, (_, at) => this._storage.key(at));
     for (const key of keys)
-      if (key?.startsWith(TEXT_KEY) || key?.startsWith(FILES_KEY)) this._storage.removeItem(key);
+      if (key?.startsWith(TEXT_KEY) || key?.startsWith(FILES_KEY) || key === ANSWERS_KEY)
+        this._storage.removeItem(key);
   }
 
   /**

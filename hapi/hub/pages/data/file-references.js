@@ -34,3 +34,32 @@ export function fileNamed(code) {
   if (code.length > 300 || !WHOLE_PATH.test(code)) return null;
   return { start: 0, end: code.length, path: code, line: null };
 }
+
+/**
+ * The path of the file that a document names by a relative address; null for an address of another kind, or above the root.
+ * @param {string} document path of the document
+ * @param {string} address such as "../assets/logo.png" or "/docs/guide.md#start"; one from the root begins at the session's directory
+ */
+export function fileNamedBy(document, address) {
+  const [written] = address.split(/[?#]/);
+  if (!written || /^(?:[a-z][a-z0-9+.-]*:|\/\/)/i.test(written)) return null;
+  const isFromRoot = written.startsWith("/");
+  const isAbsolute = !isFromRoot && document.startsWith("/");
+  /** @type {string[]} */
+  const path = isFromRoot ? [] : document.split("/").filter(Boolean).slice(0, -1);
+  for (const part of decoded(written).split("/")) {
+    if (part === "" || part === ".") continue;
+    if (part !== "..") path.push(part);
+    else if (path.pop() === undefined) return null;
+  }
+  return path.length > 0 ? (isAbsolute ? "/" : "") + path.join("/") : null;
+}
+
+/** @param {string} address */
+function decoded(address) {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address; // a lone percent sign of a name
+  }
+}

@@ -1,5 +1,6 @@
 // The times at which a message can be sent later. Pure.
 
+import { dayLabel, isToday, timeOfDay } from "../lib/format.js";
 import { t } from "../lib/language.js";
 
 const MINUTE = 60_000; // ms
@@ -26,6 +27,20 @@ export function timeProblem(at, now) {
   if (!Number.isFinite(at)) return t("Choose a date and a time.");
   if (at <= now) return t("This time has passed.");
   return at > now + MAX_AHEAD ? t("A message can be sent at most 7 days later.") : null;
+}
+
+/** When a message will be sent, for a person. @param {number} at */
+export function sendingText(at) {
+  return isToday(at)
+    ? t("Will be sent today at {time}", { time: timeOfDay(at) })
+    : t("Will be sent on {day} at {time}", { day: dayLabel(at), time: timeOfDay(at) });
+}
+
+/** For when a message is scheduled. @param {number} at */
+export function scheduledText(at) {
+  return isToday(at)
+    ? t("Scheduled for today at {time}", { time: timeOfDay(at) })
+    : t("Scheduled for {day} at {time}", { day: dayLabel(at), time: timeOfDay(at) });
 }
 
 /** A time as the field for dates and times takes it: in the zone of the device. @param {number} time */

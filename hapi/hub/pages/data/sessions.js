@@ -93,7 +93,17 @@ export function progressOf(session) {
 export function titleOf(session) {
   const { name, summary, path } = session.metadata ?? {};
   const directory = path?.split(/[\\/]/).filter(Boolean).at(-1);
-  return name || summary?.text || directory || t("Session {id}", { id: session.id.slice(0, 8) });
+  const told = withoutMarks(summary?.text ?? "");
+  return name || told || directory || t("Session {id}", { id: session.id.slice(0, 8) });
+}
+
+/** A title without the marks of code in Markdown, which older programs took over from the prompt. @param {string} title */
+function withoutMarks(title) {
+  if (!title.includes("`") && !title.includes("~~~")) return title;
+  return title
+    .replace(/(?:`{3,}|~{3,})[\w+#.-]*|`/g, " ")
+    .replace(/\s+/g, " ")
+    .trim();
 }
 
 /** Whether a session has anything to show; a start that failed at once has not. @param {Session} session */

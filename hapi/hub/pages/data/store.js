@@ -366,7 +366,8 @@ export class Store {
       attempt("Live text is malformed", () => this._applyLive(event));
       return;
     }
-    for (const meanwhile of this._reads) meanwhile.push(event);
+    // A notice is shown once; it is no news about what is being read, to which events are applied again.
+    if (event.type !== "toast") for (const meanwhile of this._reads) meanwhile.push(event);
     this._applySafely(event);
     this.changed();
   }

@@ -16,7 +16,7 @@ import { KINDS, parseNumstat, parseStatus, withCounts } from "./working-tree.js"
 /** @typedef {{ matches: FoundLine[], files: number, incomplete: string | null }} FoundContent `files`: how many were searched */
 /** @typedef {{ id: string, parents: string[], author: string, date: string, subject: string, refs: string[] }} Commit */
 /** @typedef {{ path: string, from: string | null, kind: ChangeKind, added: number | null, removed: number | null, binary: boolean }} CommittedFile */
-/** @typedef {{ message: string, files: CommittedFile[] }} CommitFiles */
+/** @typedef {{ message: string, author: string, date: string, files: CommittedFile[] }} CommitFiles */
 /** @typedef {{ enabled: boolean, reason: string | null, branch: string | null, remote: string | null, url: string | null }} GitActionsInfo */
 
 const NOT_REGISTERED = /RPC handler not registered|Method not found/i;
@@ -107,9 +107,11 @@ export class WorkRequests {
 
   /** @param {string} commit @returns {Promise<CommitFiles>} */
   async commitFiles(commit) {
-    const { message, files } = await this._get("git-commit-files", { commit });
+    const { message, author, date, files } = await this._get("git-commit-files", { commit });
     return {
       message: text(message),
+      author: text(author),
+      date: text(date),
       files: list(files).map(({ path, from, status, added, removed }) => ({
         path: text(path),
         from: text(from) || null,

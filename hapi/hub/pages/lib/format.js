@@ -39,9 +39,17 @@ export function isoTime(time) {
  * @param {number} time
  */
 export function dayLabel(time) {
-  const date = new Date(time);
-  if (date.toDateString() === new Date().toDateString()) return t("Today");
-  return date.toLocaleDateString(LOCALE, { weekday: "short", day: "numeric", month: "short" });
+  if (isToday(time)) return t("Today");
+  return new Date(time).toLocaleDateString(LOCALE, {
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+  });
+}
+
+/** @param {number} time */
+export function isToday(time) {
+  return new Date(time).toDateString() === new Date().toDateString();
 }
 
 /** @param {number} time */

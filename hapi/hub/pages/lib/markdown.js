@@ -6,6 +6,7 @@ import { BlockParser, linesOf } from "./markdown/blocks.js";
 import { Drawing } from "./markdown/drawing.js";
 
 /** @import { Block } from "./markdown/block.js" */
+/** @import { FileNode } from "./markdown/drawing.js" */
 
 const PART_ITEMS = 100; // of a long list
 const PART_BLOCKS = 50; // of a long text
@@ -15,13 +16,14 @@ const PART_BLOCKS = 50; // of a long text
 /**
  * A div.markdown that shows `text`.
  * @param {string} text
+ * @param {FileNode} [fileNode] shows the files that it names
  */
-export function markdown(text) {
+export function markdown(text, fileNode) {
   const node = h("div", { class: "markdown" });
   const parser = new BlockParser();
   for (const line of completeLines(String(text))) parser.add(line);
   parser.end();
-  const drawing = new Drawing(parser.definitions);
+  const drawing = new Drawing(parser.definitions, fileNode);
   piecesOf(parser.document.children).forEach((piece, index) =>
     placeOfBlock(node, index).append(drawPiece(drawing, piece)),
   );

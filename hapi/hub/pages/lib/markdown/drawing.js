@@ -15,11 +15,17 @@ const MAX_BREAKS = 1000; // lines of a paragraph that are divided by elements
 const TASK = /^\[([ xX])\][ \t\n]+(?=\S)/;
 const TAGS = /** @type {const} */ ({ emphasis: "em", strong: "strong", strike: "s" });
 
+/**
+ * What shows the file that a link or a picture names without a host; null if it names none.
+ * @typedef {(address: string, isPicture: boolean, label: (Node | string)[]) => Node | null} FileNode
+ */
+
 /** Draws the blocks of one text. */
 export class Drawing {
-  /** @param {Definitions} definitions */
-  constructor(definitions) {
+  /** @param {Definitions} definitions @param {FileNode} [fileNode] without it no file is shown */
+  constructor(definitions, fileNode) {
     this._definitions = definitions;
+    this._fileNode = fileNode;
     /** @type {Set<string>} labels on which depends what was drawn */
     this.labels = new Set();
   }
@@ -118,7 +124,7 @@ export class Drawing {
   _inline(text, lineBreak) {
     const { nodes, labels } = inline(text, this._definitions);
     for (const label of labels) this.labels.add(label);
-    return drawn(nodes, { lineBreak, isInLink: false });
+    return drawn(nodes, { lineBreak, isInLink: false, fileNode: this._fileNode });
   }
 }
 
@@ -130,7 +136,7 @@ function checkbox(isDone) {
   return h("input", { type: "checkbox", disabled: true, checked: isDone, "aria-label": label });
 }
 
-/** @typedef {{ lineBreak: string | undefined, isInLink: boolean }} Form */
+/** @typedef {{ lineBreak: string | undefined, isInLink: boolean, fileNode: FileNode | undefined }} Form */
 
 /**
  * @param {Inline[]} nodes
@@ -168,8 +174,8 @@ function addressNode({ text, address, isBare }, { isInLink }) {
 }
 
 /**
- * A link; a picture is a link to it, as the page loads nothing from other places. One to where the page does not lead
- * is shown as it was written.
+ * A link; a picture is a link to it, as the page loads nothing from other places, unless it is one of the session's files.
+ * A link to where the page does not lead is shown as it was written.
  * @param {LinkNode} node
  * @param {Form} form
  */
@@ -179,6 +185,8 @@ function link(node, form) {
   if (form.isInLink) return content();
   const safe = safeAddress(node.address);
   if (safe) return anchor(safe, node.title, content());
+  const file = form.fileNode?.(node.address, node.type === "image", content());
+  if (file) return file;
   return [node.text, ...drawn(node.children, form), node.end];
 }
 

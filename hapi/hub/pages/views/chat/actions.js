@@ -1,8 +1,9 @@
 // What a person does with the open session. No DOM: the view shows what comes of it.
 
-import { errorMessage, statusOf } from "../../lib/errors.js";
+import { errorMessage, statusOf, Unreachable } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
+import { forgetAnswer } from "../../data/answer-drafts.js";
 import { chosenOption, isRejection, takesReasons } from "../../data/permissions.js";
 import { movedQueue } from "../../data/queue.js";
 import { canResume, isStarting } from "../../data/sessions.js";
@@ -257,14 +258,31 @@ export class SessionActions {
         ...(reason && isHeard && { reason }),
       });
       if (reason && !isHeard) this.send(reason);
+      forgetAnswer(requestId);
     } catch (error) {
       if (statusOf(error) === 404) {
         await this._explainMissing(requestId, choice);
       } else {
-        this.decisions.set(requestId, { choice, error: errorMessage(error) });
+        const failed = { choice, error: errorMessage(error) };
+        this.decisions.set(requestId, failed);
+        if (error instanceof Unreachable) this._forgetWhenBack(requestId, failed);
       }
     }
     this._store.changed();
+  }
+
+  /** Once the hub is back, that it could not be reached is no longer true. @param {string} requestId @param {Decision} failed */
+  _forgetWhenBack(requestId, failed) {
+    const failedAt = Date.now();
+    const unwatch = this._store.watch(() => {
+      const isCurrent = this.decisions.get(requestId) === failed;
+      const { phase, since } = this._store.connection;
+      if (isCurrent && !(phase === "live" && since >= failedAt)) return;
+      unwatch();
+      if (!isCurrent) return;
+      this.decisions.delete(requestId);
+      this._store.changed();
+    });
   }
 
   /**

@@ -1,8 +1,9 @@
 // What becomes of a message of a person, and what can be done about it until the agent has it.
 
 import { button, h, iconButton } from "../../lib/dom.js";
-import { dateAndTime, sentence } from "../../lib/format.js";
+import { sentence } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
+import { scheduledText } from "../../data/schedule.js";
 
 /** @import { BlockContext, UserBlock } from "../../data/types.js" */
 
@@ -21,8 +22,7 @@ const DELIVERY_LABELS = {
 
 /** The line below a message of a person that has not been received yet. @param {UserBlock} block */
 export function deliveryLabel(block) {
-  if (block.state === "scheduled")
-    return t("Scheduled for {time}", { time: dateAndTime(block.scheduledAt ?? 0) });
+  if (block.state === "scheduled") return scheduledText(block.scheduledAt ?? 0);
   if (block.error && (block.state === "waiting" || block.state === "sending"))
     return block.code === "session_inactive"
       ? t("Waiting for the session to connect to the hub…")

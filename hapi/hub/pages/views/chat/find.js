@@ -1,6 +1,6 @@
 // Finding a text in the open conversation, and the outline of what the person asked in it. Loaded when it is first opened.
 
-import { endsComposition, fill, h, iconButton, linkButton } from "../../lib/dom.js";
+import { button, endsComposition, fill, h, iconButton } from "../../lib/dom.js";
 import { dateAndTime, isoTime } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
 import { findIn } from "../../data/find.js";
@@ -152,7 +152,10 @@ export class FindBar {
           null,
           this._isReading
             ? h("span", { class: "muted" }, t("Reading earlier messages…"))
-            : linkButton(t("Read and search all earlier messages"), () => this._readAll()),
+            : button(t("Read and search all earlier messages"), {
+                class: "find-all",
+                on: { click: () => this._readAll() },
+              }),
         ),
     );
   }

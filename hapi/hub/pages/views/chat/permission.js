@@ -3,6 +3,7 @@
 import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
+import { enteredAnswer, keepAnswer } from "../../data/answer-drafts.js";
 import {
   allowsOnce,
   choiceOf,
@@ -16,9 +17,7 @@ import { questionForm, questionsOf } from "./questions.js";
 
 /** @import { BlockContext, Choice, Decision, PermissionOption, PermissionRequest } from "../../data/types.js" */
 
-const MAX_DRAFTS = 50; // requests of which the reason is kept
-/** @type {Map<string, string>} reasons that were typed, by request: blocks are drawn anew */
-const drafts = new Map();
+const REASON = "reason"; // the field of what was entered
 
 /**
  * The way to answer a request.
@@ -104,7 +103,7 @@ function reasonField(requestId, request, disabled, context) {
     "data-focus": key,
     disabled,
     on: {
-      input: () => keepDraft(requestId, text.value),
+      input: () => keepAnswer(requestId, REASON, [text.value]),
       keydown: (/** @type {KeyboardEvent} */ event) => {
         if (event.key !== "Enter" || event.shiftKey || !hasFinePointer() || endsComposition(event))
           return;
@@ -113,7 +112,7 @@ function reasonField(requestId, request, disabled, context) {
       },
     },
   });
-  text.value = drafts.get(requestId) ?? "";
+  text.value = enteredAnswer(requestId, REASON)?.[0] ?? "";
   const deny = () => {
     const reason = text.value.trim();
     if (!reason) {
@@ -124,7 +123,7 @@ function reasonField(requestId, request, disabled, context) {
   };
   const form = h(
     "div",
-    { class: "permission-reason", hidden: !context.expanded.get(key) },
+    { class: "permission-reason", hidden: !(context.expanded.get(key) ?? Boolean(text.value)) },
     text,
     button(t("Deny with this reason"), {
       class: "danger",
@@ -149,16 +148,6 @@ function reasonField(requestId, request, disabled, context) {
   }
 
   return [open, form];
-}
-
-/** @param {string} requestId @param {string} text */
-function keepDraft(requestId, text) {
-  drafts.delete(requestId);
-  drafts.set(requestId, text);
-  for (const oldest of drafts.keys()) {
-    if (drafts.size <= MAX_DRAFTS) break;
-    drafts.delete(oldest);
-  }
 }
 
 /** Whether an answer is on its way. @param {Decision | undefined} decision */

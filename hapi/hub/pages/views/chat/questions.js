@@ -2,6 +2,7 @@
 
 import { button, h, icon } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
+import { enteredAnswer, keepAnswer } from "../../data/answer-drafts.js";
 
 /** @import { Answers, BlockContext, Choice, Decision, Json, PermissionRequest } from "../../data/types.js" */
 
@@ -10,9 +11,6 @@ import { t } from "../../lib/language.js";
 const LONG_TEXT = 120; // characters from which a text gets a field of several lines
 /** @type {Record<string, string>} */
 const INPUT_TYPES = { email: "email", uri: "url", date: "date" };
-const MAX_DRAFTS = 50; // requests of which what was entered is kept
-/** @type {Map<string, Map<string, string[]>>} what was entered, by request and field: forms are drawn anew */
-const drafts = new Map();
 
 /**
  * The questions of a request, without what is no question.
@@ -43,10 +41,7 @@ export function questionForm(requestId, request, questions, context) {
   if (login && typeof login === "object")
     return loginCard(login, questions[0], { disabled, decision, decide });
 
-  const kept = draftOf(requestId);
-  const fields = questions.map((question, index) =>
-    fieldOf(question, `${requestId}-${index}`, kept),
-  );
+  const fields = questions.map((question, index) => fieldOf(question, requestId, index));
   const confirmed = questions.length === 1 && questions[0].kind === "confirm" && questions[0];
   const form = h(
     "form",
@@ -92,18 +87,6 @@ function problemOf(decision) {
   return decision?.error && h("p", { class: "problem", role: "alert" }, decision.error);
 }
 
-/** @param {string} requestId */
-function draftOf(requestId) {
-  const found = drafts.get(requestId) ?? new Map();
-  drafts.delete(requestId);
-  drafts.set(requestId, found);
-  for (const oldest of drafts.keys()) {
-    if (drafts.size <= MAX_DRAFTS) break;
-    drafts.delete(oldest);
-  }
-  return found;
-}
-
 /**
  * Answers in the form that the agent wants: by id where every question has one, else by the text of the question.
  * @param {Json[]} questions
@@ -126,16 +109,18 @@ function labelsOf({ options }) {
   );
 }
 
-/** @param {Json} question @param {string} name @param {Map<string, string[]>} kept @returns {Field} */
-function fieldOf(question, name, kept) {
+/** @param {Json} question @param {string} requestId @param {number} index @returns {Field} */
+function fieldOf(question, requestId, index) {
   if (question.kind === "confirm") return confirmation(question);
+  const name = `${requestId}-${index}`;
   const initial =
-    kept.get(name) ?? (Array.isArray(question.default) ? question.default.map(String) : []);
+    enteredAnswer(requestId, String(index)) ??
+    (Array.isArray(question.default) ? question.default.map(String) : []);
   const field =
     labelsOf(question).length > 0
       ? choiceField(question, name, initial)
       : textField(question, name, initial);
-  field.node.addEventListener("input", () => kept.set(name, field.value()));
+  field.node.addEventListener("input", () => keepAnswer(requestId, String(index), field.value()));
   return field;
 }
 

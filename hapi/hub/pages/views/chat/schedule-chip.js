@@ -1,8 +1,8 @@
 // When the message is sent that is being written.
 
 import { fill, h, iconButton } from "../../lib/dom.js";
-import { dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
+import { sendingText } from "../../data/schedule.js";
 
 /** @param {{ onChange: () => void }} options */
 export function scheduleChip({ onChange }) {
@@ -17,7 +17,7 @@ export function scheduleChip({ onChange }) {
     fill(
       node,
       time !== null && [
-        h("span", null, t("Will be sent on {time}", { time: dateAndTime(time) })),
+        h("span", null, sendingText(time)),
         iconButton("close", t("Send at once instead"), { on: { click: () => set(null) } }),
       ],
     );

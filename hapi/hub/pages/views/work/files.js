@@ -2,7 +2,8 @@
 
 import { sessionPartAddress } from "../../data/addresses.js";
 import { extensionOf, isText, pictureType, textOf } from "../../data/file-content.js";
-import { button, fill, followLink, h, icon } from "../../lib/dom.js";
+import { fileNamedBy } from "../../data/file-references.js";
+import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { fileSize, relativeTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
@@ -268,10 +269,11 @@ class FilesView {
           },
         }),
       isText(bytes) &&
+        (!isMarkdown || this._showsSource) &&
         button(this._wraps ? t("Don't wrap") : t("Wrap lines"), {
           on: { click: () => this._toggleWrap() },
         }),
-      button(t("Copy path"), {
+      iconButton("copy", t("Copy path"), {
         on: {
           click: async () => {
             await navigator.clipboard.writeText(path).then(
@@ -281,7 +283,7 @@ class FilesView {
           },
         },
       }),
-      button(t("Download"), { on: { click: () => save(path, bytes) } }),
+      iconButton("download", t("Download"), { on: { click: () => save(path, bytes) } }),
     ];
   }
 
@@ -312,10 +314,33 @@ class FilesView {
     const text = textOf(bytes);
     const line = Number(this._query.get("line"));
     const chosen = Number.isInteger(line) && line > 0 ? line : null;
-    if (asMarkdown && chosen === null) return h("div", { class: "file-markdown" }, markdown(text));
+    if (asMarkdown && chosen === null) {
+      const shown = markdown(text, (...named) => this._namedFile(path, ...named));
+      return h("div", { class: "file-markdown" }, shown);
+    }
     const lines = codeLines(text, { path, chosen, wraps: this._wraps });
     requestAnimationFrame(() => lines.showChosen());
     return lines.node;
+  }
+
+  /**
+   * A picture of a document's, or a link to the file that it names; null if it names none.
+   * @param {string} document its path
+   * @param {string} address
+   * @param {boolean} isPicture
+   * @param {Child} label
+   */
+  _namedFile(document, address, isPicture, label) {
+    const path = fileNamedBy(document, address);
+    if (path === null) return null;
+    const mediaType = isPicture ? pictureType(path) : null;
+    if (mediaType === null)
+      return this._link(label, address.endsWith("/") ? { dir: path } : { path });
+    const read = async () => {
+      const { bytes } = await this._frame.requests.file(path);
+      return new Blob([bytes], { type: mediaType });
+    };
+    return picture(read, { fileName: path, mediaType });
   }
 }
 

@@ -3,7 +3,7 @@
 import { sessionPartAddress } from "../../data/addresses.js";
 import { parseFileDiff } from "../../data/hunks.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
-import { relativeTime } from "../../lib/format.js";
+import { dateAndTime, relativeTime } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
 import { DiffView } from "./diff.js";
 import { waitingNote, workFrame } from "./frame.js";
@@ -162,6 +162,7 @@ class HistoryView {
       (found) => [
         this._head(commit, null),
         h("p", { class: "commit-message" }, found.message),
+        h("p", { class: "hint commit-author" }, authorship(found)),
         h(
           "h2",
           { class: "group-title found-file" },
@@ -232,4 +233,10 @@ class HistoryView {
       ),
     );
   }
+}
+
+/** Who made a commit, and when. @param {CommitFiles} commit */
+function authorship({ author, date }) {
+  const time = Date.parse(date);
+  return [author, Number.isNaN(time) ? "" : dateAndTime(time)].filter(Boolean).join(" · ");
 }
