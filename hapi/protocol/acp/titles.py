@@ -9,9 +9,7 @@ MAX_LENGTH = 80  # characters
 MIN_ECHO = 12  # characters of a prompt that make a title that begins with them an echo of it
 
 # `@/path/of/an/upload`, and what `picture_note` says of a picture
-_ATTACHMENT = re.compile(
-    r"(?:^|(?<=\s))(?:@(?:\"[^\"]*\"|\S*/\S*)|\(Attached picture: [^)\n]*\))"
-)
+_ATTACHMENT = re.compile(r"(?:^|(?<=\s))(?:@(?:\"[^\"]*\"|\S*/\S*)|\(Attached picture: [^)\n]*\))")
 _PLACEHOLDER = re.compile(
     r"(?:new|untitled) (?:session|chat|conversation|thread|task)\b|untitled\b", re.IGNORECASE
 )
