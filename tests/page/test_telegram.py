@@ -128,8 +128,7 @@ def test_a_reply_is_a_prompt(place, bot):
     session = place.session(name="Shop")
     bot.say("/sessions")
     assert bot.sent("sendMessage")["text"].startswith("Shop\n")
-    number = next(given for name, given in bot.calls if name == "sendMessage")
-    assert number["chat_id"] == 42
-    bot.say("go on", reply_to_message={"message_id": bot._number})
+    assert bot.sent("sendMessage")["chat_id"] == 42
+    bot.say("go on", reply_to_message={"message_id": bot.message_id})
     session.until(lambda: bool(session.prompts), "the prompt")
     assert "go on" in json.dumps(session.prompts)

@@ -36,6 +36,7 @@ class BotServer:
     calls: list[tuple[str, dict[str, Any]]] = field(factory=list)
     failures: list[int] = field(factory=list)
     pause: Callable[[], object] = lambda: time.sleep(0.05)  # between two looks
+    message_id: int = 0  # of what the hub wrote last
     _server: Any = None
     _number: int = 0
 
@@ -53,6 +54,9 @@ class BotServer:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+                self.wfile.flush()
+                if (method := self.path.rpartition("/")[2]) != "getUpdates":
+                    bot.calls.append((method, given))  # now that the hub has its answer
 
             def log_message(self, *arguments: Any) -> None: ...
 
@@ -68,11 +72,10 @@ class BotServer:
         if prefix != f"/bot{BOT_TOKEN}":
             return 401, {"ok": False, "error_code": 401, "description": "Unauthorized"}
         if method == "getUpdates":
-            updates, self.updates = self.updates, []
+            updates = [self.updates.pop(0) for _ in range(len(self.updates))]
             if not updates:
                 time.sleep(0.1)  # a short poll
             return 200, {"ok": True, "result": updates}
-        self.calls.append((method, given))
         if self.failures:
             code = self.failures.pop(0)
             error = {"ok": False, "error_code": code, "description": "no"}
@@ -80,6 +83,7 @@ class BotServer:
         if method == "getMe":
             return 200, {"ok": True, "result": {"id": 1, "username": "hapi_test_bot"}}
         self._number += 1
+        self.message_id = self._number
         return 200, {"ok": True, "result": {"message_id": self._number}}
 
     def say(self, text: str, user_id: int = 42, **more: Any) -> None:
