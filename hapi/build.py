@@ -5,7 +5,6 @@ Times of files only tell when the content has to be read again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -143,6 +142,8 @@ class Installation:
                     directories.append(entry.path)
 
     def _digest(self) -> str:
+        import hashlib  # before a program knows its hub, this would load OpenSSL
+
         whole = hashlib.sha256()
         for path in self._files():
             with open(path, "rb") as file:

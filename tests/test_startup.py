@@ -80,6 +80,14 @@ def test_what_a_program_loads_before_it_knows_its_hub_is_without_twisted(module)
     assert not {"twisted", "zope.interface", *ASYNCIO} & loads(f"import {module}")
 
 
+def test_a_runner_loads_nothing_of_openssl_before_it_knows_its_hub():
+    early = (
+        "hapi.runner.config.options, hapi.runner.handoff.descriptors, hapi.runner.handoff.streams"
+    )
+    loaded = loads(f"import hapi.cli.runner.foreground\n{CORE}\nimport {early}")
+    assert not {"ssl", "_ssl", "_hashlib", *ASYNCIO} & loaded
+
+
 def test_twisted_is_loaded_without_asyncio_and_the_http_of_python():
     loaded = loads(f"{CORE}{LINK}")
     assert "twisted.internet.defer" in loaded

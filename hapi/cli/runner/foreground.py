@@ -32,13 +32,14 @@ def run_runner(flags: RunnerFlags) -> int:
         verify_inherited,
     )
     from hapi.runner.handoff.streams import take_streams
-    from hapi.runner.lock.early import lock_home_early
 
     words, streams = take_handoff_environment(os.environ), take_streams(os.environ)
     own = StartCommand.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
     block_unused_imports(options.access.url)
+    from hapi.runner.lock.early import lock_home_early  # loads hashlib
+
     inherited = verify_inherited(words, options.home)
     if inherited is not None:
         inherited.streams = streams
