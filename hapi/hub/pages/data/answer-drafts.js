@@ -1,6 +1,7 @@
 // What a person has entered for an agent's request and not sent yet: kept on the device, so that it outlives a reload.
 
-export const ANSWERS_KEY = "hapi.draft-answers";
+import { ANSWERS_KEY } from "./drafts.js";
+
 const MAX_REQUESTS = 50; // of which what was entered is kept
 
 /** @typedef {Record<string, string[]>} Entered by field of the form */

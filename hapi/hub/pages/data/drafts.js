@@ -1,11 +1,10 @@
 // Messages that are being written: one per session, shared by the tabs of this device, kept until they are sent.
 
-import { ANSWERS_KEY } from "./answer-drafts.js";
-
 /** @import { Attachment } from "./types.js" */
 
 const TEXT_KEY = "hapi.draft.";
 const FILES_KEY = "hapi.draft-files.";
+export const ANSWERS_KEY = "hapi.draft-answers"; // of answer-drafts.js
 
 export class Drafts {
   /** @param {Storage} storage of the device */
