@@ -31,6 +31,22 @@ PHONE = {
     "has_touch": True,
     "color_scheme": "dark",
 }
+CART = """\
+def total(items):
+    \"\"\"The price of all items, each a price and a count.\"\"\"
+    return sum(price * count for price, count in items)
+"""
+README = """\
+# Shop
+
+How an order goes, see [the cart](cart.py):
+
+```mermaid
+flowchart LR
+  Cart --> Payment --> Parcel
+  Payment -->|refused| Cart
+```
+"""
 BROWSER_TIMEOUT = 20_000.0  # ms
 MAX_IMAGE_SIZE = 200_000  # bytes
 
@@ -39,10 +55,8 @@ MAX_IMAGE_SIZE = 200_000  # bytes
 def hapi_up(place: Path) -> Iterator[str]:
     """`hapi up` with everything below `place`; the page's address with the token."""
     home = place / "dev"
-    project = home / "shop"
-    project.mkdir(parents=True)
-    for name in ("README.md", "cart.py", "test_cart.py"):
-        (project / name).touch()
+    make_project(home / "shop")
+    (home / ".bashrc").write_text("PS1='ada@workshop:\\w$ '\n")
     environment = {
         "HOME": str(home),
         "HAPI_HOME": str(place / "state"),
@@ -87,6 +101,24 @@ def end_sessions(environment: dict[str, str]) -> None:
         hapi("stop-session", session["happySessionId"])
 
 
+def make_project(root: Path) -> None:
+    """A small git repository with a change that is not committed yet."""
+    root.mkdir(parents=True)
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+        subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True)
+
+    git("init", "--quiet", "--initial-branch=main")
+    (root / "README.md").write_text(README)
+    (root / "cart.py").write_text(CART)
+    (root / "test_cart.py").write_text("from cart import total\n")
+    git("add", ".")
+    git("commit", "--message=Add up the cart")
+    changed = CART.replace("price * count", "price * count * (1 - discount)")
+    (root / "cart.py").write_text(changed.replace("(items)", "(items, discount=0)"))
+
+
 class Album:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -109,7 +141,7 @@ def open_page(browser: Browser, address: str, **context: object) -> Page:
 
 
 def walk(browser: Browser, address: str, album: Album) -> None:
-    """Log in, start the demo agent, chat, approve, continue on a phone, archive."""
+    """Log in, start the demo agent, chat, approve, go on at a phone, look at its work, archive."""
     page = open_page(browser, address, **DESKTOP)
     expect(page.get_by_role("main").get_by_role("link", name="workshop")).to_contain_text("Demo")
     album.take(page, "start")
@@ -141,11 +173,14 @@ def walk(browser: Browser, address: str, album: Album) -> None:
     expect(page.locator(".working")).to_be_hidden()
     album.take(page, "conversation")
 
+    look_at_work(page, phone, album)
+    write_more(page, phone, address, album)
+
     page.get_by_role("button", name="Session settings").click()
     page.get_by_role("textbox", name="Name").fill("A tour of the shop")
     page.keyboard.press("Enter")
     expect(page.locator(".head-main .title")).to_have_text("A tour of the shop")
-    page.locator(".toast").get_by_role("button", name="Dismiss").click()
+    page.locator(".toast").last.get_by_role("button", name="Dismiss").click()
     album.take(page, "settings")
     page.get_by_role("button", name="Archive").click()
     page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
@@ -153,7 +188,70 @@ def walk(browser: Browser, address: str, album: Album) -> None:
     album.take(page, "archived")
 
 
+def look_at_work(page: Page, phone: Page, album: Album) -> None:
+    """Changes with a comment on a line, a document with a diagram, a terminal."""
+    page.get_by_role("button", name="Changes and files").click()
+    page.get_by_role("link", name="modified").click()
+    page.get_by_role("button", name="Comment on line 3", exact=True).click()
+    page.get_by_label("Comment", exact=True).fill("Please test a discount of 10 %.")
+    page.get_by_role("button", name="Keep comment").click()
+    expect(page.locator(".diff-comment")).to_be_visible()
+    album.take(page, "changes")
+    page.get_by_role("link", name="Terminal", exact=True).click()
+    screen = page.locator(".terminal-pane:not([hidden]) .xterm-rows")
+    expect(screen).to_contain_text("shop")
+    page.keyboard.type("git log --oneline --stat | cat\n")
+    expect(screen).to_contain_text("3 files changed")
+    album.take(page, "terminal")
+    page.get_by_role("link", name="Conversation", exact=True).click()
+
+    phone.get_by_role("button", name="Changes and files").click()
+    phone.get_by_role("link", name="Files", exact=True).click()
+    phone.get_by_role("link", name="README.md").click()
+    diagram = phone.get_by_role("img", name="Diagram: flowchart")
+    expect(diagram).to_be_visible(timeout=3 * BROWSER_TIMEOUT)  # its library has 3 MB
+    album.take(phone, "phone-files")
+    phone.get_by_role("link", name="Conversation", exact=True).click()
+
+
+def write_more(page: Page, phone: Page, address: str, album: Album) -> None:
+    """A picture that is attached, what the search finds, and a notice of another session."""
+    with phone.expect_file_chooser() as chooser:
+        phone.get_by_role("button", name="Attach files").click()
+    chooser.value.set_files(HERE / "images" / "start.png")
+    box = phone.get_by_role("textbox", name="Message")
+    box.fill("What is wrong on this picture?")
+    expect(phone.get_by_role("button", name="Send", exact=True)).to_be_enabled()
+    album.take(phone, "phone-attachment")
+    phone.get_by_role("button", name="Send", exact=True).click()
+    expect(phone.locator(".user").last).to_contain_text("on this picture")
+
+    conversation = page.url
+    origin = address.split("/#", maxsplit=1)[0]
+    page.goto(f"{origin}/search?q=command")
+    expect(page.locator("a.result").first).to_be_visible()
+    album.take(page, "search")
+    page.goto(conversation)
+    expect(page.get_by_role("textbox", name="Message")).to_be_enabled()
+
+    phone.goto(origin)
+    phone.get_by_role("button", name="New session").first.click()
+    dialog = phone.get_by_role("dialog")
+    dialog.get_by_label("Directory", exact=True).fill("~/shop/docs")
+    expect(dialog).to_contain_text("This directory will be created.")
+    dialog.get_by_role("button", name="Start session").click()
+    expect(box).to_be_enabled()
+    box.fill("run: ls -l")
+    phone.get_by_role("button", name="Send", exact=True).click()
+    notice = page.locator(".toast.asks")
+    expect(notice).to_be_visible()
+    album.take(page, "notice")
+    notice.get_by_role("button", name="Allow", exact=True).click()
+    expect(notice).to_be_hidden()
+
+
 def main(directory: Path) -> None:
+    expect.set_options(timeout=BROWSER_TIMEOUT)
     place = Path(tempfile.mkdtemp(prefix="hapi-walk-"))
     try:
         with hapi_up(place) as address, sync_playwright() as playwright:
