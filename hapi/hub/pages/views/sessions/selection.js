@@ -34,7 +34,9 @@ export function drawSelectionBar(bar, context, ids) {
   const { access } = store;
   fill(
     bar,
-    iconButton("close", t("End the selection"), { on: { click: () => select(null) } }),
+    iconButton("close", t("End the selection"), {
+      on: { click: () => select(null) },
+    }),
     h(
       "strong",
       { role: "status" },
@@ -48,15 +50,15 @@ export function drawSelectionBar(bar, context, ids) {
       {
         disabled: isEmpty,
         hidden: !access.allows("chat"),
-        on: { click: andLeave((all) => pinAll(context, all, isPinned ? "none" : "global")) },
+        on: {
+          click: andLeave((all) => pinAll(context, all, isPinned ? "none" : "global")),
+        },
       },
     ),
     labelledButton(
       "check",
       isUnread ? t("Mark read") : t("Mark unread"),
-      isUnread
-        ? t("Mark the selected sessions as read")
-        : t("Mark the selected sessions as unread"),
+      isUnread ? t("Mark read: the selected sessions") : t("Mark unread: the selected sessions"),
       {
         disabled: isEmpty,
         on: { click: andLeave((all) => markAs(context, all, !isUnread)) },
