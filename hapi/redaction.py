@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from attrs import define, field
 
-# C0 and C1, the line and paragraph separators, and what turns the direction of writing around.
+# C0 and C1, the line and paragraph separators, what turns the direction of writing around, and
+# what has no width.
 CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _HIDDEN = "[hidden]"

@@ -44,9 +44,9 @@ Mermaid measures text with styles that it writes itself, so styles may be inline
 """
 SHARED = "share/"  # the path of a shared conversation begins so
 SHARED_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:;"
-    " connect-src 'self'; worker-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self';"
+    " img-src 'self' blob:; connect-src 'self'; worker-src 'self'; frame-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'"
 )
 WORKER_SUFFIX = "-worker.js"

@@ -25,7 +25,7 @@ from hapi.hub.domain.notifications import Notice, NoticeKind, session_label
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.notify.answers import request_digest
 from hapi.hub.notify.bot_api import BotApi, BotApiError
-from hapi.hub.notify.contents import has_plain_answer, request_text, text_of
+from hapi.hub.notify.contents import escape_lines, has_plain_answer, request_text, text_of
 from hapi.hub.notify.recipients import Recipient, Recipients
 from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.vapid import base64url
@@ -218,7 +218,7 @@ class TelegramBot:
                 else "is ready"
             )
             label = agent_named(session.flavor).label
-            text = f"{session_label(session)}\n{label} {state}."
+            text = f"{escape_lines(session_label(session))}\n{label} {state}."
             await self._say_about(chat_id, session, text)
 
     async def _prompt(
@@ -309,7 +309,7 @@ class TelegramBot:
             lines.append(f"Tool: {request['tool']}")
         if detail == "command" and (command := request_text(request)):
             lines.append(f"Command: {command}")
-        return "\n".join(lines)
+        return escape_lines("\n".join(lines))
 
     def settled(self, session: HubSession, request_ids: frozenset[str]) -> None:
         """Permission requests were answered or withdrawn: take the buttons from their messages."""

@@ -26,7 +26,12 @@ def text_of(notice: Notice, detail: Detail) -> tuple[str, str]:
         return "HAPI", _MINIMAL[notice.kind]
     command = request_text(notice.request) if detail == "command" else ""
     body = f"{notice.body}\n{command}" if command else notice.body
-    return escape_control(notice.title), "\n".join(map(escape_control, body.split("\n")))
+    return escape_control(notice.title), escape_lines(body)
+
+
+def escape_lines(text: str) -> str:
+    """`text` with its lines, and without characters that hide or turn round what it says."""
+    return "\n".join(map(escape_control, text.split("\n")))
 
 
 def request_text(request: Any) -> str:

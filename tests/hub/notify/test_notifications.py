@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from hapi.hub.domain.notifications import END_DELAY, STUCK_AFTER
 from hapi.hub.notify.answers import LIFETIME
 from hapi.hub.notify.assembly import NotifyParts
+from hapi.hub.notify.contents import escape_lines
 from hapi.hub.notify.recipients import MAX_RECIPIENTS
 from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.store.sqlite import SqliteStore, memory_store
@@ -589,3 +590,8 @@ def test_the_key_of_the_hub_is_the_one_that_signs() -> None:
     name = stage.subscribe(device)
     stage.rest("POST", f"{PATH}/{name}/test", {})
     assert stage.http.sent[0].headers["Authorization"].endswith(f"k={public}")
+
+
+def test_what_would_hide_or_turn_round_a_text_is_shown():
+    said = escape_lines("Command: ls \u202elruc\u200b\nnext")
+    assert said == "Command: ls \\u202elruc\\u200b\nnext"

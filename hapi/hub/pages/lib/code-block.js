@@ -1,7 +1,7 @@
 // A block of code: its language, its lines in colours, buttons that wrap its lines, number them and copy it.
 
 import { copyText } from "./clipboard.js";
-import { h, iconButton, icon } from "./dom.js";
+import { fill, h, iconButton, icon } from "./dom.js";
 import { t } from "./language.js";
 import { languageNamed } from "./languages.js";
 
@@ -13,7 +13,8 @@ const LONG_LINE = 50; // characters; only longer lines can be wrapped
 const COPIED_TIME = 1500; // ms
 const DIAGRAM = "mermaid"; // the language that is drawn
 
-/** @type {WeakMap<Element, { language: string, tokens: Tokens | null }>} of blocks that are in the document */
+/** @typedef {{ code: string, language: string, tokens: Tokens | null }} Source `code`: without the marks of what is drawn */
+/** @type {WeakMap<Node, Source>} of blocks that are in the document */
 const drawn = new WeakMap();
 
 /** @typedef {"wraps" | "numbered"} Mode a class of the block, and the name under which the choice is kept */
@@ -43,9 +44,15 @@ export function codeBlock(code, language) {
     ),
     h("pre", { tabindex: "0" }, content),
   );
-  drawn.set(frame, { language, tokens: null });
+  drawn.set(frame, { code, language, tokens: null });
   fillCode(content, code, null, isNumbered);
   return frame;
+}
+
+/** A block that grows shows the code of another one from now on. @param {Node} frame @param {Node} wanted */
+export function takeOver(frame, wanted) {
+  const source = drawn.get(wanted);
+  if (source) drawn.set(frame, source);
 }
 
 /**
@@ -68,24 +75,23 @@ async function drawDiagram(frame) {
   showDiagram(frame, frame.querySelector("code")?.textContent ?? "");
 }
 
-/** @param {Element} frame @param {{ language: string, tokens: Tokens | null }} state */
+/** @param {Element} frame @param {Source} state */
 async function colour(frame, state) {
-  const content = frame.querySelector("code");
-  const code = content?.textContent ?? "";
-  if (!content || !code.trim()) return;
+  const { code } = state;
+  if (!code.trim()) return;
   const { highlight, knownTokens } = await import("./highlight.js");
   state.tokens = knownTokens(code, state.language) ?? (await highlight(code, state.language));
-  if (state.tokens && content.textContent === code) await redraw(frame);
+  if (state.tokens && drawn.get(frame) === state) await redraw(frame);
 }
 
 /** @param {Element} frame */
 async function redraw(frame) {
   const content = frame.querySelector("code");
-  if (!content) return;
+  const source = drawn.get(frame);
+  if (!content || !source) return;
   const { highlightedLines } = await import("./highlight.js");
-  const tokens = drawn.get(frame)?.tokens ?? null;
   const isNumbered = frame.classList.contains("numbered");
-  fillCode(content, content.textContent ?? "", tokens, isNumbered, highlightedLines);
+  fillCode(content, source.code, source.tokens, isNumbered, highlightedLines);
 }
 
 /**
@@ -100,7 +106,7 @@ async function redraw(frame) {
 function fillCode(content, code, tokens, isNumbered, split = plainLines) {
   const lines = code.split("\n");
   if (lines.length > MAX_LINES || (!tokens && !isNumbered)) {
-    content.replaceChildren(...plainParts(code, lines));
+    fill(content, plainParts(code, lines));
     return;
   }
   const drawnLines = split(code, tokens).map((parts, index) =>
@@ -159,8 +165,8 @@ function toggle(control, mode) {
 function copyButton() {
   const control = iconButton("copy", t("Copy code"), { class: "copy" });
   control.addEventListener("click", () => {
-    const code = control.closest(".code")?.querySelector("code")?.textContent ?? "";
-    copyCode(code, control);
+    const frame = control.closest(".code");
+    copyCode((frame && drawn.get(frame)?.code) ?? "", control);
   });
   return control;
 }

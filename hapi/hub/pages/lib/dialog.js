@@ -151,7 +151,7 @@ export async function runBusy(control, problem, act, message = errorMessage) {
  * @param {string} text
  */
 export function showProblem(problem, text) {
-  problem.textContent = text;
+  fill(problem, text);
   problem.hidden = false;
 }
 

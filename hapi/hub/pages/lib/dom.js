@@ -1,12 +1,14 @@
 // Creating and updating DOM nodes. Text becomes text nodes: nothing here can produce markup.
 
 import { withBase } from "./base-path.js";
+import { visible } from "./format.js";
 
 /** @typedef {any} Child a node, a text, a (nested) list of them; null, undefined and false are left out */
 /** @typedef {Record<string, any>} Props */
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 const ADDRESSES = new Set(["href", "src", "action"]);
+const TEXTS = new Set(["title", "aria-label"]);
 const PROPERTIES = new Set([
   "value",
   "checked",
@@ -37,14 +39,22 @@ export function h(tag, props, ...children) {
       /** @type {Record<string, any>} */ (node)[name] = value;
     } else if (value !== null && value !== undefined && value !== false) {
       const text = value === true ? "" : String(value);
-      node.setAttribute(name, ADDRESSES.has(name) ? withBase(text) : text);
+      node.setAttribute(
+        name,
+        ADDRESSES.has(name) ? withBase(text) : TEXTS.has(name) ? visible(text) : text,
+      );
     }
   }
   return append(node, ...children);
 }
 
+/** Text in which invisible characters stay that languages need. @param {string} text */
+export function prose(text) {
+  return document.createTextNode(visible(text, true));
+}
+
 /**
- * Append strings, nodes and (nested) lists of them.
+ * Append strings, whose invisible characters become marks, nodes and (nested) lists of them.
  * @template {Node} Parent
  * @param {Parent} parent
  * @param {...Child} children
@@ -53,7 +63,9 @@ export function h(tag, props, ...children) {
 export function append(parent, ...children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
-    parent.appendChild(child instanceof Node ? child : document.createTextNode(String(child)));
+    parent.appendChild(
+      child instanceof Node ? child : document.createTextNode(visible(String(child))),
+    );
   }
   return parent;
 }
@@ -260,7 +272,7 @@ export function announce(text) {
   if (!announcer) return;
   announcer.textContent = "";
   setTimeout(() => {
-    announcer.textContent = text;
+    announcer.textContent = visible(text);
   }, 50);
 }
 

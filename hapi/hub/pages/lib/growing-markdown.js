@@ -1,5 +1,6 @@
 // Markdown that grows while an agent writes it.
 
+import { takeOver } from "./code-block.js";
 import { h } from "./dom.js";
 import { completeLines, drawPiece, finish, itemsOf, piecesOf, placeOfBlock } from "./markdown.js";
 import { BlockParser } from "./markdown/blocks.js";
@@ -174,6 +175,7 @@ function updated(node, wanted) {
     node.parentNode?.replaceChild(wanted, node);
     return wanted;
   }
+  takeOver(node, wanted);
   const children = [...node.childNodes];
   const wantedChildren = [...wanted.childNodes];
   wantedChildren.forEach((child, place) => {

@@ -1,7 +1,7 @@
 // The tree of a Markdown text as DOM nodes. Its text and its HTML become text nodes.
 
 import { codeBlock } from "../code-block.js";
-import { h } from "../dom.js";
+import { h, prose } from "../dom.js";
 import { t } from "../language.js";
 import { safeAddress } from "./address.js";
 import { inline } from "./inline.js";
@@ -147,6 +147,7 @@ function drawn(nodes, form) {
   return nodes.flatMap((node) => {
     switch (node.type) {
       case "text":
+        return form.isInLink ? node.text : prose(node.text);
       case "html":
         return node.text;
       case "code":

@@ -1,11 +1,11 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
 import { linkFiles } from "./file-links.js";
-import { h, icon } from "../../lib/dom.js";
+import { h, icon, prose } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
-import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
+import { dayLabel, isoTime, timeOfDay, visible } from "../../lib/format.js";
 import { copyButton } from "../../lib/clipboard.js";
 import { codeBlock } from "../../lib/code-block.js";
 import { reportOnce } from "../../lib/errors.js";
@@ -207,7 +207,7 @@ function promptText({ key, text }, context) {
 /** A prompt as it was typed, with its fenced blocks of code as such. @param {string} text */
 function promptParts(text) {
   return fencedParts(text).map((part) =>
-    part.language === undefined ? part.text : codeBlock(part.text, part.language),
+    part.language === undefined ? prose(part.text) : codeBlock(part.text, part.language),
   );
 }
 
@@ -222,7 +222,7 @@ function thoughtNode(block, context) {
       null,
       icon("thought"),
       h("span", { class: "thought-label" }, thoughtLabel(block)),
-      h("span", { class: "excerpt" }, excerpt(block.text)),
+      h("span", { class: "excerpt" }, prose(excerpt(block.text))),
     ),
     content,
   );
@@ -242,7 +242,7 @@ function updateThoughtSummary(node, block) {
   const label = node.querySelector(".thought-label");
   const shown = node.querySelector(".excerpt");
   if (label) label.textContent = thoughtLabel(block);
-  if (shown) shown.textContent = excerpt(block.text);
+  if (shown) shown.textContent = visible(excerpt(block.text), true);
 }
 
 /** @param {string} text */

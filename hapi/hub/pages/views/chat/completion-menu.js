@@ -91,7 +91,7 @@ export class CompletionMenu {
     this._shown = items.slice(0, MAX_SHOWN);
     const at = this._shown.findIndex(({ kind, id }) => kind === kept?.kind && id === kept.id);
     this._selected = Math.max(0, at);
-    this._note.textContent = note;
+    fill(this._note, note);
     this._note.hidden = !note;
     this._draw();
   }

@@ -17,6 +17,7 @@ import { questionForm, questionsOf } from "./questions.js";
 
 /** @import { BlockContext, Choice, Decision, PermissionOption, PermissionRequest } from "../../data/types.js" */
 
+const MAX_LABEL = 200; // characters of an option's name
 const REASON = "reason"; // the field of what was entered
 
 /**
@@ -32,7 +33,8 @@ export function permissionPrompt(requestId, request, context) {
   const isDisabled = isBusy(decision) || !context.active || Boolean(context.refusal);
   /** @param {Choice} choice @param {string} label @param {string} look @param {string} [reason] */
   const answer = (choice, label, look, reason) =>
-    button(label, {
+    button(label.length > MAX_LABEL ? `${label.slice(0, MAX_LABEL - 1)}…` : label, {
+      title: label.length > MAX_LABEL && label,
       class: `${look}${isBusy(decision) && decision?.choice === choice ? " is-busy" : ""}`,
       disabled: isDisabled,
       "data-focus": `${requestId}/${choice}`,

@@ -1,9 +1,9 @@
 // What an agent showed: pictures are drawn, recordings are played, other files can be saved. All of it is fetched with the
 // JWT, so no address carries a credential, and no document of an agent is opened as a page.
 
-import { h, linkButton } from "../../lib/dom.js";
+import { fill, h, linkButton } from "../../lib/dom.js";
 import { explained } from "../../lib/errors.js";
-import { fileSize } from "../../lib/format.js";
+import { fileSize, visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 
 /** @import { ImageBlock } from "../../data/types.js" */
@@ -50,11 +50,11 @@ export function saveButton(fetchBlob, block) {
         h("a", { href: address, download: block.fileName || "file" }).click();
         setTimeout(() => URL.revokeObjectURL(address), SAVE_TIMEOUT);
       } catch (error) {
-        problem.textContent = ` ${reason(error)}`;
+        fill(problem, ` ${reason(error)}`);
       }
     },
   );
-  save.setAttribute("aria-label", t("Save {fileName}", { fileName: block.fileName }));
+  save.setAttribute("aria-label", visible(t("Save {fileName}", { fileName: block.fileName })));
   return h("span", null, save, problem);
 }
 

@@ -2,6 +2,7 @@
 
 import { fill, h, icon } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
+import { visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { AgentSettings } from "../../data/agent-settings.js";
 import { currentName } from "../../data/session-settings.js";
@@ -81,7 +82,7 @@ export function settingChips({ api, store, id }) {
       const text = IN_SUMMARY.flatMap((name) => all.filter((each) => each.id === name))
         .map(currentName)
         .join(" · ");
-      sheet.setAttribute("aria-label", t("Agent's settings: {text}", { text }));
+      sheet.setAttribute("aria-label", visible(t("Agent's settings: {text}", { text })));
       sheet.setAttribute("aria-haspopup", "dialog");
       sheet.classList.toggle("caution", all.some(isUnrestricted));
       fill(sheet, icon("sliders"), h("span", null, text));

@@ -26,6 +26,7 @@ import { questionsOf } from "./questions.js";
 
 const FOLDED_LINES = 10;
 const FOLDED_CHARACTERS = 1200;
+const MAX_OPTION = 60; // characters of the name of the option that was chosen
 const MIN_SHOWN_DURATION = 1000; // ms
 
 /** @type {Record<string, IconName>} */
@@ -156,7 +157,8 @@ function statusMark(block, status, isQuestion) {
         : STATUS_LABELS.asks
       : (refusal ?? ownValue(STATUS_LABELS, status) ?? status);
   return [
-    decision?.option && h("span", { class: "muted tool-allowed" }, decision.option),
+    decision?.option &&
+      h("span", { class: "muted tool-allowed" }, String(decision.option).slice(0, MAX_OPTION)),
     isAllowedForSession && h("span", { class: "muted tool-allowed" }, t("Allowed for session")),
     h(
       "span",

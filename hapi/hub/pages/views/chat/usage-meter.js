@@ -1,6 +1,6 @@
 // How full the model's context is, in the head of a session; a press shows all that is known of the usage.
 
-import { button, factList, h } from "../../lib/dom.js";
+import { button, factList, fill, h } from "../../lib/dom.js";
 import { openDialog } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 import { describeUsage } from "../../data/usage.js";
@@ -30,7 +30,7 @@ export function usageMeter() {
     const { label, share } = next;
     ring.node.toggleAttribute("hidden", share === null);
     ring.set(share ?? 0);
-    text.textContent = share === null ? label : percent(share);
+    fill(text, share === null ? label : percent(share));
     node.classList.toggle("caution", (share ?? 0) >= NEARLY_FULL);
     const name =
       share === null ? t("Usage: {label}", { label }) : t("Context: {label} tokens", { label });

@@ -120,7 +120,7 @@ function restartSection(api, id) {
       await api.restartRunner(id);
       outcome.textContent = t("The runner has been restarted.");
     } catch (error) {
-      outcome.textContent = errorMessage(error);
+      fill(outcome, errorMessage(error));
     } finally {
       restart.disabled = false;
     }

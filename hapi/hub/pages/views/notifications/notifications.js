@@ -39,7 +39,7 @@ export function view({ store, api, go }) {
       own.draw();
       drawDevices(devices);
     } catch (error) {
-      problem.textContent = error instanceof Error ? error.message : String(error);
+      fill(problem, error instanceof Error ? error.message : String(error));
       problem.hidden = false;
     }
   }

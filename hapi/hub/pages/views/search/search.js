@@ -181,7 +181,7 @@ export class SearchView {
       this._show([...before, ...page.results], page.nextCursor);
       this._summary.textContent = summaryOf(this._results.length, page);
     } catch (error) {
-      if (!asking.signal.aborted) this._summary.textContent = errorMessage(error);
+      if (!asking.signal.aborted) fill(this._summary, errorMessage(error));
     }
   }
 

@@ -37,7 +37,7 @@ export function directoryField({ api, machine, start, recent }) {
   const state = h("p", { id: "directory-state", class: "hint", role: "status" });
   const path = () => expandHome(input.value, home);
   const check = pathCheck(api, machine, path, (text, tone) => {
-    state.textContent = text;
+    fill(state, text);
     state.className = `hint ${tone}`;
   });
   const browser = directoryBrowser(api, machine, setPath);

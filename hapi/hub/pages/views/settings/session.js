@@ -122,7 +122,7 @@ function choiceField({ id: name, label, choices, current }, disabled, set) {
   let applied = current ?? "";
   const describe = () => {
     const choice = choices.find((each) => each.id === select.value);
-    hint.textContent = choice?.description ?? "";
+    fill(hint, choice?.description ?? "");
     hint.hidden = !hint.textContent;
     caution.hidden = choice?.unrestricted !== true;
   };

@@ -2,9 +2,9 @@
 
 import { blocksOf } from "../../data/blocks.js";
 import { withDays } from "../../data/day-marks.js";
-import { button, h, keyed } from "../../lib/dom.js";
+import { button, fill, h, keyed } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
-import { dateAndTime } from "../../lib/format.js";
+import { dateAndTime, visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { drawBlock } from "../chat/block.js";
 
@@ -42,7 +42,7 @@ export function sharedView(conversation) {
       await conversation.readMore();
       draw();
     } catch (error) {
-      problem.textContent = errorMessage(error);
+      fill(problem, errorMessage(error));
       problem.hidden = false;
     } finally {
       isReading = false;
@@ -54,8 +54,8 @@ export function sharedView(conversation) {
   function draw() {
     const { about, messages } = conversation;
     if (!about) return;
-    title.textContent = about.title;
-    document.title = `${about.title} · HAPI`;
+    fill(title, about.title);
+    document.title = visible(`${about.title} · HAPI`);
     facts.textContent = t("Shared {made}, can be read until {end}.", {
       made: dateAndTime(about.sharedAt),
       end: dateAndTime(about.expiresAt),

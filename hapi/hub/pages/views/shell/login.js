@@ -1,6 +1,6 @@
 // The first screen: enter the access token.
 
-import { button, h, linkButton, problemLine } from "../../lib/dom.js";
+import { button, fill, h, linkButton, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
 import { ApiError, errorMessage, statusOf } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
@@ -24,7 +24,7 @@ export function loginView({ login, notice = "" }) {
   const show = linkButton(t("Show"), toggle, { "aria-pressed": "false", "aria-controls": "token" });
   const keep = h("input", { id: "keep", type: "checkbox", checked: true });
   const problem = problemLine({ id: "login-problem", hidden: !notice });
-  problem.textContent = notice;
+  fill(problem, notice);
   const submit = button(t("Log in"), { type: "submit", class: "primary large" });
   const hint = t(
     "The hub keeps the token in its settings.json as “cliApiToken”. A hub that is started in a terminal also prints a link with it.",

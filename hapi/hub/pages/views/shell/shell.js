@@ -13,6 +13,7 @@ import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
 import { closeTopmost, dismissToasts, toast } from "../../lib/dialog.js";
 import { errorMessage, isTemporary } from "../../lib/errors.js";
+import { visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
@@ -288,7 +289,7 @@ export class Shell {
       (session) => pendingCount(session) > 0,
     ).length;
     this._waiting.draw(asking);
-    document.title = pageTitle(this._view?.title?.() ?? "", asking);
+    document.title = visible(pageTitle(this._view?.title?.() ?? "", asking));
   }
 
   _onVisibility() {

@@ -79,7 +79,7 @@ export function workFrame({ store, api, go, id }, tab) {
     const home = store.machines.get(machineId ?? "")?.metadata?.homeDir ?? homeDir;
     const [name, place] = [shown ? titleOf(shown) : t("Session"), abbreviateHome(directory, home)];
     const label = title.firstElementChild;
-    if (label && label.textContent !== name) label.textContent = name;
+    if (label && label.textContent !== name) fill(label, name);
     if (path.textContent !== place)
       fill(path, h("span", { class: "subline" }, h("bdi", null, place)));
   }

@@ -113,7 +113,7 @@ class HistoryView {
           try {
             add(await requests.log(COMMITS_AT_ONCE, count));
           } catch (error) {
-            problem.textContent = error instanceof Error ? error.message : String(error);
+            fill(problem, error instanceof Error ? error.message : String(error));
             problem.hidden = false;
           }
           more.disabled = false;
