@@ -48,11 +48,6 @@ export function h(tag, props, ...children) {
   return append(node, ...children);
 }
 
-/** Text in which invisible characters stay that languages need. @param {string} text */
-export function prose(text) {
-  return document.createTextNode(visible(text, true));
-}
-
 /**
  * Append strings, whose invisible characters become marks, nodes and (nested) lists of them.
  * @template {Node} Parent
@@ -293,17 +288,4 @@ export function followLink(go, path) {
     event.preventDefault();
     go(path);
   };
-}
-
-/**
- * A term and its description for each row that has a value.
- * @param {[string, Child][]} rows
- */
-export function factList(rows) {
-  const known = rows.filter(([, value]) => value);
-  return h(
-    "dl",
-    { class: "facts" },
-    known.map(([label, value]) => [h("dt", null, label), h("dd", null, value)]),
-  );
 }

@@ -7,17 +7,14 @@ const MINUTE = 60_000; // ms
 // after ASCII only: emoji and the scripts of Persia and India need them.
 const HIDDEN =
   /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u3164\uffa0](?<![\t\n\r]|(?<![!-~])[\u200c\u200d])/gu;
-// What turns the order of a text round, and controls (Unicode Standard Annex 9, "Directional Formatting Characters").
-const TURNING = /[\p{Cc}\u202a-\u202e\u2066-\u2069](?<![\t\n\r])/gu;
 
 /**
- * A text whose invisible characters are marks such as "<U+202E>": it reads as what it is to a machine. In prose the ones
- * stay that its language may need.
+ * A text whose invisible characters are marks such as "<U+202E>": it reads as what it is to a machine.
  * @param {string} text
  */
-export function visible(text, isProse = false) {
+export function visible(text, hidden = HIDDEN) {
   return text.replace(
-    isProse ? TURNING : HIDDEN,
+    hidden,
     (found) => `<U+${found.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0")}>`,
   );
 }

@@ -1,8 +1,9 @@
 // The tree of a Markdown text as DOM nodes. Its text and its HTML become text nodes.
 
 import { codeBlock } from "../code-block.js";
-import { h, prose } from "../dom.js";
+import { h } from "../dom.js";
 import { t } from "../language.js";
+import { prose } from "../prose.js";
 import { safeAddress } from "./address.js";
 import { inline } from "./inline.js";
 import { cells } from "./tables.js";

@@ -1,11 +1,12 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
 import { linkFiles } from "./file-links.js";
-import { h, icon, prose } from "../../lib/dom.js";
+import { h, icon } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown.js";
-import { dayLabel, isoTime, timeOfDay, visible } from "../../lib/format.js";
+import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
+import { prose, visibleProse } from "../../lib/prose.js";
 import { copyButton } from "../../lib/clipboard.js";
 import { codeBlock } from "../../lib/code-block.js";
 import { reportOnce } from "../../lib/errors.js";
@@ -242,7 +243,7 @@ function updateThoughtSummary(node, block) {
   const label = node.querySelector(".thought-label");
   const shown = node.querySelector(".excerpt");
   if (label) label.textContent = thoughtLabel(block);
-  if (shown) shown.textContent = visible(excerpt(block.text), true);
+  if (shown) shown.textContent = visibleProse(excerpt(block.text));
 }
 
 /** @param {string} text */

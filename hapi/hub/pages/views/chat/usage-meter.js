@@ -1,6 +1,7 @@
 // How full the model's context is, in the head of a session; a press shows all that is known of the usage.
 
-import { button, factList, fill, h } from "../../lib/dom.js";
+import { button, fill, h } from "../../lib/dom.js";
+import { factList } from "../../lib/fact-list.js";
 import { openDialog } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 import { describeUsage } from "../../data/usage.js";

@@ -1,6 +1,7 @@
 // One machine: whether it is online, how loaded it is, which agents it has.
 
-import { button, factList, fill, h, icon, iconButton } from "../../lib/dom.js";
+import { button, fill, h, icon, iconButton } from "../../lib/dom.js";
+import { factList } from "../../lib/fact-list.js";
 import { nameDialog, orToast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { relativeTime, unavailableReason } from "../../lib/format.js";

@@ -1,6 +1,7 @@
 // Settings of one session: its name, what its agent works with, what is allowed, and facts.
 
-import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
+import { button, fill, h, problemLine } from "../../lib/dom.js";
+import { factList } from "../../lib/fact-list.js";
 import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";

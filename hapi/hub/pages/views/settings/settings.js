@@ -1,7 +1,8 @@
 // The settings of the page and of the person's devices, and what is running here.
 
 import { withBase } from "../../lib/base-path.js";
-import { button, factList, fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
+import { button, fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
+import { factList } from "../../lib/fact-list.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { dateAndTime, fileSize } from "../../lib/format.js";
 import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
