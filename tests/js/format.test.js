@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const format = await load("lib/format.js");
+const format = {
+  ...(await load("lib/format.js")),
+  ...(await load("lib/typed-path.js")),
+  ...(await load("lib/unavailability.js")),
+};
 const { ApiError, errorMessage, explained, problemOf, statusOf, Unreachable } =
   await load("lib/errors.js");
 

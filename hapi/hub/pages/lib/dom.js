@@ -8,7 +8,7 @@ import { visible } from "./format.js";
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 const ADDRESSES = new Set(["href", "src", "action"]);
-const TEXTS = new Set(["title", "aria-label"]);
+const TEXTS = /^title|label$/;
 const PROPERTIES = new Set([
   "value",
   "checked",
@@ -41,7 +41,7 @@ export function h(tag, props, ...children) {
       const text = value === true ? "" : String(value);
       node.setAttribute(
         name,
-        ADDRESSES.has(name) ? withBase(text) : TEXTS.has(name) ? visible(text) : text,
+        ADDRESSES.has(name) ? withBase(text) : TEXTS.test(name) ? visible(text) : text,
       );
     }
   }

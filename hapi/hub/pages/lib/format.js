@@ -6,7 +6,7 @@ const MINUTE = 60_000; // ms
 // Unicode's general categories Cc and Cf, the separators of lines, and the letters that are blank. Joiners are marked
 // after ASCII only: emoji and the scripts of Persia and India need them.
 const HIDDEN =
-  /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u3164\uffa0](?<![\t\n\r]|(?<![!-~])[\u200c\u200d])/gu;
+  /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u3164](?<![\t\n\r]|(?<![!-~])[\u200c\u200d])/gu;
 
 /**
  * A text whose invisible characters are marks such as "<U+202E>": it reads as what it is to a machine.
@@ -114,39 +114,6 @@ export function abbreviateHome(path, home) {
   if (!path || !home || home === "/") return path ?? "";
   if (path === home) return "~";
   return path.startsWith(`${home}/`) ? `~${path.slice(home.length)}` : path;
-}
-
-/**
- * The absolute form of a path that a person typed.
- * @param {string} path
- * @param {string | null | undefined} home
- */
-export function expandHome(path, home) {
-  const typed = path.trim();
-  if (home && (typed === "~" || typed.startsWith("~/"))) return home + typed.slice(1);
-  return typed.length > 1 ? typed.replace(/\/+$/, "") || "/" : typed;
-}
-
-/**
- * Whether `path` is absolute, on Unix or on Windows.
- * @param {string} path
- */
-export function isAbsolute(path) {
-  return /^(\/|[A-Za-z]:[\\/])/.test(path);
-}
-
-/** @type {Record<string, string>} */
-const UNAVAILABLE = {
-  not_found: t("not installed on this machine"),
-  invalid_configuration: t("invalid configuration on this machine"),
-};
-
-/**
- * Why an agent can't be started, from the code that its machine reports.
- * @param {string | undefined} reason
- */
-export function unavailableReason(reason) {
-  return ownValue(UNAVAILABLE, reason) ?? reason ?? t("not available");
 }
 
 /**

@@ -4,7 +4,8 @@ import { button, fill, h, icon, iconButton } from "../../lib/dom.js";
 import { factList } from "../../lib/fact-list.js";
 import { nameDialog, orToast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
-import { relativeTime, unavailableReason } from "../../lib/format.js";
+import { relativeTime } from "../../lib/format.js";
+import { unavailableReason } from "../../lib/unavailability.js";
 import { plural, t } from "../../lib/language.js";
 import { machineName } from "../../data/sessions.js";
 

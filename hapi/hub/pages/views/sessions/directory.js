@@ -2,7 +2,8 @@
 
 import { button, fill, h, icon } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
-import { abbreviateHome, expandHome, isAbsolute } from "../../lib/format.js";
+import { abbreviateHome } from "../../lib/format.js";
+import { expandHome, isAbsolute } from "../../lib/typed-path.js";
 import { t } from "../../lib/language.js";
 
 /**

@@ -1,0 +1,20 @@
+// Paths that a person types.
+
+/**
+ * The absolute form of a path that a person typed.
+ * @param {string} path
+ * @param {string | null | undefined} home
+ */
+export function expandHome(path, home) {
+  const typed = path.trim();
+  if (home && (typed === "~" || typed.startsWith("~/"))) return home + typed.slice(1);
+  return typed.length > 1 ? typed.replace(/\/+$/, "") || "/" : typed;
+}
+
+/**
+ * Whether `path` is absolute, on Unix or on Windows.
+ * @param {string} path
+ */
+export function isAbsolute(path) {
+  return /^(\/|[A-Za-z]:[\\/])/.test(path);
+}
