@@ -10,8 +10,8 @@ PAGE_TOOLS := .cache/page-tools
 REAL_AGENTS := .cache/agents
 comma := ,
 space := $(subst ,, )
-# How many processes share the tests, a file of them at a time; 0 runs them in one, where a debugger can look in.
-JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
+# How many processes share the tests, a file of them at a time: one more than processors, as tests also wait. 0 runs them in one, where a debugger can look in.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
 ifdef HAPI_PEERS
 HAVE_PEERS := 1
 endif
