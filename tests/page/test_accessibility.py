@@ -90,6 +90,6 @@ def test_nothing_serious_is_found_on_the_views_of_files(place, size):
         page.goto(f"{place.url}/sessions/{session}/{path}")
         expect(ready.first).to_be_visible(timeout=GIT_TIMEOUT)
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             screens[path, scheme] = findings(page)
     assert not {name: found for name, found in screens.items() if found}

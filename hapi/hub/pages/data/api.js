@@ -1,6 +1,6 @@
 // The hub's REST API: one method for each route that the page uses.
 
-import { HubClient } from "./hub-client.js";
+import { answerOf, HubClient } from "./hub-client.js";
 
 /**
  * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, NewShareLink, SavedPrompt, ScratchEntry, SearchPage, Session, ShareLink, UsageSummary } from "./types.js"
@@ -23,14 +23,14 @@ export class Api extends HubClient {
   }
 
   /** @param {number} [limit] how many at most; without it all of them @returns {Promise<Session[]>} */
-  async sessions(limit) {
+  sessions(limit) {
     const query = limit === undefined ? "" : `?limit=${limit}`;
-    return (await this.request("GET", `/api/sessions${query}`)).sessions;
+    return this.read(`/api/sessions${query}`, "sessions");
   }
 
   /** @param {string} id @returns {Promise<Session>} */
-  async session(id) {
-    return (await this.request("GET", sessionPath(id))).session;
+  session(id) {
+    return this.read(sessionPath(id), "session");
   }
 
   /** @param {string} id @param {string} name */
@@ -88,7 +88,7 @@ export class Api extends HubClient {
     const query = new URLSearchParams(
       Object.entries({ limit, ...position }).map(([name, value]) => [name, String(value)]),
     );
-    return this.request("GET", `${sessionPath(id)}/messages?${query}`);
+    return this.request("GET", `${sessionPath(id)}/messages?${query}`, undefined, "messages");
   }
 
   /**
@@ -136,8 +136,8 @@ export class Api extends HubClient {
   }
 
   /** @returns {Promise<SavedPrompt[]>} */
-  async savedPrompts() {
-    return (await this.request("GET", "/api/prompts")).prompts;
+  savedPrompts() {
+    return this.read("/api/prompts", "prompts");
   }
 
   /** @param {{ text: string, name: string }} prompt */
@@ -156,8 +156,8 @@ export class Api extends HubClient {
   }
 
   /** What is kept beside a conversation, the newest first. @param {string} id @returns {Promise<ScratchEntry[]>} */
-  async scratchlist(id) {
-    return (await this.request("GET", `${sessionPath(id)}/scratchlist`)).entries;
+  scratchlist(id) {
+    return this.read(`${sessionPath(id)}/scratchlist`, "entries");
   }
 
   /** @param {string} id @param {string} text */
@@ -222,12 +222,13 @@ export class Api extends HubClient {
     const given = new URLSearchParams({ q: query });
     if (typeof cursor === "number") given.set("cursor", String(cursor));
     if (sessionId !== undefined) given.set("sessionId", sessionId);
-    return (await this.fetch("GET", `/api/search?${given}`, { signal })).json();
+    return answerOf(await this.fetch("GET", `/api/search?${given}`, { signal }), "results");
   }
 
   /** @param {string} range `7d`, `30d` or `all` @param {string} timeZone @returns {Promise<UsageSummary>} */
   usage(range, timeZone) {
-    return this.request("GET", `/api/usage/summary?${new URLSearchParams({ range, timeZone })}`);
+    const query = new URLSearchParams({ range, timeZone });
+    return this.request("GET", `/api/usage/summary?${query}`, undefined, "totals");
   }
 
   /** The files of the hub's database. @returns {Promise<{ path: string, totalBytes: number }>} */
@@ -246,13 +247,13 @@ export class Api extends HubClient {
   forkSession(id) {
     const signal = AbortSignal.timeout(FORK_TIMEOUT);
     return this.fetch("POST", `${sessionPath(id)}/fork`, { body: {}, signal }).then((response) =>
-      response.json(),
+      answerOf(response, "sessionId"),
     );
   }
 
   /** @param {string} id @returns {Promise<ShareLink[]>} */
-  async shareLinks(id) {
-    return (await this.request("GET", `${sessionPath(id)}/share-links`)).links;
+  shareLinks(id) {
+    return this.read(`${sessionPath(id)}/share-links`, "links");
   }
 
   /** @param {string} id @param {Json} wanted @returns {Promise<NewShareLink>} */
@@ -266,8 +267,8 @@ export class Api extends HubClient {
   }
 
   /** @returns {Promise<Machine[]>} */
-  async machines() {
-    return (await this.request("GET", "/api/machines")).machines;
+  machines() {
+    return this.read("/api/machines", "machines");
   }
 
   /** @param {string} id @param {string} displayName */
@@ -282,8 +283,8 @@ export class Api extends HubClient {
   }
 
   /** @param {string} id @returns {Promise<AgentAvailability[]>} */
-  async agentAvailability(id) {
-    return (await this.request("GET", `${machinePath(id)}/agent-availability`)).agents;
+  agentAvailability(id) {
+    return this.read(`${machinePath(id)}/agent-availability`, "agents");
   }
 
   /** What an agent of a machine offers; the machine asks the agent if it does not know. @param {string} id @param {string} agent @param {string} cwd @returns {Promise<Json>} */

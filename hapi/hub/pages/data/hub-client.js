@@ -1,7 +1,7 @@
 // Requests to the hub: each with the JWT of the person, and errors that say what the hub refused.
 
 import { withBase } from "../lib/base-path.js";
-import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
+import { ApiError, parsed, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 import { t } from "../lib/language.js";
 
 /**
@@ -25,26 +25,20 @@ export class HubClient {
   }
 
   /**
-   * The JSON of a successful response. Throws ApiError or Unreachable.
+   * The JSON object of a successful response. Throws ApiError or Unreachable.
    * @param {string} method
    * @param {string} path
    * @param {Json} [body]
+   * @param {string} [key] what the object must have
    * @returns {Promise<Json>}
    */
-  async request(method, path, body) {
-    const response = await this.fetch(method, path, { body });
-    const text = await response.text().catch(() => {
-      throw new Unreachable();
-    });
-    try {
-      return text ? JSON.parse(text) : {};
-    } catch {
-      throw new ApiError(
-        response.status,
-        "not_json",
-        t("The server at this address is not a HAPI hub."),
-      );
-    }
+  async request(method, path, body, key) {
+    return answerOf(await this.fetch(method, path, { body }), key);
+  }
+
+  /** What is at a key of the answer to a GET. @param {string} path @param {string} key @returns {Promise<Json>} */
+  async read(path, key) {
+    return (await this.request("GET", path, undefined, key))[key];
   }
 
   /**
@@ -95,4 +89,20 @@ export class HubClient {
       throw error;
     }
   }
+}
+
+/**
+ * The JSON object of a response. Throws ApiError if it is none or lacks the key, Unreachable if the connection breaks.
+ * @param {Response} response
+ * @param {string} [key]
+ * @returns {Promise<Json>}
+ */
+export async function answerOf(response, key) {
+  const text = await response.text().catch(() => {
+    throw new Unreachable();
+  });
+  const answer = parsed(text || "{}");
+  if (typeof answer === "object" && (key ? answer?.[key] : answer)) return answer;
+  const sentence = t("The server at this address is not a HAPI hub.");
+  throw new ApiError(response.status, "not_json", sentence);
 }

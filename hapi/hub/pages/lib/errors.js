@@ -69,12 +69,12 @@ function fieldReasons(issues) {
     .join("; ");
 }
 
-/** @param {string} text */
-function parsed(text) {
+/** The value of a JSON text; null for other texts, as some errors are. @param {string} text */
+export function parsed(text) {
   try {
     return JSON.parse(text);
   } catch {
-    return null; // some errors are plain text
+    return null;
   }
 }
 
