@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PageTimeout
 
 from tests.support.peers import NPM, OURS, User
-from tests.support.programs import until
+from tests.support.programs import level, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode", "chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -22,6 +22,7 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 SERVED_BY_THE_HUB = ("/api", "/socket.io", "/health", "/cli")
 # ms; the npm programs alone take half a minute where many programs share the processors
 TIMEOUT = 120_000.0
+MIXTURES = [(OURS, NPM, NPM), (NPM, OURS, OURS), (OURS, OURS, OURS), (NPM, NPM, NPM)]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def open_page(browser: Browser, hub: User, served_from: User) -> Page:
 
 @pytest.mark.parametrize(
     ("hub", "runner", "session"),
-    [(NPM, NPM, NPM), (NPM, OURS, OURS), (OURS, OURS, OURS), (OURS, NPM, NPM)],
+    MIXTURES[: level(2, 4)],
     ids=lambda make: make,
 )
 def test_a_person_works_with_a_session_on_the_npm_page(

@@ -9,12 +9,13 @@ from collections import Counter
 import pytest
 
 from tests.support.peers import NPM, OURS
-from tests.support.programs import until
+from tests.support.programs import level, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+@pytest.mark.parametrize("how", SIGNALS[: level(1, 2)], ids=lambda how: how.name)
 @pytest.mark.parametrize(
     ("hub", "runner", "session"),
     [(OURS, OURS, OURS), (NPM, OURS, OURS), (OURS, NPM, NPM)],
