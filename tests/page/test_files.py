@@ -120,7 +120,7 @@ def test_files_are_found_by_name_and_by_content(place, session, tmp_path):
     field.fill("nothing of the kind")
     page.get_by_role("button", name="Search").click()
     expect(page.locator(".work-body")).to_contain_text(
-        "Nothing found in 4 files.", timeout=ANSWER_TIMEOUT
+        "Nothing found in 5 files.", timeout=ANSWER_TIMEOUT
     )
 
 
