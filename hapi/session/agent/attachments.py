@@ -34,7 +34,7 @@ class PromptBlocks:
 
     Files are read within `directory` only. `reads_paths`: the agent itself reads `@path` in the
     text. It gets pictures as they are nevertheless, if it takes them: Claude Code 2.1.197 leaves
-    out those above about 150 kB that a path names, without a word. `report` is called with a
+    out larger ones (561 kB, not 17 kB) that a path names, without a word. `report` is called with a
     sentence for the person about a file that cannot be sent.
     """
 
