@@ -177,7 +177,7 @@ class PageBuild:
         served = others | {path: text.encode() for path, text in modules.items()}
         preloads = {
             place: static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
-            for place, view in {"": None, **view_modules(modules)}.items()
+            for place, view in {"": None, **view_modules(written)}.items()
         }
         files = {
             path: PageFile.of(path, without_comments(path, content))

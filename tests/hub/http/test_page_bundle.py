@@ -43,6 +43,29 @@ def test_what_a_bundle_imports_from_elsewhere_stands_at_its_head_once():
     assert text.count("import") == 1
 
 
+def test_modules_of_several_folders_load_the_same_modules_from_their_bundle():
+    modules = {
+        "views/shell/shell.js": 'import { row } from "../list/row.js";\n'
+        'import { a } from "../../lib/a.js";\n'
+        'const load = () => import("../chat/chat.js");\nload(row, a);\n',
+        "views/list/row.js": "export const row = 1;\n",
+        "views/chat/chat.js": 'import { row } from "../list/row.js";\n',
+    }
+    found = bundled(modules, ["views/shell/shell.js", "views/list/row.js"])
+    assert found == {
+        "views/bundle.js": 'import { a } from "../lib/a.js";\n'
+        "export const row = 1;\n"
+        'const load = () => import("./chat/chat.js");\nload(row, a);\n',
+        "views/chat/chat.js": 'import { row } from "../bundle.js";\n',
+    }
+
+
+def test_a_module_that_uses_its_own_address_does_not_move_to_another_folder():
+    members = {"views/a/b.js": "const here = import.meta.url;\n", "views/c.js": ""}
+    with pytest.raises(NotBundled):
+        bundle(members, "views/bundle.js")
+
+
 @pytest.mark.parametrize(
     "text",
     [
