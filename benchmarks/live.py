@@ -134,6 +134,8 @@ DRAW = """async ({ start, piece, size }) => {
     const { src } = document.querySelector("script[type=module]");
     const { GrowingMarkdown } = await import(new URL("lib/growing-markdown.js", src).href);
     const { markdown } = await import(new URL("lib/markdown.js", src).href);
+    const { stylesheet } = await import(new URL("lib/stylesheet.js", src).href);
+    await stylesheet(new URL("style/chat.css", src).href); // as in a conversation
     const answer = (size) => {
         const place = document.createElement("div");
         place.className = "block text";
