@@ -275,6 +275,8 @@ test("a session that cannot do something says which way it cannot", async () => 
       ({ kind }) => kind,
     );
   };
+  const starting = { error: "The session is still starting; try again in a moment." };
+  assert.equal(await kindOf({ success: false, ...starting }, false), "offline");
   const missing = { success: false, error: "RPC handler not registered: s:git-status" };
   assert.equal(await kindOf(missing), "unsupported");
   assert.equal(await kindOf(missing, false), "offline");

@@ -62,8 +62,8 @@ class Documents:
         }
         session.answered[request_id] = request
         try:
-            told = await self.registry.rpc.call(
-                session.id, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
+            told = await self.registry.call_session(
+                session, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
             )
             problem = error_text(told)
             if problem is not None:

@@ -17,6 +17,9 @@ from hapi.protocol.hub import flavor_of, public_metadata
 MAX_EVENT_AGE = 10 * 60 * 1000  # ms: of an older event the arrival counts
 APPLIED_WINDOW = 10.0  # seconds in which an alive from before a setting was applied may arrive
 SESSION_TIMEOUT, MACHINE_TIMEOUT = 30.0, 45.0  # seconds
+# Seconds that requests wait for a process that starts: a session registered its methods 1.7 s after
+# it was created, and 1.0 s after the start of the hub, on a loaded machine.
+START_TIMEOUT, START_POLL_INTERVAL = 5.0, 0.1
 REBROADCAST_INTERVAL = 10.0  # seconds between broadcasts of unchanged alives
 THINKING_GRACE = 15.0  # seconds that a session counts as thinking after a prompt
 
@@ -68,6 +71,7 @@ class HubSession:
     turn_started_at: int | None = None
     grace_until: float = 0.0  # clock seconds
     expected_until: float = 0.0  # clock seconds: until then its process may be starting
+    registers_until: float = 0.0  # clock seconds: until then it may still register its methods
     last_broadcast: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
@@ -130,6 +134,12 @@ class HubSession:
         """
         return reported or now < self.grace_until
 
+    def is_starting(self, now: float) -> bool:
+        """Whether its process may at clock second `now` be about to connect or to register its
+        methods, as it does after its own start and after that of the hub.
+        """
+        return now < self.registers_until or (not self.active and now < self.expected_until)
+
     def is_outdated(self, column: str, time: int, now: float) -> bool:
         """Whether an alive of `time` (ms) that arrives at clock second `now` reports the setting as
         it was before REST applied another one.
@@ -142,7 +152,7 @@ class HubSession:
         was = self.active
         self.active = self.thinking = self.ready = False
         self.turn_started_at = None
-        self.grace_until = self.expected_until = 0.0
+        self.grace_until = self.expected_until = self.registers_until = 0.0
         if was:
             self.thinking_at = now
         return was

@@ -14,6 +14,7 @@ from hapi.hub.domain.entities import (
     MACHINE_TIMEOUT,
     REBROADCAST_INTERVAL,
     SESSION_TIMEOUT,
+    START_TIMEOUT,
     HubMachine,
     HubSession,
     admissible,
@@ -91,6 +92,7 @@ class Presence:
                 session.turn_started_at = None
         if not session.active:
             session.ready, session.has_queue, session.thinking_at = False, True, time
+            session.registers_until = now + START_TIMEOUT
         session.active, session.thinking, session.last_seen = True, thinking, now
         session.active_at = min(max(session.active_at, time), registry.now())
         if changed or now - session.last_broadcast >= REBROADCAST_INTERVAL:

@@ -8,19 +8,26 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hapi.hub.domain.entities import HubMachine, HubSession
-from hapi.hub.domain.errors import AccessDenied, NotFound
+from hapi.hub.domain.entities import (
+    START_POLL_INTERVAL,
+    START_TIMEOUT,
+    HubMachine,
+    HubSession,
+)
+from hapi.hub.domain.errors import AccessDenied, NotFound, TargetMissing
 from hapi.hub.domain.event_queue import STORE_ERRORS, STORE_PROBLEMS, EventQueues, Sender
 from hapi.hub.domain.events import EventBus
 from hapi.hub.domain.live import LiveTexts
-from hapi.hub.domain.rpc import RpcRouter
+from hapi.hub.domain.rpc import RPC_TIMEOUT, RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import SessionRow, TurnEvent
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import PATCH_KEYS
+from hapi.protocol.rpc_methods import KILL_SESSION
 
 T = TypeVar("T")
 
@@ -62,6 +69,8 @@ class HubRegistry:
         for row in await self.store.sessions():
             session = HubSession(row, active_at=row.active_at or row.created_at)
             self.sessions[row.id] = session
+            if session.metadata.get("lifecycleState") == "running":
+                session.registers_until = self.clock.seconds() + START_TIMEOUT
             self.report_damage(session)
         for machine in await self.store.machines():
             self.machines[machine.id] = found = HubMachine(
@@ -109,6 +118,36 @@ class HubRegistry:
             row for row in (self.sessions.get(owner), self.machines.get(owner)) if row is not None
         ]
         return bool(named) and all(row.namespace == namespace for row in named)
+
+    # --- sessions that start ----------------------------------------------------------------------
+
+    async def until_started(self, session: HubSession, has_started: Callable[[], bool]) -> None:
+        """Wait for `has_started` while the session may be starting, START_TIMEOUT at most."""
+        deadline = self.clock.seconds() + START_TIMEOUT
+        while not has_started() and session.is_starting(self.clock.seconds()):
+            if self.clock.seconds() >= deadline:
+                break
+            await deferLater(self.clock, START_POLL_INTERVAL)
+
+    async def call_session(
+        self, session: HubSession, method: str, params: Any, timeout: float = RPC_TIMEOUT
+    ) -> Any:
+        """The answer of the session's process, which may be about to start. Raises TargetMissing,
+        CallFailed.
+        """
+        rpc, session_id = self.rpc, session.id
+        was_starting = session.is_starting(self.clock.seconds())
+
+        def serves_any() -> bool:
+            return rpc.serves(session_id, method) or rpc.serves(session_id, KILL_SESSION)
+
+        await self.until_started(session, serves_any)
+        if was_starting and not rpc.serves(session_id, method):
+            if not serves_any():
+                raise TargetMissing("The session is still starting; try again in a moment.")
+            # A process registers its methods one after the other.
+            await deferLater(self.clock, START_POLL_INTERVAL)
+        return await rpc.call(session_id, method, params, timeout)
 
     # --- serialization ----------------------------------------------------------------------------
 

@@ -122,6 +122,14 @@ class RequestContext:
             raise Conflict("Session is inactive", "session_inactive")
         return session
 
+    async def active_session(self, session_id: str) -> HubSession:
+        """The session once its process has connected, which may be about to start. Raises NotFound,
+        AccessDenied, and Conflict if it is not active.
+        """
+        session = self.session(session_id)
+        await self.registry.until_started(session, lambda: session.active)
+        return self.session(session_id, active=True)
+
     def machine(self, machine_id: str) -> HubMachine:
         """Raises NotFound, AccessDenied."""
         return self.registry.machine(machine_id, self.namespace)

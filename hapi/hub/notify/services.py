@@ -8,6 +8,7 @@ connection that is made, so that a name that changes leads nowhere else.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,9 +27,15 @@ from zope.interface import implementer
 
 from hapi.hub.notify.proxy import TunnelEndpoint
 from hapi.hub.notify.proxy_address import ProxyAddress
+from hapi.protocol.authority import Authority
 
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_ENDPOINT_LENGTH = 2048  # characters
+# The end of a host that programs read as an IPv4 address: 127.1, 0x7f.1, 2130706433 (URL Standard,
+# "ends in a number").
+_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)$")
+# IPv6 addresses that stand for IPv4 ones of the local network: RFC 4291 (2.5.5.1), RFC 8215
+_LOCAL_IPV6 = tuple(map(ipaddress.ip_network, ("::/96", "64:ff9b:1::/48")))
 
 
 class EndpointRefused(ValueError):
@@ -49,14 +56,24 @@ def read_endpoint(url: str, allows_private: bool = False) -> PushService:
         raise EndpointRefused("The endpoint is not a URL of a push service")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
     except ValueError as error:
         raise EndpointRefused("The endpoint is not a URL of a push service") from error
-    if parts.scheme != "https" or not host:
+    if parts.scheme != "https" or not parts.netloc:
         raise EndpointRefused("The endpoint of a push service must be an https URL")
-    if parts.username is not None or parts.password is not None:
+    if "@" in parts.netloc:
         raise EndpointRefused("The endpoint of a push service must not contain a user name")
+    authority = Authority.parse(parts.netloc)
+    if authority is None or re.search(r"\.(:|$)", parts.netloc):
+        raise EndpointRefused(
+            "The host in the endpoint of a push service is malformed: write it without escapes and "
+            "without a dot at its end"
+        )
+    host, port = authority.host, authority.port
     address = _literal(host)
+    if address is None and _NUMBER.search(host):
+        raise EndpointRefused(
+            "The address in the endpoint of a push service must be four decimal numbers or IPv6"
+        )
     if not allows_private and (
         host == "localhost"
         or host.endswith((".localhost", ".local", ".internal"))
@@ -84,6 +101,8 @@ def is_public(address: str) -> bool:
             return False
         if found in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 (RFC 6052)
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if any(found in network for network in _LOCAL_IPV6):
+            return False
     return found.is_global and not found.is_multicast
 
 

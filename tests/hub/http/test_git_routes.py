@@ -65,6 +65,7 @@ def test_a_malformed_action_is_refused(action, body):
 def test_a_session_that_knows_no_history_says_so():
     stage = Stage()
     session, _ = stage.live()
+    stage.tick(6)  # it may still register its methods before
     answer = stage.rest("GET", f"/api/sessions/{session}/git-log")
     assert answer.status == 200
     assert "RPC handler not registered" in answer.body["error"]

@@ -419,6 +419,22 @@ def result_of_check(stage: Told) -> None:
         "https:///1",
         "https://push.example.com/ 1",
         "https://push.example.com/" + "a" * 2048,
+        "https://127.1/1",
+        "https://0x7f.1/1",
+        "https://0x7f000001/1",
+        "https://0177.0.0.1/1",
+        "https://2130706433/1",
+        "https://[::ffff:127.0.0.1]/1",
+        "https://[::127.0.0.1]/1",
+        "https://[64:ff9b:1::a00:1]/1",
+        "https://[fe80::1%25eth0]/1",
+        "https://localhost./1",
+        "https://127.0.0.1./1",
+        "https://push.example.com./1",
+        "https://push.example.com.:443/1",
+        "https://@push.example.com/1",
+        "https://push.example.com\\@127.0.0.1/1",
+        "https://%31%32%37.0.0.1/1",
         "nonsense",
         "",
     ],
@@ -433,6 +449,20 @@ def test_an_endpoint_that_could_lead_the_hub_elsewhere_is_refused(endpoint: str)
 @pytest.mark.parametrize("body", [{}, {"endpoint": "https://push.example.com/1"}, {"keys": {}}])
 def test_half_a_subscription_is_refused(body: Any) -> None:
     assert Told().rest("POST", "/api/push/subscribe", body).status == 400
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reason"),
+    [
+        ("https://127.1/1", "must be four decimal numbers or IPv6"),
+        ("https://localhost./1", "without a dot at its end"),
+        ("https://user@push.example.com/1", "must not contain a user name"),
+        ("https://10.0.0.1/1", "must be at a public address"),
+    ],
+)
+def test_a_refused_endpoint_is_told_why(endpoint: str, reason: str) -> None:
+    answer = Told().rest("POST", "/api/push/subscribe", Device(endpoint).subscription)
+    assert (answer.status, reason in answer.body["error"]) == (400, True)
 
 
 def test_the_same_subscription_again_keeps_its_id_and_settings() -> None:

@@ -49,7 +49,7 @@ async def forward_rpc(
 ) -> dict[str, Any]:
     """The answer of the session process; a failed call is returned as an answer as well."""
     try:
-        answer = await context.registry.rpc.call(session.id, method, params, timeout)
+        answer = await context.registry.call_session(session, method, params, timeout)
     except RpcError as error:
         return {"success": False, "error": str(error)}
     if not isinstance(answer, dict):
@@ -194,7 +194,7 @@ class FileRoutes(Routes):
     @operation(replies.RpcReply, body=Upload, errors=(Conflict, TooLarge))
     async def upload(self, context: RequestContext, session_id: str) -> Any:
         """Upload a file for the agent."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         body = context.body(Upload, limit=MAX_UPLOAD_SIZE)
         if len(body.content) * 3 // 4 > MAX_FILE_SIZE:
             raise TooLarge("File is larger than 50 MB")
@@ -212,7 +212,7 @@ class FileRoutes(Routes):
     @operation(replies.RpcReply, body=DeleteUpload, errors=(Conflict,))
     async def delete_upload(self, context: RequestContext, session_id: str) -> Any:
         """Delete an uploaded file."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         params = {"sessionId": session.id, "path": context.body(DeleteUpload).path}
         return await forward_rpc(context, session, rpc_methods.DELETE_UPLOAD, params)
 

@@ -127,7 +127,7 @@ class GitRoutes(Routes):
     async def _act(
         self, context: RequestContext, session_id: str, method: str, kind: type[Any]
     ) -> dict[str, Any]:
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         params = to_builtins(context.body(kind))
         if not self._allows_actions:
             raise AccessDenied(OFF, "git_actions_off")

@@ -36,7 +36,7 @@ class HistoryRoutes(Routes):
     @operation(replies.ForkReply, body=Fork, errors=(Conflict, Unavailable, Unprocessable))
     async def fork(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Begin another session with the memory of this one, if its agent can do that."""
-        session, body = context.session(session_id, active=True), context.body(Fork)
+        session, body = await context.active_session(session_id), context.body(Fork)
         if not self.forking.modes(session) <= ASKING_MODES:
             context.require(Scope.APPROVE)
         child = await self.forking.fork(session, body.message_local_id)

@@ -128,7 +128,7 @@ class MessageRoutes(Routes):
     @operation(replies.SteerReply, errors=(Conflict, RpcError))
     async def steer(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
         """Give a queued prompt to the agent during its turn."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         message = await context.registry.store.message(session.id, name)
         if message is None:
             raise NotFound("Message not found")
@@ -136,8 +136,8 @@ class MessageRoutes(Routes):
             return {"status": "invoked", "localId": message.local_id}
         if session.flavor not in STEERED and session.metadata.get("cursorSessionProtocol") != "acp":
             return _steer_failed(message, "Steering is not supported for this session type")
-        answer = await context.registry.rpc.call(
-            session.id,
+        answer = await context.registry.call_session(
+            session,
             rpc_methods.STEER_QUEUED_MESSAGE,
             {"localId": message.local_id},
             QUICK_RPC_TIMEOUT,

@@ -37,7 +37,7 @@ class PermissionRoutes(Routes):
         self, context: RequestContext, session_id: str, request_id: str
     ) -> dict[str, Any]:
         """Approve a permission request, or answer a question."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         request = _open_request(session, request_id)
         body = context.body(Approve)
         if body.mode is not None and not has_mode(session.metadata, body.mode):
@@ -53,7 +53,7 @@ class PermissionRoutes(Routes):
         self, context: RequestContext, session_id: str, request_id: str
     ) -> dict[str, Any]:
         """Deny a permission request."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         request = _open_request(session, request_id)
         body = context.body(Deny)
         answer = {"id": request_id, "approved": False, **msgspec.to_builtins(body)}

@@ -226,11 +226,11 @@ class SessionRoutes(Routes):
     @operation(replies.Done, errors=(Conflict, RpcError))
     async def abort(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Stop the turn of a session."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         # npm's hub sends this reason for every abort.
         reason = {"reason": "User aborted via Telegram Bot"}
-        rpc = context.registry.rpc
-        await rpc.call(session.id, rpc_methods.ABORT, reason, QUICK_RPC_TIMEOUT)
+        registry = context.registry
+        await registry.call_session(session, rpc_methods.ABORT, reason, QUICK_RPC_TIMEOUT)
         return OK
 
     @app.route("/api/sessions/<session_id>/switch", methods=["POST"])
@@ -238,9 +238,9 @@ class SessionRoutes(Routes):
     @operation(replies.Done, errors=(Conflict, RpcError))
     async def switch(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Take the control of a session from its terminal."""
-        session = context.session(session_id, active=True)
-        rpc = context.registry.rpc
-        await rpc.call(session.id, rpc_methods.SWITCH, {"to": "remote"}, QUICK_RPC_TIMEOUT)
+        session = await context.active_session(session_id)
+        asked, registry = {"to": "remote"}, context.registry
+        await registry.call_session(session, rpc_methods.SWITCH, asked, QUICK_RPC_TIMEOUT)
         return OK
 
     # --- settings ---------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class SessionRoutes(Routes):
     @operation(replies.Done, body=SetModel, errors=(Conflict,))
     async def set_model(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set the model of a session."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         value = context.body(SetModel).model
         if isinstance(value, dict) and not set(value) >= {"provider", "modelId"}:
             reason = "Expected an object with the keys provider and modelId"
@@ -291,7 +291,7 @@ class SessionRoutes(Routes):
         setting = _FLAVOR_SETTINGS[path]
         if path in PERMISSION_SETTINGS:
             context.require(Scope.APPROVE)
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         if not has_setting(session.metadata, setting.column):
             raise InvalidRequest(SETTINGS[setting.column][1])
         (value,) = msgspec.structs.astuple(context.body(setting.body))
@@ -302,7 +302,7 @@ class SessionRoutes(Routes):
     @operation(replies.Done, body=SetOption, errors=(Conflict,))
     async def set_option(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set an option of the agent that has no route of its own (`metadata.offer.options`)."""
-        session = context.session(session_id, active=True)
+        session = await context.active_session(session_id)
         body = context.body(SetOption)
         offer = session.metadata.get("offer")
         if body.id not in (offered_ids(offer, "options") or ()):
@@ -324,8 +324,8 @@ class SessionRoutes(Routes):
         """Have the session process apply a setting. Raises Conflict if it does not."""
         registry = context.registry
         try:
-            answer = await registry.rpc.call(
-                session.id, rpc_methods.SET_SESSION_CONFIG, {name: value}
+            answer = await registry.call_session(
+                session, rpc_methods.SET_SESSION_CONFIG, {name: value}
             )
         except RpcError as error:
             raise Conflict(str(error)) from error

@@ -20,6 +20,7 @@ import { KINDS, parseNumstat, parseStatus, withCounts } from "./working-tree.js"
 /** @typedef {{ enabled: boolean, reason: string | null, branch: string | null, remote: string | null, url: string | null }} GitActionsInfo */
 
 const NOT_REGISTERED = /RPC handler not registered|Method not found/i;
+const STARTING = /session is still starting/i;
 const NO_REPOSITORY = /not a git repository/i;
 
 /** The session's process answered that it cannot do what was asked. */
@@ -190,6 +191,8 @@ export class WorkRequests {
         ),
         "no-repository",
       );
+    if (STARTING.test(said))
+      throw new WorkProblem(t("The session is still starting. Try again in a moment."), "offline");
     if (!NOT_REGISTERED.test(said)) throw new WorkProblem(said, "refused");
     if (!this._isActive())
       throw new WorkProblem(
