@@ -203,7 +203,7 @@ def look_at_work(page: Page, phone: Page, album: Album) -> None:
     page.keyboard.type("git log --oneline --stat | cat\n")
     expect(screen).to_contain_text("3 files changed")
     album.take(page, "terminal")
-    page.get_by_role("link", name="Conversation", exact=True).click()
+    page.get_by_role("link", name="Chat", exact=True).click()
 
     phone.get_by_role("button", name="Changes and files").click()
     phone.get_by_role("link", name="Files", exact=True).click()
@@ -211,7 +211,7 @@ def look_at_work(page: Page, phone: Page, album: Album) -> None:
     diagram = phone.get_by_role("img", name="Diagram: flowchart")
     expect(diagram).to_be_visible(timeout=3 * BROWSER_TIMEOUT)  # its library has 3 MB
     album.take(phone, "phone-files")
-    phone.get_by_role("link", name="Conversation", exact=True).click()
+    phone.get_by_role("link", name="Chat", exact=True).click()
 
 
 def write_more(page: Page, phone: Page, address: str, album: Album) -> None:

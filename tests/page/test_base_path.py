@@ -89,7 +89,7 @@ def visit_all_views(page: Page, url: str, session: str) -> None:
     }.items():
         page.goto(f"{url}/{place}")
         expect(page.get_by_role("main")).to_contain_text(shown)
-    page.get_by_role("link", name="Conversation").click()
+    page.get_by_role("link", name="Chat", exact=True).click()
     page.get_by_role("button", name="Session settings").click()
     page.get_by_role("button", name="Share…").click()
     page.get_by_role("button", name="Make a link").click()

@@ -104,6 +104,24 @@ def test_the_head_of_a_session_overlaps_nothing_at_any_width_and_size_of_text(pl
             assert page.evaluate("document.querySelector('.main-head').scrollWidth") <= width
 
 
+PARTS = """() => [...document.querySelectorAll('.work-tab')].map(tab => {
+  const {left, right, top} = tab.getBoundingClientRect();
+  return {top, fits: left >= 0 && right <= innerWidth};
+})"""
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_the_parts_of_a_session_stand_in_one_row_on_small_phones(place, language):
+    session = place.session()
+    page = place.visit(f"/sessions/{session.id}/changes", **PHONE, locale=language)
+    for width in (390, 360):
+        page.set_viewport_size({"width": width, "height": 780})
+        expect(page.locator(".work-tab")).to_have_count(5)
+        parts = page.evaluate(PARTS)
+        assert len({part["top"] for part in parts}) == 1
+        assert all(part["fits"] for part in parts)
+
+
 def test_the_buttons_of_a_selection_have_words_and_fit_a_small_phone(place):
     session = place.session()
     page = place.visit(**{**SMALL, "viewport": {"width": 320, "height": 640}})

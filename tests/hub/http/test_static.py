@@ -377,5 +377,7 @@ def test_a_shared_conversation_has_a_document_of_its_own(path: str):
     assert "share.js" in answer.body
     assert "app.js" not in answer.body
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+    # Its formulas are drawn with fonts of the page.
+    assert "font-src 'self'" in answer.headers["content-security-policy"].split("; ")
     assert answer.headers["x-robots-tag"] == "noindex, nofollow"
     assert answer.headers["referrer-policy"] == "no-referrer"

@@ -48,7 +48,7 @@ export function workFrame({ store, api, go, id }, tab) {
     h(
       "nav",
       { class: "work-tabs", "aria-label": t("Parts of the session") },
-      tabLink(t("Conversation"), back, false),
+      tabLink(t("Chat"), back, false),
       TABS.map(([name, label]) => tabLink(label, sessionPartAddress(id, name), name === tab)),
     ),
     body,
