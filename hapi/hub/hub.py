@@ -18,12 +18,15 @@ from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.lifecycle import Lifecycle
+from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notifications
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry, Rooms
+from hapi.hub.domain.resume import Resuming
 from hapi.hub.domain.retention import Retention
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
+from hapi.hub.domain.termination import SessionTermination
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.compression import Compressor
 from hapi.hub.http.paging import PageReader
@@ -101,20 +104,20 @@ class Hub:
         self.messages = messages = Messages(registry)
         self.presence = Presence(registry, messages)
         self.documents = documents = Documents(registry)
-        self.lifecycle = lifecycle = Lifecycle(
-            registry, documents, self.presence, has_own_token=devices.has_machine
-        )
+        lifecycle = Lifecycle(registry, documents, self.presence, SessionTermination(registry))
+        merging = Merging(registry, has_own_token=devices.has_machine)
+        resuming = Resuming(registry, documents, merging)
         self.notifications = Notifications(registry)
         messages.on_ready.append(self.notifications.session_ready)
         documents.on_state.append(self.notifications.state_changed)
-        documents.on_agent_id.append(lifecycle.merge_duplicates)
-        lifecycle.on_removed.append(self.notifications.forget)
-        lifecycle.on_removed.append(registry.queues.forget)
-        lifecycle.on_removed.append(registry.live.forget)
+        documents.on_agent_id.append(merging.merge_duplicates)
+        registry.on_removed.append(self.notifications.forget)
+        registry.on_removed.append(registry.queues.forget)
+        registry.on_removed.append(registry.live.forget)
         store.follow(self.notifications.stored)
         self.presence.on_ended.append(self.notifications.session_ended)
         self.retention = Retention(registry, lifecycle, retention)
-        lifecycle.on_removed.append(self.retention.purge_soon)
+        registry.on_removed.append(self.retention.purge_soon)
         self.older_messages = OlderMessages(registry)
         rate_limit = LoginRateLimit()
         self.audit = audit = AuditLog(audit_directory, now)
@@ -135,7 +138,7 @@ class Hub:
         self.terminals = TerminalNamespace(registry, token_issuer, terminals, audit)
         self.cli.on_terminal = terminals.from_session
         self.presence.on_ended.append(terminals.session_ended)
-        lifecycle.on_removed.append(terminals.session_removed)
+        registry.on_removed.append(terminals.session_removed)
         self.sockets = late.rooms = make_sockets(self.cli)
         self.authenticator = authenticator = Authenticator(
             token_issuer, rate_limit, trusted_proxies, clock, now
@@ -164,7 +167,7 @@ class Hub:
             TokenRoutes(dispatcher, tokens),
             AuditRoutes(dispatcher),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
-            SessionRoutes(dispatcher, lifecycle, documents),
+            SessionRoutes(dispatcher, lifecycle, resuming, documents),
             MessageRoutes(dispatcher, messages, PageReader(clock), scratchlist),
             ScratchlistRoutes(dispatcher, scratchlist),
             SavedPromptRoutes(dispatcher, SavedPrompts(registry)),

@@ -1,12 +1,19 @@
-"""Merging of two rows that are one session. Pure."""
+"""Merging of two rows that are one session."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve
+from attrs import define, evolve
+from twisted.logger import Logger
 
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.domain.errors import NotFound
+from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.rows import SessionRow
+from hapi.protocol import events as protocol_events
+from hapi.protocol.hub import agent_session_id
 
 # Of the older row's metadata, what the newer one takes when it has none of its own.
 INHERITED = (
@@ -76,3 +83,65 @@ def merged_state(old: Any, new: Any) -> tuple[Any, bool]:
     now = state.get("completedRequests")
     merged = {**state, "completedRequests": {**before, **(now if isinstance(now, dict) else {})}}
     return merged, merged != new
+
+
+@define(eq=False, repr=False)
+class Merging:
+    """Makes one session of two."""
+
+    registry: HubRegistry
+    # Whether the machine with this id has an access token of its own.
+    has_own_token: Callable[[object], bool] = lambda machine_id: False
+
+    log = Logger()
+
+    async def merge(self, old: HubSession, new: HubSession) -> None:
+        """Move the messages and documents of `old` into `new` and delete `old`."""
+        await self.registry.serialized(new, lambda: self._merge(old, new))
+
+    async def _merge(self, old: HubSession, new: HubSession) -> None:
+        async def merge() -> None:
+            row = merged_row(old.row, new.row, self.registry.now())
+            new.row = await self.registry.store.merge_session(old.id, new.id, row)
+            new.has_queue = True
+            self.registry.publish(new, protocol_events.MESSAGES_INVALIDATED)
+            self.registry.remove_session(old)
+            self.registry.publish_session(new)
+
+        await self.registry.serialized(old, merge)
+
+    async def merge_duplicates(self, session: HubSession) -> None:
+        """Merge inactive sessions with the same agent session id into `session`: they are one
+        session.
+
+        The caller holds the lock of `session`.
+        """
+        agent_id = agent_session_id(session.metadata)
+        if agent_id is None or not session.active or session.flavor == "kimi":
+            return
+        for other in self.registry.sessions_of(session.namespace):
+            same = other.flavor == session.flavor and agent_session_id(other.metadata) == agent_id
+            if (
+                same
+                and other is not session
+                and not other.active
+                and other.id not in self.registry.resuming
+                and self._may_merge(other, session)
+            ):
+                try:
+                    await self._merge(other, session)
+                except NotFound:
+                    continue
+                except Exception:
+                    self.log.failure(
+                        "Session {other} could not be merged into {session_id}",
+                        other=other.id,
+                        session_id=session.id,
+                    )
+
+    def _may_merge(self, other: HubSession, session: HubSession) -> bool:
+        """Whether both are of one machine, or of machines without tokens of their own. A token that
+        opens one machine must not bring messages from another one, or send them there.
+        """
+        machines = other.metadata.get("machineId"), session.metadata.get("machineId")
+        return machines[0] == machines[1] or not any(map(self.has_own_token, machines))

@@ -54,6 +54,10 @@ class HubRegistry:
     rpc: RpcRouter = field(factory=RpcRouter)
     sessions: dict[str, HubSession] = field(factory=dict)
     machines: dict[str, HubMachine] = field(factory=dict)
+    # By the id of a session that is being resumed: the machine it is started on, None until that is
+    # chosen.
+    resuming: dict[str, str | None] = field(factory=dict)
+    on_removed: list[Callable[[str], None]] = field(factory=list)  # called with the session's id
     queues: EventQueues = field(init=False)
     live: LiveTexts = field(init=False)
 
@@ -118,6 +122,15 @@ class HubRegistry:
             row for row in (self.sessions.get(owner), self.machines.get(owner)) if row is not None
         ]
         return bool(named) and all(row.namespace == namespace for row in named)
+
+    # --- removal ----------------------------------------------------------------------------------
+
+    def remove_session(self, session: HubSession) -> None:
+        """Forget a session that the store no longer has."""
+        self.sessions.pop(session.id, None)
+        for call in self.on_removed:
+            call(session.id)
+        self.publish(session, protocol_events.SESSION_REMOVED)
 
     # --- sessions that start ----------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from hapi.hub.domain.errors import Conflict
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.notifications import session_label
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.resume import find_machine, when_active
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
 from hapi.hub.domain.views import permission_mode
 from hapi.hub.store.rows import SessionRow
@@ -59,7 +60,7 @@ class Forking:
         agent_session = agent_session_id(session.metadata)
         if not can_fork(session) or agent_session is None:
             raise Conflict("Fork current is not supported for this session")
-        machine = self.lifecycle.find_machine(session)
+        machine = find_machine(self.registry, session)
         child = await self._create(session)
         try:
             await self._copy_messages(session, child)
@@ -123,7 +124,7 @@ class Forking:
         clock = self.registry.clock
         if started != child.id:
             raise Conflict("Fork failed: the runner started another session")
-        if await self.lifecycle.when_active(child.id, child) is None:
+        if await when_active(self.registry, child.id, child) is None:
             raise Conflict("Fork failed: the new session did not become active")
         deadline = clock.seconds() + ID_TIMEOUT
         while agent_session_id(child.metadata) in (None, agent_session):

@@ -123,7 +123,7 @@ def test_an_active_or_starting_session_is_never_removed(kept: Kept) -> None:
     hub = kept.stage.hub
     hub.registry.sessions["active"].active = True
     hub.registry.sessions["starting"].expected_until = kept.stage.clock.seconds() + 10 * 3600
-    hub.lifecycle._resuming["resuming"] = None
+    hub.registry.resuming["resuming"] = None
     kept.retention.limits = RetentionLimits(keep_sessions=90 * DAY / 1000)
     kept.sweep()
     assert kept.left == {"new", "active", "starting", "resuming"}

@@ -25,6 +25,7 @@ from hapi.hub.domain.errors import (
     field_issues,
 )
 from hapi.hub.domain.lifecycle import Lifecycle
+from hapi.hub.domain.resume import Resuming
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, summary_json
 from hapi.hub.domain.views import session_view
@@ -101,6 +102,7 @@ def _mode_refusal(session: HubSession) -> str:
 @define(eq=False, repr=False)
 class SessionRoutes(Routes):
     lifecycle: Lifecycle
+    resuming: Resuming
     documents: Documents
 
     app: ClassVar[Klein] = Klein()
@@ -191,9 +193,9 @@ class SessionRoutes(Routes):
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Start a session again, with its conversation."""
         session = context.session(session_id)
-        if not self.lifecycle.resumed_modes(session) <= ASKING_MODES:
+        if not self.resuming.resumed_modes(session) <= ASKING_MODES:
             context.require(Scope.APPROVE)
-        resumed = await self.lifecycle.resume(session, reopen=True)
+        resumed = await self.resuming.resume(session, reopen=True)
         protocol = resumed.session.metadata.get("cursorSessionProtocol")
         extra = {}
         if protocol is not None and resumed.was_started:
@@ -213,9 +215,9 @@ class SessionRoutes(Routes):
         mode = context.body(Resume).permission_mode
         if mode is not None and not has_mode(session.metadata, mode):
             raise InvalidRequest(_mode_refusal(session))
-        if not {mode} | self.lifecycle.resumed_modes(session, mode) <= ASKING_MODES:
+        if not {mode} | self.resuming.resumed_modes(session, mode) <= ASKING_MODES:
             context.require(Scope.APPROVE)
-        resumed = await self.lifecycle.resume(session, mode)
+        resumed = await self.resuming.resume(session, mode)
         answer: dict[str, Any] = {"type": "success", "sessionId": resumed.session.id}
         if resumed.memory is not None:
             answer |= {"resumed": resumed.is_resumed, "memory": resumed.memory}
