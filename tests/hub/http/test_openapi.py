@@ -23,7 +23,7 @@ from hapi.hub.http.openapi.operation import (
 from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.routing import RequestContext
 from hapi.protocol.hub import Pin, Rename
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.outcome import Done
 from tests.support.access_tokens import create_token, request, web_token
 from tests.support.hub_stage import ROUTES, Stage
 from tests.support.openapi_replies import DescribedApi, UndeclaredReply, described_api
@@ -160,7 +160,7 @@ def test_each_schema_is_one_of_json_schema():
 
 
 def test_a_body_that_the_route_does_not_declare_is_not_read():
-    context = RequestContext(None, None, None, Operation(replies.Done, body=Rename))
+    context = RequestContext(None, None, None, Operation(Done, body=Rename))
     with pytest.raises(UndeclaredBody):
         context.body(Pin)
 
@@ -185,9 +185,7 @@ def test_each_word_of_a_path_is_a_path_of_its_own():
 
 
 def test_parameters_are_described_with_their_bounds():
-    @operation(
-        replies.Done, query=(Integer("limit", "How many.", lowest=1, highest=9), Flag("f", "?"))
-    )
+    @operation(Done, query=(Integer("limit", "How many.", lowest=1, highest=9), Flag("f", "?")))
     def handler():
         """List what there is."""
 

@@ -18,7 +18,7 @@ from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.responses import STATUSES, TEXT
 from hapi.net.server.http import BodyTooLarge, status_of
 from hapi.protocol.hub import PROTOCOL_VERSION
-from hapi.protocol.rest.replies import ErrorReply
+from hapi.protocol.rest.outcome import ErrorReply
 
 OPENAPI_VERSION = "3.1.0"
 REF_TEMPLATE = "#/components/schemas/{name}"

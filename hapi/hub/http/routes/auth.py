@@ -37,7 +37,9 @@ from hapi.protocol.hub import (
     ReadLive,
     Visibility,
 )
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.access import LoginReply
+from hapi.protocol.rest.hub import Health, HubSettingsReply, HubStatusReply
+from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import Scope
 
 
@@ -59,7 +61,7 @@ class AuthRoutes(Routes):
 
     @app.route("/health", methods=["GET"])
     @public
-    @operation(replies.Health)
+    @operation(Health)
     async def health(self, context: RequestContext) -> dict[str, Any]:
         """Show that the hub answers."""
         capabilities = {"workGraph": False, "titleSuggestion": False}
@@ -72,7 +74,7 @@ class AuthRoutes(Routes):
     @app.route("/api/auth", methods=["POST"])
     @public
     @operation(
-        replies.LoginReply,
+        LoginReply,
         body=Login,
         errors=(Unauthenticated, LoginRateLimited, RequestRateLimited, Unavailable),
     )
@@ -91,7 +93,7 @@ class AuthRoutes(Routes):
     @app.route("/api/bind", methods=["POST"])
     @public
     @operation(
-        replies.LoginReply,
+        LoginReply,
         body=Bind,
         errors=(Unauthenticated, LoginRateLimited, RequestRateLimited, Unavailable, Conflict),
     )
@@ -154,7 +156,7 @@ class AuthRoutes(Routes):
 
     @app.route("/api/visibility", methods=["POST"])
     @api
-    @operation(replies.Done, body=Visibility, errors=(NotFound,))
+    @operation(Done, body=Visibility, errors=(NotFound,))
     async def set_visibility(self, context: RequestContext) -> dict[str, Any]:
         """Tell whether the page of an event stream is visible.
 
@@ -172,7 +174,7 @@ class AuthRoutes(Routes):
 
     @app.route("/api/live", methods=["POST"])
     @api
-    @operation(replies.Done, body=ReadLive, errors=(NotFound,))
+    @operation(Done, body=ReadLive, errors=(NotFound,))
     async def read_live(self, context: RequestContext) -> dict[str, Any]:
         """Send the live text of a session to an event stream, or that of none any more."""
         body = context.body(ReadLive)
@@ -184,7 +186,7 @@ class AuthRoutes(Routes):
 
     @app.route("/api/hub-status", methods=["GET"])
     @api
-    @operation(replies.HubStatusReply, errors=(AccessDenied,))
+    @operation(HubStatusReply, errors=(AccessDenied,))
     async def read_status(self, context: RequestContext) -> dict[str, Any]:
         """Show the state of the hub and of all namespaces, to its owner."""
         if not context.principal.owns_hub:
@@ -193,14 +195,14 @@ class AuthRoutes(Routes):
 
     @app.route("/api/hub-settings", methods=["GET"])
     @api
-    @operation(replies.HubSettingsReply)
+    @operation(HubSettingsReply)
     async def read_settings(self, context: RequestContext) -> dict[str, Any]:
         """Show the settings of the hub."""
         return self.settings.view()
 
     @app.route("/api/hub-settings", methods=["PUT"])
     @api
-    @operation(replies.HubSettingsReply, body=HubSettingsChange, errors=(AccessDenied,))
+    @operation(HubSettingsReply, body=HubSettingsChange, errors=(AccessDenied,))
     async def change_settings(self, context: RequestContext) -> dict[str, Any]:
         """Change settings of the hub, as its owner."""
         if not context.principal.owns_hub:

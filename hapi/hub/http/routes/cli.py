@@ -19,7 +19,9 @@ from hapi.hub.http.openapi.operation import Integer, operation
 from hapi.hub.http.paging import LIMIT, MAX_LIMIT
 from hapi.hub.http.routing import RequestContext, Routes, cli
 from hapi.protocol.hub import CreateSession, RegisterMachine
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.machines import MachineReply
+from hapi.protocol.rest.messages import Messages
+from hapi.protocol.rest.sessions import CliSessionReply
 
 AFTER_SEQ = Integer("afterSeq", "Messages with a greater number.", is_required=True)
 
@@ -39,7 +41,7 @@ class CliRoutes(Routes):
 
     @app.route("/cli/sessions", methods=["POST"])
     @cli
-    @operation(replies.CliSessionReply, body=CreateSession, errors=(Conflict,))
+    @operation(CliSessionReply, body=CreateSession, errors=(Conflict,))
     async def create_session(self, context: RequestContext) -> dict[str, Any]:
         """Register a session, or find the one with this tag."""
         body = context.body(CreateSession)
@@ -74,14 +76,14 @@ class CliRoutes(Routes):
 
     @app.route("/cli/sessions/<session_id>", methods=["GET"])
     @cli
-    @operation(replies.CliSessionReply)
+    @operation(CliSessionReply)
     async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Show a session."""
         return self._session_reply(self._session(context, session_id))
 
     @app.route("/cli/sessions/<session_id>/messages", methods=["GET"])
     @cli
-    @operation(replies.Messages, query=(AFTER_SEQ, LIMIT), errors=(InvalidRequest,))
+    @operation(Messages, query=(AFTER_SEQ, LIMIT), errors=(InvalidRequest,))
     async def list_messages(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """List the messages that came after a number."""
         session = self._session(context, session_id)
@@ -100,7 +102,7 @@ class CliRoutes(Routes):
 
     @app.route("/cli/machines", methods=["POST"])
     @cli
-    @operation(replies.MachineReply, body=RegisterMachine, errors=(Conflict,))
+    @operation(MachineReply, body=RegisterMachine, errors=(Conflict,))
     async def register_machine(self, context: RequestContext) -> dict[str, Any]:
         """Register a machine."""
         body, device = context.body(RegisterMachine), context.principal.device
@@ -110,7 +112,7 @@ class CliRoutes(Routes):
 
     @app.route("/cli/machines/<machine_id>", methods=["GET"])
     @cli
-    @operation(replies.MachineReply)
+    @operation(MachineReply)
     async def read_machine(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
         """Show a machine."""
         machine = context.machine(machine_id)

@@ -26,7 +26,7 @@ from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.files import FilesReply, RpcReply
 from hapi.protocol.work.files import MAX_QUERY
 
 MAX_FILE_SIZE = 50 << 20  # bytes of an uploaded file
@@ -79,7 +79,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-status", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply)
+    @operation(RpcReply)
     async def git_status(self, context: RequestContext, session_id: str) -> Any:
         """Show the changed files, as `git status` does."""
         session = context.session(session_id)
@@ -89,7 +89,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-diff-numstat", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(STAGED,))
+    @operation(RpcReply, query=(STAGED,))
     async def git_diff_numstat(self, context: RequestContext, session_id: str) -> Any:
         """Show the numbers of changed lines, as `git diff --numstat` does."""
         session = context.session(session_id)
@@ -99,7 +99,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-diff-file", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(PATH, STAGED), errors=(InvalidRequest,))
+    @operation(RpcReply, query=(PATH, STAGED), errors=(InvalidRequest,))
     async def git_diff_file(self, context: RequestContext, session_id: str) -> Any:
         """Show the changes of a file, as `git diff` does."""
         session = context.session(session_id)
@@ -113,7 +113,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/file", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(PATH,), errors=(InvalidRequest,))
+    @operation(RpcReply, query=(PATH,), errors=(InvalidRequest,))
     async def read_file(self, context: RequestContext, session_id: str) -> Any:
         """Read a file."""
         session = context.session(session_id)
@@ -123,7 +123,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/directory", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(DIRECTORY,))
+    @operation(RpcReply, query=(DIRECTORY,))
     async def list_directory(self, context: RequestContext, session_id: str) -> Any:
         """List a directory."""
         session = context.session(session_id)
@@ -133,7 +133,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/files", methods=["GET"])
     @api
     @limited(Cost.SEARCH)
-    @operation(replies.FilesReply, query=(SEARCHED, FILES_LIMIT), errors=(InvalidRequest,))
+    @operation(FilesReply, query=(SEARCHED, FILES_LIMIT), errors=(InvalidRequest,))
     async def find_files(self, context: RequestContext, session_id: str) -> Any:
         """Find files by their names."""
         session = context.session(session_id)
@@ -158,7 +158,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/search-content", methods=["GET"])
     @api
     @limited(Cost.SEARCH)
-    @operation(replies.RpcReply, query=(SEARCHED_TEXT,), errors=(InvalidRequest,))
+    @operation(RpcReply, query=(SEARCHED_TEXT,), errors=(InvalidRequest,))
     async def search_content(self, context: RequestContext, session_id: str) -> Any:
         """Find lines of files by their text."""
         session = context.session(session_id)
@@ -171,7 +171,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/slash-commands", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply)
+    @operation(RpcReply)
     async def list_slash_commands(self, context: RequestContext, session_id: str) -> Any:
         """List the slash commands of the agent."""
         session = context.session(session_id)
@@ -181,7 +181,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/skills", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply)
+    @operation(RpcReply)
     async def list_skills(self, context: RequestContext, session_id: str) -> Any:
         """List the skills of the agent."""
         session = context.session(session_id)
@@ -191,7 +191,7 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/upload", methods=["POST"])
     @api
     @limited(Cost.UPLOAD)
-    @operation(replies.RpcReply, body=Upload, errors=(Conflict, TooLarge))
+    @operation(RpcReply, body=Upload, errors=(Conflict, TooLarge))
     async def upload(self, context: RequestContext, session_id: str) -> Any:
         """Upload a file for the agent."""
         session = await context.active_session(session_id)
@@ -209,7 +209,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/upload/delete", methods=["POST"])
     @api
-    @operation(replies.RpcReply, body=DeleteUpload, errors=(Conflict,))
+    @operation(RpcReply, body=DeleteUpload, errors=(Conflict,))
     async def delete_upload(self, context: RequestContext, session_id: str) -> Any:
         """Delete an uploaded file."""
         session = await context.active_session(session_id)
@@ -230,7 +230,7 @@ class FileRoutes(Routes):
     @app.route(f"/api/sessions/<session_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply)
+    @operation(RpcReply)
     async def list_models(self, context: RequestContext, session_id: str, path: str) -> Any:
         """List the models of the agent, or its reasoning efforts."""
         session = context.session(session_id)

@@ -18,7 +18,7 @@ from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.routes.files import PATH, forward_rpc
 from hapi.hub.http.routing import RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.files import RpcReply
 from hapi.protocol.work.git import (
     MAX_COMMITS,
     CommitChanges,
@@ -46,7 +46,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-log", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(COMMITS_LIMIT, SKIPPED, FILE), errors=(InvalidRequest,))
+    @operation(RpcReply, query=(COMMITS_LIMIT, SKIPPED, FILE), errors=(InvalidRequest,))
     async def git_log(self, context: RequestContext, session_id: str) -> Any:
         """List the commits of the branch, the latest first."""
         session = context.session(session_id)
@@ -60,7 +60,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-commit-files", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(COMMIT,), errors=(InvalidRequest,))
+    @operation(RpcReply, query=(COMMIT,), errors=(InvalidRequest,))
     async def git_commit_files(self, context: RequestContext, session_id: str) -> Any:
         """Show the message of a commit and the files that it changed."""
         session = context.session(session_id)
@@ -70,7 +70,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-commit-diff", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, query=(COMMIT, PATH, ORIGIN), errors=(InvalidRequest,))
+    @operation(RpcReply, query=(COMMIT, PATH, ORIGIN), errors=(InvalidRequest,))
     async def git_commit_diff(self, context: RequestContext, session_id: str) -> Any:
         """Show what a commit changed in a file."""
         session = context.session(session_id)
@@ -84,7 +84,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-actions", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply)
+    @operation(RpcReply)
     async def git_actions(self, context: RequestContext, session_id: str) -> Any:
         """Tell whether the repository can be changed, and where a push would go."""
         session = context.session(session_id)
@@ -95,7 +95,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-stage", methods=["POST"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, body=StageChanges, errors=(AccessDenied, Conflict))
+    @operation(RpcReply, body=StageChanges, errors=(AccessDenied, Conflict))
     async def git_stage(self, context: RequestContext, session_id: str) -> Any:
         """Stage changes, or take them back out of the index."""
         return await self._act(context, session_id, rpc_methods.GIT_STAGE, StageChanges)
@@ -103,7 +103,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-discard", methods=["POST"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, body=DiscardChanges, errors=(AccessDenied, Conflict))
+    @operation(RpcReply, body=DiscardChanges, errors=(AccessDenied, Conflict))
     async def git_discard(self, context: RequestContext, session_id: str) -> Any:
         """Discard changes; untracked files are deleted."""
         return await self._act(context, session_id, rpc_methods.GIT_DISCARD, DiscardChanges)
@@ -111,7 +111,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-commit", methods=["POST"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, body=CommitChanges, errors=(AccessDenied, Conflict))
+    @operation(RpcReply, body=CommitChanges, errors=(AccessDenied, Conflict))
     async def git_commit(self, context: RequestContext, session_id: str) -> Any:
         """Commit what is staged."""
         return await self._act(context, session_id, rpc_methods.GIT_COMMIT, CommitChanges)
@@ -119,7 +119,7 @@ class GitRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-push", methods=["POST"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, body=Nothing, errors=(AccessDenied, Conflict))
+    @operation(RpcReply, body=Nothing, errors=(AccessDenied, Conflict))
     async def git_push(self, context: RequestContext, session_id: str) -> Any:
         """Push the branch to its remote repository."""
         return await self._act(context, session_id, rpc_methods.GIT_PUSH, Nothing)

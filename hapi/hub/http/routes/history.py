@@ -20,7 +20,8 @@ from hapi.hub.http.routing import RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES
 from hapi.hub.records.fork import Forking
 from hapi.protocol.hub import Fork, Rewind
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.outcome import Done
+from hapi.protocol.rest.sessions import ForkReply
 from hapi.protocol.token import Scope
 
 
@@ -33,7 +34,7 @@ class HistoryRoutes(Routes):
     @app.route("/api/sessions/<session_id>/fork", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
-    @operation(replies.ForkReply, body=Fork, errors=(Conflict, Unavailable, Unprocessable))
+    @operation(ForkReply, body=Fork, errors=(Conflict, Unavailable, Unprocessable))
     async def fork(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Begin another session with the memory of this one, if its agent can do that."""
         session, body = await context.active_session(session_id), context.body(Fork)
@@ -44,7 +45,7 @@ class HistoryRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/rewind", methods=["POST"])
     @api
-    @operation(replies.Done, body=Rewind, errors=(Conflict,))
+    @operation(Done, body=Rewind, errors=(Conflict,))
     async def rewind(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Take a conversation back to a prompt, if its agent can do that."""
         context.session(session_id)
@@ -53,7 +54,7 @@ class HistoryRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/clear", methods=["POST"])
     @api
-    @operation(replies.Done, errors=(Conflict,))
+    @operation(Done, errors=(Conflict,))
     async def clear(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Clear the history that several clients share, if its agent can do that."""
         context.session(session_id)

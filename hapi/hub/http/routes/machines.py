@@ -35,7 +35,16 @@ from hapi.hub.http.scopes import ASKING_MODES
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.files import RpcReply
+from hapi.protocol.rest.machines import (
+    AgentCatalog,
+    AvailabilityReply,
+    MachineList,
+    PathsReply,
+    RestartReply,
+    SpawnReply,
+)
+from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import Scope
 from hapi.units import parse_idle_time
 
@@ -63,14 +72,14 @@ class MachineRoutes(Routes):
 
     @app.route("/api/agents", methods=["GET"])
     @api
-    @operation(replies.AgentCatalog)
+    @operation(AgentCatalog)
     async def list_agents(self, context: RequestContext) -> dict[str, Any]:
         """List the built-in agents."""
         return agent_catalog()
 
     @app.route("/api/machines", methods=["GET"])
     @api
-    @operation(replies.MachineList)
+    @operation(MachineList)
     async def list_machines(self, context: RequestContext) -> dict[str, Any]:
         """List the connected machines."""
         machines = [
@@ -82,7 +91,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>", methods=["PATCH"])
     @api
-    @operation(replies.Done, body=DisplayName, errors=(Conflict,))
+    @operation(Done, body=DisplayName, errors=(Conflict,))
     async def rename(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
         """Rename a machine."""
         machine = context.machine(machine_id)
@@ -98,7 +107,7 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/spawn", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
-    @operation(replies.SpawnReply, body=Spawn)
+    @operation(SpawnReply, body=Spawn)
     async def spawn(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
         """Start a session on a machine."""
         machine = context.machine(machine_id)
@@ -134,7 +143,7 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/list-directory", methods=["POST"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.RpcReply, body=ListDirectory, errors=(OperationFailed,))
+    @operation(RpcReply, body=ListDirectory, errors=(OperationFailed,))
     async def list_directory(self, context: RequestContext, machine_id: str) -> Any:
         """List a directory of a machine."""
         machine = context.machine(machine_id)
@@ -145,7 +154,7 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/paths/exists", methods=["POST"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.PathsReply, body=PathsExist, errors=(OperationFailed,))
+    @operation(PathsReply, body=PathsExist, errors=(OperationFailed,))
     async def paths_exist(self, context: RequestContext, machine_id: str) -> Any:
         """Tell which directories exist on a machine."""
         machine = context.machine(machine_id)
@@ -161,7 +170,7 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/agent-availability", methods=["GET"])
     @api
     @limited(Cost.RPC)
-    @operation(replies.AvailabilityReply, errors=(Conflict, OperationFailed))
+    @operation(AvailabilityReply, errors=(Conflict, OperationFailed))
     async def agent_availability(self, context: RequestContext, machine_id: str) -> Any:
         """Tell which agents a machine has."""
         machine = context.machine(machine_id)
@@ -183,7 +192,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/restart-runner", methods=["POST"])
     @api
-    @operation(replies.RestartReply, errors=(Unavailable, RestartFailed))
+    @operation(RestartReply, errors=(Unavailable, RestartFailed))
     async def restart_runner(self, context: RequestContext, machine_id: str) -> Any:
         """Restart the runner of a machine."""
         machine = context.machine(machine_id)
@@ -195,9 +204,9 @@ class MachineRoutes(Routes):
     @api
     @limited(Cost.RPC)
     @operation(
-        replies.RpcReply,
+        RpcReply,
         query=(REFRESH, CWD),
-        replies={500: replies.RpcReply, 503: replies.RpcReply},
+        replies={500: RpcReply, 503: RpcReply},
     )
     async def list_models(self, context: RequestContext, machine_id: str, path: str) -> Any:
         """List the models of an agent on a machine."""

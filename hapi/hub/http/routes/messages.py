@@ -28,7 +28,14 @@ from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import STEERED, PostMessage, QueuedState
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.messages import (
+    CancelReply,
+    MessagePage,
+    QueuedStateReply,
+    RetryReply,
+    SteerReply,
+)
+from hapi.protocol.rest.outcome import Done
 
 MAX_SCHEDULE_AHEAD = 7 * 24 * 3600 * 1000  # ms
 
@@ -47,7 +54,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages", methods=["GET"])
     @api
-    @operation(replies.MessagePage, query=PAGE_PARAMETERS, errors=(InvalidRequest, NotFound))
+    @operation(MessagePage, query=PAGE_PARAMETERS, errors=(InvalidRequest, NotFound))
     async def list_messages(self, context: RequestContext, session_id: str) -> Response:
         """List the messages of a session, a page of them."""
         session = context.session(session_id)
@@ -56,7 +63,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages", methods=["POST"])
     @api
-    @operation(replies.Done, body=PostMessage, errors=(Conflict, RpcError))
+    @operation(Done, body=PostMessage, errors=(Conflict, RpcError))
     async def post(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Keep a prompt. A prompt for a session whose process is still starting waits for it."""
         session = context.session(session_id, active=True, or_starting=True)
@@ -78,7 +85,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/queued-state", methods=["POST"])
     @api
-    @operation(replies.QueuedStateReply, body=QueuedState)
+    @operation(QueuedStateReply, body=QueuedState)
     async def queued_state(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Tell what became of prompts."""
         session = context.session(session_id)
@@ -99,7 +106,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/<name>", methods=["DELETE"])
     @api
-    @operation(replies.CancelReply, errors=(Conflict,))
+    @operation(CancelReply, errors=(Conflict,))
     async def cancel(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
         """Cancel a prompt that the agent does not have yet."""
         session = context.session(session_id)
@@ -113,7 +120,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/<name>/retry", methods=["POST"])
     @api
-    @operation(replies.RetryReply)
+    @operation(RetryReply)
     async def retry(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
         """Queue a prompt again that may not have reached the agent."""
         session = context.session(session_id)
@@ -125,7 +132,7 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/<name>/steer", methods=["POST"])
     @api
-    @operation(replies.SteerReply, errors=(Conflict, RpcError))
+    @operation(SteerReply, errors=(Conflict, RpcError))
     async def steer(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
         """Give a queued prompt to the agent during its turn."""
         session = await context.active_session(session_id)

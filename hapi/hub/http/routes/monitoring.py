@@ -23,7 +23,7 @@ from hapi.hub.http.sse import EventsResource
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import LagMeter, RequestCounters
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.hub import NotReady, Ready
 from hapi.protocol.token import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class MonitoringRoutes(Routes):
 
     @app.route("/ready", methods=["GET"])
     @public
-    @operation(replies.Ready, replies={http.SERVICE_UNAVAILABLE: replies.NotReady})
+    @operation(Ready, replies={http.SERVICE_UNAVAILABLE: NotReady})
     async def ready(self, context: RequestContext) -> Any:
         """Show whether the hub can store what it is sent."""
         problem = await self.monitoring.problem()

@@ -26,7 +26,13 @@ from hapi.hub.notify.notifier import Notifier
 from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.settings import SettingsChange, zone_named
 from hapi.protocol.hub import AnswerByToken, Subscribe, Unsubscribe
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.notifications import (
+    NotifiedDevice,
+    NotifiedDevices,
+    Subscribed,
+    VapidPublicKey,
+)
+from hapi.protocol.rest.outcome import Done
 from hapi.settings import ConfigurationError
 
 UNKNOWN_ZONE = "The time zone of the quiet hours is unknown"
@@ -43,7 +49,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/push/vapid-public-key", methods=["GET"])
     @api
-    @operation(replies.VapidPublicKey, errors=(Unavailable,))
+    @operation(VapidPublicKey, errors=(Unavailable,))
     async def read_public_key(self, context: RequestContext) -> dict[str, Any]:
         """Show the key with which a browser makes a push subscription."""
         try:
@@ -53,7 +59,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/push/subscribe", methods=["POST"])
     @api
-    @operation(replies.Subscribed, body=Subscribe, errors=(Conflict,))
+    @operation(Subscribed, body=Subscribe, errors=(Conflict,))
     async def subscribe(self, context: RequestContext) -> dict[str, Any]:
         """Notify a browser through its push subscription.
 
@@ -70,7 +76,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/push/subscribe", methods=["DELETE"])
     @api
-    @operation(replies.Done, body=Unsubscribe)
+    @operation(Done, body=Unsubscribe)
     async def unsubscribe(self, context: RequestContext) -> dict[str, Any]:
         """Send nothing more to a push subscription."""
         await self.notifier.unsubscribe(context.namespace, context.body(Unsubscribe).endpoint)
@@ -80,7 +86,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/notifications/devices", methods=["GET"])
     @api
-    @operation(replies.NotifiedDevices)
+    @operation(NotifiedDevices)
     async def list_devices(self, context: RequestContext) -> dict[str, Any]:
         """List the devices of the namespace that get notifications."""
         found = self.notifier.recipients.of(context.namespace)
@@ -88,7 +94,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/notifications/devices/<device_id>", methods=["PATCH"])
     @api
-    @operation(replies.NotifiedDevice, body=SettingsChange)
+    @operation(NotifiedDevice, body=SettingsChange)
     async def change_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
         """Change what a device is notified of."""
         change = context.body(SettingsChange)
@@ -100,7 +106,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/notifications/devices/<device_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done)
+    @operation(Done)
     async def remove_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
         """Send nothing more to a device."""
         recipients = self.notifier.recipients
@@ -109,7 +115,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/notifications/devices/<device_id>/test", methods=["POST"])
     @api
-    @operation(replies.Done)
+    @operation(Done)
     async def test_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
         """Send a notification to a device that only says that it has arrived."""
         self.notifier.test(self.notifier.recipients.find(device_id, context.namespace))
@@ -119,7 +125,7 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/notifications/answer", methods=["POST"])
     @public
-    @operation(replies.Done, body=AnswerByToken, errors=(NotFound, Conflict, RpcError))
+    @operation(Done, body=AnswerByToken, errors=(NotFound, Conflict, RpcError))
     async def answer(self, context: RequestContext) -> dict[str, Any]:
         """Answer the permission request of a notification.
 

@@ -19,7 +19,8 @@ from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import Approve, Deny, has_mode
 from hapi.protocol.permission_rules import read_rules
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.outcome import Done
+from hapi.protocol.rest.sessions import Rules
 
 RULES = "permissionRules"  # in a session's metadata
 
@@ -32,7 +33,7 @@ class PermissionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permissions/<request_id>/approve", methods=["POST"])
     @api
-    @operation(replies.Done, body=Approve, errors=(Conflict, RpcError))
+    @operation(Done, body=Approve, errors=(Conflict, RpcError))
     async def approve(
         self, context: RequestContext, session_id: str, request_id: str
     ) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class PermissionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permissions/<request_id>/deny", methods=["POST"])
     @api
-    @operation(replies.Done, body=Deny, errors=(Conflict, RpcError))
+    @operation(Done, body=Deny, errors=(Conflict, RpcError))
     async def deny(
         self, context: RequestContext, session_id: str, request_id: str
     ) -> dict[str, Any]:
@@ -64,14 +65,14 @@ class PermissionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permission-rules", methods=["GET"])
     @api
-    @operation(replies.Rules)
+    @operation(Rules)
     async def list_rules(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """What is allowed for the rest of the session, also of one that has ended."""
         return _rules(context.session(session_id))
 
     @app.route("/api/sessions/<session_id>/permission-rules/<rule_id>", methods=["DELETE"])
     @api
-    @operation(replies.Rules, errors=(Conflict, RpcError))
+    @operation(Rules, errors=(Conflict, RpcError))
     async def remove_rule(
         self, context: RequestContext, session_id: str, rule_id: str
     ) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from hapi.hub.records.export import Exporter, ExportTooLarge
 from hapi.hub.records.query import MAX_QUERY_LENGTH
 from hapi.hub.records.search import DEFAULT_LIMIT, MAX_LIMIT, ConversationSearch
 from hapi.hub.records.usage import DEFAULT_RANGE, DEFAULT_ZONE, UsageSummary, time_zone
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.hub import StorageReply
+from hapi.protocol.rest.records import SearchReply, SessionExport, UsageReply
 from hapi.protocol.token import DEFAULT_NAMESPACE
 
 QUERY = Parameter("q", "Words, phrases in quotation marks, and beginnings of words (`wor*`).", True)
@@ -48,7 +49,7 @@ class RecordRoutes(Routes):
     @api
     @limited(Cost.SEARCH)
     @operation(
-        replies.SearchReply,
+        SearchReply,
         query=(QUERY, LIMIT, CURSOR, IN_SESSION),
         errors=(InvalidRequest, NotFound, Unavailable),
     )
@@ -69,7 +70,7 @@ class RecordRoutes(Routes):
 
     @app.route("/api/usage/summary", methods=["GET"])
     @api
-    @operation(replies.UsageReply, query=(RANGE, TIME_ZONE), errors=(InvalidRequest,))
+    @operation(UsageReply, query=(RANGE, TIME_ZONE), errors=(InvalidRequest,))
     async def summarize_usage(self, context: RequestContext) -> dict[str, Any]:
         """Tell how many tokens were used, by day, agent and model."""
         zone = time_zone(context.query.get(TIME_ZONE.name) or DEFAULT_ZONE)
@@ -78,7 +79,7 @@ class RecordRoutes(Routes):
 
     @app.route("/api/storage/sqlite", methods=["GET"])
     @api
-    @operation(replies.StorageReply)
+    @operation(StorageReply)
     async def storage(self, context: RequestContext) -> dict[str, Any]:
         """Tell how much room the hub's database takes."""
         if context.namespace != DEFAULT_NAMESPACE:
@@ -94,7 +95,7 @@ class RecordRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/export", methods=["GET"])
     @api
-    @operation(replies.SessionExport, query=(FORCE,), errors=(ExportTooLarge,))
+    @operation(SessionExport, query=(FORCE,), errors=(ExportTooLarge,))
     async def export(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Export a conversation with all of its messages."""
         session = context.session(session_id)

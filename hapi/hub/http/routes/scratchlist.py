@@ -25,7 +25,15 @@ from hapi.protocol.hub import (
     ScratchAttachment,
     Upload,
 )
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.outcome import Done
+from hapi.protocol.rest.scratchlist import (
+    SavedPromptList,
+    SavedPromptReply,
+    ScratchEntryReply,
+    ScratchFileReply,
+    ScratchlistLimitsReply,
+    ScratchlistReply,
+)
 
 _LIST = "/api/sessions/<session_id>/scratchlist"
 
@@ -42,7 +50,7 @@ class ScratchlistRoutes(Routes):
 
     @app.route(_LIST, methods=["GET"])
     @api
-    @operation(replies.ScratchlistReply)
+    @operation(ScratchlistReply)
     async def list_entries(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """List what is kept beside a conversation, the newest first."""
         return {"entries": await self.scratchlist.entries(context.session(session_id))}
@@ -50,10 +58,10 @@ class ScratchlistRoutes(Routes):
     @app.route(_LIST, methods=["POST"])
     @api
     @operation(
-        replies.ScratchEntryReply,
+        ScratchEntryReply,
         body=AddScratchEntry,
         status=201,
-        replies={200: replies.ScratchEntryReply},
+        replies={200: ScratchEntryReply},
         errors=(InvalidRequest, Conflict, TooLarge),
     )
     async def add_entry(self, context: RequestContext, session_id: str) -> Response:
@@ -69,7 +77,7 @@ class ScratchlistRoutes(Routes):
 
     @app.route(f"{_LIST}/limits", methods=["GET"])
     @api
-    @operation(replies.ScratchlistLimitsReply)
+    @operation(ScratchlistLimitsReply)
     async def read_limits(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Tell what a scratchlist can hold."""
         context.session(session_id)
@@ -78,7 +86,7 @@ class ScratchlistRoutes(Routes):
     @app.route(f"{_LIST}/upload", methods=["POST"])
     @api
     @limited(Cost.UPLOAD)
-    @operation(replies.ScratchFileReply, body=Upload, errors=(InvalidRequest, TooLarge))
+    @operation(ScratchFileReply, body=Upload, errors=(InvalidRequest, TooLarge))
     async def upload(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Upload a file for the scratchlist. The hub keeps it."""
         session, body = context.session(session_id), context.body(Upload, limit=MAX_UPLOAD_SIZE)
@@ -103,7 +111,7 @@ class ScratchlistRoutes(Routes):
 
     @app.route(f"{_LIST}/attachments/<attachment_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done, errors=(Conflict,))
+    @operation(Done, errors=(Conflict,))
     async def delete_file(
         self, context: RequestContext, session_id: str, attachment_id: str
     ) -> dict[str, Any]:
@@ -114,7 +122,7 @@ class ScratchlistRoutes(Routes):
     @app.route(f"{_LIST}/<entry_id>", methods=["PUT"])
     @api
     @operation(
-        replies.ScratchEntryReply,
+        ScratchEntryReply,
         body=ChangeScratchEntry,
         errors=(InvalidRequest, NotFound, TooLarge),
     )
@@ -128,7 +136,7 @@ class ScratchlistRoutes(Routes):
 
     @app.route(f"{_LIST}/<entry_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done, errors=(NotFound,))
+    @operation(Done, errors=(NotFound,))
     async def delete_entry(
         self, context: RequestContext, session_id: str, entry_id: str
     ) -> dict[str, Any]:
@@ -145,14 +153,14 @@ class SavedPromptRoutes(Routes):
 
     @app.route("/api/prompts", methods=["GET"])
     @api
-    @operation(replies.SavedPromptList)
+    @operation(SavedPromptList)
     async def list_prompts(self, context: RequestContext) -> dict[str, Any]:
         """List the saved prompts, in the order in which they were saved."""
         return {"prompts": await self.prompts.list(context.namespace)}
 
     @app.route("/api/prompts", methods=["POST"])
     @api
-    @operation(replies.SavedPromptReply, body=SavePrompt, status=201, errors=(Conflict,))
+    @operation(SavedPromptReply, body=SavePrompt, status=201, errors=(Conflict,))
     async def save(self, context: RequestContext) -> Response:
         """Save a prompt for all devices of the namespace."""
         body = context.body(SavePrompt)
@@ -161,7 +169,7 @@ class SavedPromptRoutes(Routes):
 
     @app.route("/api/prompts/<prompt_id>", methods=["PUT"])
     @api
-    @operation(replies.SavedPromptReply, body=ChangePrompt, errors=(NotFound,))
+    @operation(SavedPromptReply, body=ChangePrompt, errors=(NotFound,))
     async def change(self, context: RequestContext, prompt_id: str) -> dict[str, Any]:
         """Change a saved prompt."""
         body = context.body(ChangePrompt)
@@ -170,7 +178,7 @@ class SavedPromptRoutes(Routes):
 
     @app.route("/api/prompts/<prompt_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done, errors=(NotFound,))
+    @operation(Done, errors=(NotFound,))
     async def delete(self, context: RequestContext, prompt_id: str) -> dict[str, Any]:
         """Delete a saved prompt."""
         await self.prompts.delete(context.namespace, prompt_id)

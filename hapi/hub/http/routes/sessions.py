@@ -54,7 +54,14 @@ from hapi.protocol.hub import (
     modes_of,
 )
 from hapi.protocol.offer.metadata import offered_ids
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.outcome import Done
+from hapi.protocol.rest.sessions import (
+    ArchiveReply,
+    ReopenReply,
+    ResumeReply,
+    SessionList,
+    SessionReply,
+)
 from hapi.protocol.token import Scope
 
 MAX_SESSIONS = 500  # in one list
@@ -109,7 +116,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions", methods=["GET"])
     @api
-    @operation(replies.SessionList, query=(LIST_LIMIT, ORDER))
+    @operation(SessionList, query=(LIST_LIMIT, ORDER))
     async def list_sessions(self, context: RequestContext) -> dict[str, Any]:
         """List the sessions."""
         registry = context.registry
@@ -131,14 +138,14 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>", methods=["GET"])
     @api
-    @operation(replies.SessionReply)
+    @operation(SessionReply)
     async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Show a session."""
         return {"session": session_view(context.session(session_id))}
 
     @app.route("/api/sessions/<session_id>", methods=["PATCH"])
     @api
-    @operation(replies.Done, body=Rename, errors=(Conflict,))
+    @operation(Done, body=Rename, errors=(Conflict,))
     async def rename(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Rename a session."""
         session = context.session(session_id)
@@ -150,7 +157,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/summary", methods=["PATCH"])
     @api
-    @operation(replies.Done, body=Summarize, errors=(Conflict,))
+    @operation(Done, body=Summarize, errors=(Conflict,))
     async def summarize(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set the summary of a session."""
         session = context.session(session_id)
@@ -163,7 +170,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/pin", methods=["PUT"])
     @api
-    @operation(replies.Done, body=Pin)
+    @operation(Done, body=Pin)
     async def pin(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Pin a session in the list, or unpin it."""
         session = context.session(session_id)
@@ -173,7 +180,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done, errors=(Conflict, Unavailable))
+    @operation(Done, errors=(Conflict, Unavailable))
     async def delete(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Delete a session with its messages."""
         await self.lifecycle.delete(context.session(session_id))
@@ -181,7 +188,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/archive", methods=["POST"])
     @api
-    @operation(replies.ArchiveReply, errors=(Conflict, Unavailable))
+    @operation(ArchiveReply, errors=(Conflict, Unavailable))
     async def archive(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """End the process of a session; its messages are kept."""
         return await self.lifecycle.archive(context.session(session_id))
@@ -189,7 +196,7 @@ class SessionRoutes(Routes):
     @app.route("/api/sessions/<session_id>/reopen", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
-    @operation(replies.ReopenReply, errors=REOPEN_ERRORS)
+    @operation(ReopenReply, errors=REOPEN_ERRORS)
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Start a session again, with its conversation."""
         session = context.session(session_id)
@@ -208,7 +215,7 @@ class SessionRoutes(Routes):
     @app.route("/api/sessions/<session_id>/resume", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
-    @operation(replies.ResumeReply, body=Resume, errors=REOPEN_ERRORS)
+    @operation(ResumeReply, body=Resume, errors=REOPEN_ERRORS)
     async def resume(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Start the process of a session again."""
         session = context.session(session_id)
@@ -225,7 +232,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/abort", methods=["POST"])
     @api
-    @operation(replies.Done, errors=(Conflict, RpcError))
+    @operation(Done, errors=(Conflict, RpcError))
     async def abort(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Stop the turn of a session."""
         session = await context.active_session(session_id)
@@ -237,7 +244,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/switch", methods=["POST"])
     @api
-    @operation(replies.Done, errors=(Conflict, RpcError))
+    @operation(Done, errors=(Conflict, RpcError))
     async def switch(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Take the control of a session from its terminal."""
         session = await context.active_session(session_id)
@@ -249,7 +256,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permission-mode", methods=["POST"])
     @api
-    @operation(replies.Done, body=PermissionMode, errors=(Conflict,))
+    @operation(Done, body=PermissionMode, errors=(Conflict,))
     async def set_permission_mode(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set the permission mode of a session."""
         session = context.session(session_id)
@@ -271,7 +278,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/model", methods=["POST"])
     @api
-    @operation(replies.Done, body=SetModel, errors=(Conflict,))
+    @operation(Done, body=SetModel, errors=(Conflict,))
     async def set_model(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set the model of a session."""
         session = await context.active_session(session_id)
@@ -285,7 +292,7 @@ class SessionRoutes(Routes):
 
     @app.route(f"/api/sessions/<session_id>/<any({_SETTING_PATHS}):path>", methods=["POST"])
     @api
-    @operation(replies.Done, body_by_path=_SETTING_BODIES, errors=(Conflict,))
+    @operation(Done, body_by_path=_SETTING_BODIES, errors=(Conflict,))
     async def set_flavor_setting(
         self, context: RequestContext, session_id: str, path: str
     ) -> dict[str, Any]:
@@ -301,7 +308,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/option", methods=["POST"])
     @api
-    @operation(replies.Done, body=SetOption, errors=(Conflict,))
+    @operation(Done, body=SetOption, errors=(Conflict,))
     async def set_option(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set an option of the agent that has no route of its own (`metadata.offer.options`)."""
         session = await context.active_session(session_id)

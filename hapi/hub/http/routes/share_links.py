@@ -16,7 +16,8 @@ from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
 from hapi.hub.records.sharing import Sharing, link_view, read_cursor
 from hapi.protocol.hub import CreateShareLink
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.outcome import Done
+from hapi.protocol.rest.share_links import NewShareLink, SharedConversation, ShareLinkList
 
 CURSOR = Parameter("cursor", "`cursor` of the page before.")
 PRIVATE: Mapping[str, str] = {"X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
@@ -30,7 +31,7 @@ class ShareRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/share-links", methods=["GET"])
     @api
-    @operation(replies.ShareLinkList)
+    @operation(ShareLinkList)
     async def list_links(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """List the share links of a conversation, without their secrets."""
         links = await self.sharing.links(context.session(session_id))
@@ -39,7 +40,7 @@ class ShareRoutes(Routes):
     @app.route("/api/sessions/<session_id>/share-links", methods=["POST"])
     @api
     @operation(
-        replies.NewShareLink,
+        NewShareLink,
         body=CreateShareLink,
         errors=(InvalidRequest, Conflict),
         status=201,
@@ -61,7 +62,7 @@ class ShareRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/share-links/<link_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done, errors=(NotFound,))
+    @operation(Done, errors=(NotFound,))
     async def revoke(
         self, context: RequestContext, session_id: str, link_id: str
     ) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class ShareRoutes(Routes):
     @app.route("/api/share/<secret>", methods=["GET"])
     @public
     @operation(
-        replies.SharedConversation,
+        SharedConversation,
         query=(CURSOR,),
         errors=(InvalidRequest, NotFound, RequestRateLimited),
     )

@@ -17,7 +17,8 @@ from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol.hub import CreateToken
-from hapi.protocol.rest import replies
+from hapi.protocol.rest.access import AccessReply, AccessTokenList, Audit, NewAccessToken
+from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import InvalidNamespace, Scope, check_namespace
 
 DEFAULT_AUDIT_ENTRIES, MAX_AUDIT_ENTRIES = 100, 1000  # in one reply
@@ -50,14 +51,14 @@ class TokenRoutes(Routes):
 
     @app.route("/api/token", methods=["GET"])
     @api
-    @operation(replies.AccessReply)
+    @operation(AccessReply)
     async def read_own(self, context: RequestContext) -> dict[str, Any]:
         """Show what the token of this request allows."""
         return access_view(context.principal)
 
     @app.route("/api/tokens", methods=["GET"])
     @api
-    @operation(replies.AccessTokenList)
+    @operation(AccessTokenList)
     async def list_tokens(self, context: RequestContext) -> dict[str, Any]:
         """List the tokens of the namespace; for the owner of the hub, those of all."""
         found = self.tokens.listed(_administered(context.principal))
@@ -65,9 +66,7 @@ class TokenRoutes(Routes):
 
     @app.route("/api/tokens", methods=["POST"])
     @api
-    @operation(
-        replies.NewAccessToken, body=CreateToken, errors=(AccessDenied, Conflict), status=201
-    )
+    @operation(NewAccessToken, body=CreateToken, errors=(AccessDenied, Conflict), status=201)
     async def create(self, context: RequestContext) -> Response:
         """Make a token.
 
@@ -90,7 +89,7 @@ class TokenRoutes(Routes):
 
     @app.route("/api/tokens/<token_id>", methods=["DELETE"])
     @api
-    @operation(replies.Done)
+    @operation(Done)
     async def revoke(self, context: RequestContext, token_id: str) -> dict[str, Any]:
         """Revoke a token."""
         token = self.tokens.find(token_id, _administered(context.principal))
@@ -104,7 +103,7 @@ class AuditRoutes(Routes):
 
     @app.route("/api/audit", methods=["GET"])
     @api
-    @operation(replies.Audit, query=(LIMIT, BEFORE, ACTION), errors=(AccessDenied,))
+    @operation(Audit, query=(LIMIT, BEFORE, ACTION), errors=(AccessDenied,))
     async def read(self, context: RequestContext) -> dict[str, Any]:
         """Read the newest entries of the audit, newest first."""
         if not context.principal.owns_hub:

@@ -1,0 +1,68 @@
+"""Replies about the hub itself: whether it is ready, its settings and its state."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+
+class Health(TypedDict):
+    status: str
+    protocolVersion: int
+    capabilities: dict[str, bool]
+
+
+class Ready(TypedDict):
+    status: Literal["ready"]
+
+
+class NotReady(TypedDict):
+    """The hub answers, and cannot store anything."""
+
+    status: Literal["not ready"]
+    error: str
+    requestId: NotRequired[str]
+
+
+class HubSettingsReply(TypedDict):
+    sessionSummaryContract: bool
+    sessionSummaryInChat: bool
+
+
+class MachineCounts(TypedDict):
+    total: int
+    online: int
+
+
+class DatabaseSizes(TypedDict):
+    """Bytes. `freeBytes` are filled before the file grows."""
+
+    usedBytes: int
+    freeBytes: int
+
+
+class HubStatusReply(TypedDict):
+    """`sessions` are counts by state, `sockets` those of runners and sessions, `eventStreams` those
+    of pages. `ready` is what `/ready` tells, `problem` why the hub is not.
+    """
+
+    version: str
+    pid: int
+    ready: bool
+    problem: str | None
+    startedAt: int
+    uptimeSeconds: float
+    sessions: dict[str, int]
+    machines: MachineCounts
+    sockets: int
+    eventStreams: int
+    database: DatabaseSizes
+
+
+class StorageReply(TypedDict):
+    """The files of the hub's database, in bytes."""
+
+    path: str
+    databaseBytes: int
+    walBytes: int
+    shmBytes: int
+    totalBytes: int
