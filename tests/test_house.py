@@ -72,6 +72,7 @@ ROOMS = {
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
     "protocol": {
+        "agents": set(),
         "mcp": set(),
         "acp": {"json"},
         "offer": {"acp", "agents"},

@@ -79,7 +79,7 @@ function literals(source, start) {
 
 /** The names of permission modes, which the hub has. @returns {string[]} */
 function modeLabels() {
-  const source = readFileSync(join(PAGES, "../../protocol/agents.py"), "utf8");
+  const source = readFileSync(join(PAGES, "../../protocol/agents/modes.py"), "utf8");
   return [...source.matchAll(/\bPermissionMode\("[^"]+", "([^"]+)"/g)].map(([, label]) => label);
 }
 
