@@ -76,7 +76,7 @@ ROOMS = {
         "mcp": set(),
         "acp": {"json"},
         "offer": {"acp", "agents"},
-        "rest": set(),
+        "rest": {"agents", "token"},
         "work": set(),
     },
 }

@@ -11,7 +11,7 @@ import msgspec
 from hapi.client.entities import Machine, Message, Session, SessionSummary, Spawned
 from hapi.client.events import EventStream
 from hapi.client.transport import Transport
-from hapi.protocol.hub import Approve, CreateShareLink, Deny, Spawn
+from hapi.protocol.rest.bodies import Approve, CreateShareLink, Deny, Spawn
 from hapi.settings import HubAccess
 
 Approval = Literal["approved", "approved_for_session"]
@@ -71,7 +71,7 @@ class ApiClient:
     async def spawn(
         self, machine_id: str, directory: str, agent: str = "claude", **settings: Any
     ) -> Spawned:
-        """Start a session. `settings`: further fields of `hapi.protocol.hub.Spawn`, such as
+        """Start a session. `settings`: further fields of `hapi.protocol.rest.bodies.Spawn`, such as
         `model` and `permission_mode`.
         """
         body = Spawn(directory=directory, agent=agent, **settings)

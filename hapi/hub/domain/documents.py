@@ -18,8 +18,9 @@ from hapi.hub.store.interface import IdTaken
 from hapi.hub.store.rows import MachineRow, VersionMismatch, Written
 from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, public_metadata
+from hapi.protocol.hub import agent_session_id, merged_metadata, public_metadata
 from hapi.protocol.json import bounded
+from hapi.protocol.rest.bodies import RegisterMachine
 
 MAX_ATTEMPTS = 5  # of a write by the hub that meets newer versions
 ADVERTISED = ("capabilities", "supervisedRestart", "startedCliMtimeMs", "installedCliMtimeMs")

@@ -20,8 +20,8 @@ from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
 from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import CreateSession
 from hapi.protocol.json import bounded
+from hapi.protocol.rest.bodies import CreateSession
 
 FIRST_ALIVE_TIMEOUT = 30.0  # seconds from a session's creation to its first keep-alive
 ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"

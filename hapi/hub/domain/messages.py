@@ -17,7 +17,8 @@ from hapi.hub.domain.views import delivery_view, message_view, new_message_updat
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, Added, Consumed, MessageRow
 from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol import events as protocol_events
-from hapi.protocol.hub import STEERED, PostMessage
+from hapi.protocol.hub import STEERED
+from hapi.protocol.rest.bodies import PostMessage
 
 LONG_PROMPT_INTERVAL = 30.0  # seconds until a long prompt is delivered again to the same process
 CANCEL_TIMEOUT = 0.5  # seconds that a process has to answer about a prompt

@@ -32,7 +32,7 @@ from hapi.hub.notify.vapid import base64url
 from hapi.hub.store.rows import TELEGRAM
 from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol.agents import agent_named
-from hapi.protocol.hub import PostMessage
+from hapi.protocol.rest.bodies import PostMessage
 from hapi.protocol.token import Scope
 
 POLL_SECONDS = 30  # Telegram holds getUpdates open for so long

@@ -1,3 +1,3 @@
-"""Replies of the hub's REST API by subject, as JSON objects: with the keys that stand there, and
-possibly with further ones. Times are milliseconds since the epoch.
+"""The hub's REST API on the wire: bodies of requests, and replies by subject. A reply has the keys
+that stand there, and possibly further ones. Times are milliseconds since the epoch.
 """

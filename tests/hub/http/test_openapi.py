@@ -22,7 +22,7 @@ from hapi.hub.http.openapi.operation import (
 )
 from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.routing import RequestContext
-from hapi.protocol.hub import Pin, Rename
+from hapi.protocol.rest.bodies import Pin, Rename
 from hapi.protocol.rest.outcome import Done
 from tests.support.access_tokens import create_token, request, web_token
 from tests.support.hub_stage import ROUTES, Stage

@@ -29,15 +29,9 @@ from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api,
 from hapi.hub.notify.init_data import InvalidInitData, TelegramUser, read_init_data
 from hapi.hub.notify.recipients import Recipients
 from hapi.hub.store.rows import TELEGRAM
-from hapi.protocol.hub import (
-    PROTOCOL_VERSION,
-    Bind,
-    HubSettingsChange,
-    Login,
-    ReadLive,
-    Visibility,
-)
+from hapi.protocol.hub import PROTOCOL_VERSION
 from hapi.protocol.rest.access import LoginReply
+from hapi.protocol.rest.bodies import Bind, HubSettingsChange, Login, ReadLive, Visibility
 from hapi.protocol.rest.hub import Health, HubSettingsReply, HubStatusReply
 from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import Scope

@@ -18,7 +18,7 @@ from hapi.hub.domain.views import machine_view, message_view, session_view
 from hapi.hub.http.openapi.operation import Integer, operation
 from hapi.hub.http.paging import LIMIT, MAX_LIMIT
 from hapi.hub.http.routing import RequestContext, Routes, cli
-from hapi.protocol.hub import CreateSession, RegisterMachine
+from hapi.protocol.rest.bodies import CreateSession, RegisterMachine
 from hapi.protocol.rest.machines import MachineReply
 from hapi.protocol.rest.messages import Messages
 from hapi.protocol.rest.sessions import CliSessionReply

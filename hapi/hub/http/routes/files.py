@@ -25,7 +25,7 @@ from hapi.hub.http.pictures import PictureReads, read_picture
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import DeleteUpload, Upload
+from hapi.protocol.rest.bodies import DeleteUpload, Upload
 from hapi.protocol.rest.files import FilesReply, RpcReply
 from hapi.protocol.work.files import MAX_QUERY
 

@@ -19,7 +19,7 @@ from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES
 from hapi.hub.records.fork import Forking
-from hapi.protocol.hub import Fork, Rewind
+from hapi.protocol.rest.bodies import Fork, Rewind
 from hapi.protocol.rest.outcome import Done
 from hapi.protocol.rest.sessions import ForkReply
 from hapi.protocol.token import Scope

@@ -34,7 +34,8 @@ from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api,
 from hapi.hub.http.scopes import ASKING_MODES
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
-from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
+from hapi.protocol.hub import FLAVORS
+from hapi.protocol.rest.bodies import DisplayName, ListDirectory, PathsExist, Spawn
 from hapi.protocol.rest.files import RpcReply
 from hapi.protocol.rest.machines import (
     AgentCatalog,

@@ -27,7 +27,8 @@ from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.hub.records.scratchlist import Scratchlist
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import STEERED, PostMessage, QueuedState
+from hapi.protocol.hub import STEERED
+from hapi.protocol.rest.bodies import PostMessage, QueuedState
 from hapi.protocol.rest.messages import (
     CancelReply,
     MessagePage,

@@ -25,7 +25,7 @@ from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api,
 from hapi.hub.notify.notifier import Notifier
 from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.settings import SettingsChange, zone_named
-from hapi.protocol.hub import AnswerByToken, Subscribe, Unsubscribe
+from hapi.protocol.rest.bodies import AnswerByToken, Subscribe, Unsubscribe
 from hapi.protocol.rest.notifications import (
     NotifiedDevice,
     NotifiedDevices,

@@ -17,8 +17,9 @@ from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import Approve, Deny, has_mode
+from hapi.protocol.hub import has_mode
 from hapi.protocol.permission_rules import read_rules
+from hapi.protocol.rest.bodies import Approve, Deny
 from hapi.protocol.rest.outcome import Done
 from hapi.protocol.rest.sessions import Rules
 

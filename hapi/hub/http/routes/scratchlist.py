@@ -17,7 +17,7 @@ from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, OK, RequestContext, Routes, api, limited
 from hapi.hub.records.saved_prompts import SavedPrompts
 from hapi.hub.records.scratchlist import LIMITS, Scratchlist
-from hapi.protocol.hub import (
+from hapi.protocol.rest.bodies import (
     AddScratchEntry,
     ChangePrompt,
     ChangeScratchEntry,

@@ -33,9 +33,9 @@ from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES, PERMISSION_SETTINGS
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import (
-    SETTINGS,
-    WITHOUT_MODEL,
+from hapi.protocol.hub import SETTINGS, WITHOUT_MODEL, has_mode, has_setting, modes_of
+from hapi.protocol.offer.metadata import offered_ids
+from hapi.protocol.rest.bodies import (
     Body,
     PermissionMode,
     Pin,
@@ -49,11 +49,7 @@ from hapi.protocol.hub import (
     SetReasoningEffort,
     SetServiceTier,
     Summarize,
-    has_mode,
-    has_setting,
-    modes_of,
 )
-from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.rest.outcome import Done
 from hapi.protocol.rest.sessions import (
     ArchiveReply,

@@ -15,7 +15,7 @@ from hapi.hub.http.openapi.operation import Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
 from hapi.hub.records.sharing import Sharing, link_view, read_cursor
-from hapi.protocol.hub import CreateShareLink
+from hapi.protocol.rest.bodies import CreateShareLink
 from hapi.protocol.rest.outcome import Done
 from hapi.protocol.rest.share_links import NewShareLink, SharedConversation, ShareLinkList
 

@@ -16,8 +16,8 @@ from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest
 from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
-from hapi.protocol.hub import CreateToken
 from hapi.protocol.rest.access import AccessReply, AccessTokenList, Audit, NewAccessToken
+from hapi.protocol.rest.bodies import CreateToken
 from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import InvalidNamespace, Scope, check_namespace
 
