@@ -238,7 +238,7 @@ function actionsWith(api, known = session()) {
     watch: () => () => {},
     refusals: new Map(),
     readSession: async () => {},
-    catchUp: async () => {},
+    conversations: { catchUp: async () => {} },
     readConversation: async () => {},
     readCatalog: async () => {},
     transcript: () => ({ remove: (...ids) => log.push(["removed", ...ids]) }),

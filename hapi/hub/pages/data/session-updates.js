@@ -32,6 +32,24 @@ export function withSummary(known, summary) {
 }
 
 /**
+ * A session after it was read with all its details; versioned fields never go back to an older version.
+ * @param {Session | undefined} known
+ * @param {Session} session
+ * @returns {Session}
+ */
+export function withDetails(known, session) {
+  /** @type {Session} */
+  const next = { ...known, ...session, damaged: session.damaged, detailed: true };
+  for (const key of ["metadata", "agentState"]) {
+    if (known?.detailed && known[`${key}Version`] > session[`${key}Version`]) {
+      next[key] = known[key];
+      next[`${key}Version`] = known[`${key}Version`];
+    }
+  }
+  return next;
+}
+
+/**
  * `next`, with the mark that the session has been active, if it was.
  * @param {Session | undefined} before
  * @param {Session} next

@@ -3,25 +3,24 @@
 import { attempt, statusOf } from "../lib/errors.js";
 import { FULL_ACCESS } from "./access.js";
 import { AgentCatalog } from "./agents.js";
+import { Conversations } from "./conversations.js";
+import { EventReplay } from "./event-replay.js";
 import { LiveText } from "./live.js";
 import { coalesced, paced } from "./redraws.js";
-import { hasKnownId, patched, withActivity, withSummary } from "./session-updates.js";
+import { hasKnownId, patched, withActivity, withDetails, withSummary } from "./session-updates.js";
 import { isArchived, readable } from "./sessions.js";
-import { Transcript } from "./transcript.js";
+import { Watchers } from "./watchers.js";
 
 /**
  * @import { Api } from "./api.js"
  * @import { Outbox } from "./outbox.js"
  * @import { SeenSessions } from "./seen.js"
- * @import { AgentAvailability, Connection, HubEvent, Json, LiveEvent, Machine, Message, MessagePage, PagePosition, Session, Toast } from "./types.js"
+ * @import { AgentAvailability, Connection, HubEvent, Json, LiveEvent, Machine, Session, Toast } from "./types.js"
  */
 
 const FIRST_SESSIONS = 500; // of the list; the most that the hub gives when it is asked for a number
-const FIRST_PAGE = 50; // messages
-const CATCH_UP_PAGE = 200; // messages
-const MAX_QUEUED_IDS = 1000; // in one request
-const NOT_FOUND = 404; // of HTTP
-const HIDING_STATUSES = [403, NOT_FOUND]; // with which the hub does not show a session
+const HIDING_STATUSES = [403, 404]; // of HTTP, with which the hub does not show a session
+
 export class Store {
   /**
    * @param {Api} api
@@ -42,8 +41,6 @@ export class Store {
     this.machines = new Map();
     /** @type {Map<string, AgentAvailability[]>} by machine id */
     this.agents = new Map();
-    /** @type {Map<string, Transcript>} by session id */
-    this.transcripts = new Map();
     /** @type {Map<string, unknown>} by id of a session that the hub does not show, e.g. because it was deleted: its answer */
     this.refusals = new Map();
     /** @type {Connection} */
@@ -62,40 +59,32 @@ export class Store {
     this.onRemoved = () => {};
     /** @type {Map<string, boolean>} sessions that are being resumed -> whether the hub has removed them meanwhile */
     this._resuming = new Map();
-    /** @type {Set<() => void>} */
-    this._watchers = new Set();
-    /** @type {Set<() => void>} */
-    this._liveWatchers = new Set();
-    /** @type {Set<HubEvent[]>} per read under way, the events that came meanwhile */
-    this._reads = new Set();
+    this._watchers = new Watchers("A part of the page cannot be drawn");
+    this._liveWatchers = new Watchers("Live text cannot be drawn");
+    this._replay = new EventReplay((event) => this._applySafely(event));
     /** Announces a change to the watchers, once for all changes before the next frame. */
-    this.changed = coalesced(() => {
-      for (const watcher of this._watchers) attempt("A part of the page cannot be drawn", watcher);
-    });
+    this.changed = coalesced(() => this._watchers.notify());
     /** Announces a change of the live text, of which there are many, to those who show it. */
-    this._liveChanged = paced(() => {
-      for (const watcher of this._liveWatchers) attempt("Live text cannot be drawn", watcher);
+    this._liveChanged = paced(() => this._liveWatchers.notify());
+    this.conversations = new Conversations({
+      api,
+      outbox,
+      read: (request, apply) => this._read(request, apply),
+      changed: this.changed,
+      isOpen: (id) => id === this.openId,
     });
     outbox.onChange = this.changed;
     outbox.hasEnded = (id) => isArchived(this.sessions.get(id));
   }
 
-  /**
-   * Call `watcher` after changes; returns a function that ends this.
-   * @param {() => void} watcher
-   */
+  /** Call `watcher` after changes; returns a function that ends this. @param {() => void} watcher */
   watch(watcher) {
-    this._watchers.add(watcher);
-    return () => this._watchers.delete(watcher);
+    return this._watchers.add(watcher);
   }
 
-  /**
-   * Call `watcher` after changes of the live text; returns a function that ends this.
-   * @param {() => void} watcher
-   */
+  /** Call `watcher` after changes of the live text; returns a function that ends this. @param {() => void} watcher */
   watchLive(watcher) {
-    this._liveWatchers.add(watcher);
-    return () => this._liveWatchers.delete(watcher);
+    return this._liveWatchers.add(watcher);
   }
 
   /** Another session is on screen, or none. @param {string | null} id */
@@ -126,8 +115,7 @@ export class Store {
   async refresh() {
     const open = this.openId === null ? null : this._refreshOpen(this.openId);
     await Promise.all([this.readCatalog(), this.readSessions(), this.readMachines(), open]);
-    for (const [id, transcript] of this.transcripts)
-      if (id !== this.openId) transcript.stale = true;
+    this.conversations.distrustOthers();
     this.loaded = true;
     this.readProblem = null;
     this.changed();
@@ -149,7 +137,7 @@ export class Store {
   async readConversation(id) {
     const refusal = this.refusals.get(id);
     if (refusal) throw refusal;
-    const reads = await Promise.allSettled([this.readSession(id), this.catchUp(id)]);
+    const reads = await Promise.allSettled([this.readSession(id), this.conversations.catchUp(id)]);
     const error = reads.find((read) => read.status === "rejected")?.reason;
     if (error === undefined) return;
     if (HIDING_STATUSES.includes(statusOf(error) ?? 0)) this.refusals.set(id, error);
@@ -224,138 +212,20 @@ export class Store {
     );
   }
 
-  /** @param {string} id */
+  /** The messages of a session, as far as they have been read. @param {string} id */
   transcript(id) {
-    const known = this.transcripts.get(id);
-    if (known) return known;
-    const transcript = new Transcript();
-    this.transcripts.set(id, transcript);
-    return transcript;
-  }
-
-  /** Bring the messages of a session up to date: the newest page at first, later what was missed. @param {string} id */
-  async catchUp(id) {
-    const transcript = this.transcript(id);
-    while (!transcript.isBehind) {
-      const position = transcript.catchUpPosition();
-      const limit = position ? CATCH_UP_PAGE : FIRST_PAGE;
-      const { messages, page } = await this._readBeside(id, limit, position ?? {}, (answer) =>
-        transcript.addPage(answer),
-      );
-      this._confirmSent(messages);
-      if (!position || !page.hasMore || page.reset) break;
-    }
-    const queued = transcript
-      .queued()
-      .map((message) => String(message.localId))
-      .slice(0, MAX_QUEUED_IDS);
-    if (queued.length > 0)
-      await this._read(
-        () => this._api.queuedStates(id, queued),
-        (states) => transcript.settleQueued(states),
-      );
-    transcript.stale = false;
-    this.outbox.forgetPosted(id, (localId) => transcript.hasLocalId(localId));
-    this.changed();
-  }
-
-  /** Read the page before the oldest message that is known. @param {string} id @param {number} [limit] messages */
-  async readOlder(id, limit = FIRST_PAGE) {
-    const transcript = this.transcript(id);
-    const position = transcript.olderPosition();
-    if (!position || transcript.loadingOlder) return;
-    transcript.loadingOlder = true;
-    this.changed();
-    try {
-      await this._readBeside(id, limit, position, (answer) => transcript.addOlderPage(answer));
-    } finally {
-      transcript.loadingOlder = false;
-      this.changed();
-    }
-  }
-
-  /** Read the page after the newest message that is known, where there are newer ones. @param {string} id */
-  async readNewer(id) {
-    const transcript = this.transcript(id);
-    const position = transcript.newerPosition();
-    if (!position || transcript.loadingNewer) return;
-    transcript.loadingNewer = true;
-    this.changed();
-    try {
-      await this._readBeside(id, CATCH_UP_PAGE, position, (answer) =>
-        transcript.addNewerPage(answer),
-      );
-    } finally {
-      transcript.loadingNewer = false;
-      this.changed();
-    }
+    return this.conversations.transcript(id);
   }
 
   /**
-   * Read a page that belongs beside what is known, unless the window has started over meanwhile.
-   * @param {string} id
-   * @param {number} limit
-   * @param {PagePosition} position
-   * @param {(answer: MessagePage) => void} add
-   */
-  _readBeside(id, limit, position, add) {
-    const transcript = this.transcript(id);
-    const { generation } = transcript;
-    return this._read(
-      () => this._api.messages(id, limit, position),
-      (answer) => {
-        if (transcript.generation === generation) add(answer);
-      },
-    );
-  }
-
-  /**
-   * Go to a message far back: read what is around it, in place of what is known.
-   * @param {string} id
-   * @param {string} messageId
-   * @returns {Promise<boolean>} whether the hub knows such a message, and such a request
-   */
-  async readAround(id, messageId) {
-    const transcript = this.transcript(id);
-    try {
-      const { page } = await this._read(
-        () => this._api.messages(id, CATCH_UP_PAGE, { around: messageId }),
-        (answer) => {
-          if (answer.page.direction === "around") transcript.addAroundPage(answer);
-        },
-      );
-      return page.direction === "around";
-    } catch (error) {
-      if (statusOf(error) === NOT_FOUND) return false;
-      throw error;
-    }
-  }
-
-  /** Go to the end of a conversation of which a part far back is shown. @param {string} id */
-  async readLatest(id) {
-    const transcript = this.transcript(id);
-    if (!transcript.hasNewer) return;
-    transcript.forgetPosition();
-    await this.catchUp(id);
-  }
-
-  /**
-   * Do a read and apply its answer, then once more the events that came meanwhile: the answer may be older than they are.
    * @template Answer
    * @param {() => Promise<Answer>} request
    * @param {(answer: Answer) => void} apply
    */
   async _read(request, apply) {
-    /** @type {HubEvent[]} */
-    const meanwhile = [];
-    this._reads.add(meanwhile);
     try {
-      const answer = await request();
-      apply(answer);
-      for (const event of meanwhile) this._applySafely(event);
-      return answer;
+      return await this._replay.read(request, apply);
     } finally {
-      this._reads.delete(meanwhile);
       this.changed();
     }
   }
@@ -367,7 +237,7 @@ export class Store {
       return;
     }
     // A notice is shown once; it is no news about what is being read, to which events are applied again.
-    if (event.type !== "toast") for (const meanwhile of this._reads) meanwhile.push(event);
+    if (event.type !== "toast") this._replay.record(event);
     this._applySafely(event);
     this.changed();
   }
@@ -404,9 +274,21 @@ export class Store {
       case "toast":
         this.onToast(event.data);
         break;
-      default:
-        this._applyToMessages(id, event);
+      case "message-received":
+        this._update(id, {
+          updatedAt: Math.max(event.message.createdAt, this.sessions.get(id)?.updatedAt ?? 0),
+        });
+        if (event.message.scheduledAt) this._readSchedule();
+        break;
+      case "message-cancelled":
+        if (this.sessions.get(id)?.nextScheduledAt) this._readSchedule();
+        break;
+      case "scheduled-matured":
+        this._readSchedule();
+        break;
+      default: // events of other kinds tell nothing of the list
     }
+    this.conversations.apply(id, event);
   }
 
   /** @param {string} id */
@@ -416,57 +298,13 @@ export class Store {
       return;
     }
     this.sessions.delete(id);
-    this.transcripts.delete(id);
+    this.conversations.forget(id);
     this.onRemoved(id);
-  }
-
-  /** @param {string} id @param {HubEvent} event */
-  _applyToMessages(id, event) {
-    const transcript = this.transcripts.get(id);
-    switch (event.type) {
-      case "message-received":
-        this._confirmSent([event.message]);
-        this._update(id, {
-          updatedAt: Math.max(event.message.createdAt, this.sessions.get(id)?.updatedAt ?? 0),
-        });
-        transcript?.upsert(event.message);
-        if (event.message.scheduledAt) this._readSchedule();
-        break;
-      case "messages-consumed":
-        for (const localId of event.localIds) this.outbox.confirm(localId);
-        transcript?.markConsumed(event.localIds, event.invokedAt);
-        break;
-      case "message-cancelled":
-        if (event.localId) this.outbox.confirm(event.localId);
-        transcript?.remove(event.messageId, event.localId);
-        if (this.sessions.get(id)?.nextScheduledAt) this._readSchedule();
-        break;
-      case "scheduled-matured":
-        this._readSchedule();
-        break;
-      case "messages-indeterminate":
-        transcript?.markDelivery(event.localIds, "indeterminate");
-        break;
-      case "messages-requeued":
-        transcript?.markDelivery(event.localIds, undefined);
-        break;
-      case "messages-invalidated":
-        if (transcript) this._invalidate(id, transcript);
-        break;
-      default: // events of other kinds change nothing here
-    }
   }
 
   /** The list tells when messages are sent that are sent later. */
   _readSchedule() {
     this.readSessions().catch(() => {}); // the next read of the list has it
-  }
-
-  /** @param {string} id @param {Transcript} transcript */
-  _invalidate(id, transcript) {
-    transcript.stale = true;
-    transcript.forgetPosition();
-    if (id === this.openId) this.catchUp(id).catch(() => {}); // else, and after a failure, when it is opened
   }
 
   /** @param {string} id @param {Json} data a whole session, or some of its fields */
@@ -487,14 +325,7 @@ export class Store {
   /** @param {Session} session */
   _putSession(session) {
     const known = this.sessions.get(session.id);
-    /** @type {Session} */
-    const next = readable({ ...known, ...session, damaged: session.damaged, detailed: true });
-    for (const key of ["metadata", "agentState"]) {
-      if (known?.detailed && known[`${key}Version`] > session[`${key}Version`]) {
-        next[key] = known[key];
-        next[`${key}Version`] = known[`${key}Version`];
-      }
-    }
+    const next = readable(withDetails(known, session));
     this.refusals.delete(session.id);
     this.sessions.set(session.id, withActivity(known, next));
     if (next.active && !known?.active) this.outbox.releaseHeld(session.id);
@@ -512,10 +343,5 @@ export class Store {
       this.machines.set(id, machine);
       if (machine.active && !known?.active) this.readAgents(id);
     }
-  }
-
-  /** @param {Message[]} messages */
-  _confirmSent(messages) {
-    for (const message of messages) if (message.localId) this.outbox.confirm(message.localId);
   }
 }

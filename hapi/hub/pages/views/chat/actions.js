@@ -192,20 +192,20 @@ export class SessionActions {
 
   /** @param {number} [limit] messages */
   loadOlder(limit) {
-    return this._orNotify(() => this._store.readOlder(this._id, limit));
+    return this._orNotify(() => this._store.conversations.readOlder(this._id, limit));
   }
 
   loadNewer() {
-    return this._orNotify(() => this._store.readNewer(this._id));
+    return this._orNotify(() => this._store.conversations.readNewer(this._id));
   }
 
   loadLatest() {
-    return this._orNotify(() => this._store.readLatest(this._id));
+    return this._orNotify(() => this._store.conversations.readLatest(this._id));
   }
 
   /** @param {string} messageId @returns {Promise<boolean | null>} whether there is such a message; null after a failure */
   loadAround(messageId) {
-    return this._orNotify(() => this._store.readAround(this._id, messageId));
+    return this._orNotify(() => this._store.conversations.readAround(this._id, messageId));
   }
 
   /** Take back a message that the agent has not received. Returns its text, null if it could not be taken back. @param {UserBlock} block */
@@ -223,7 +223,7 @@ export class SessionActions {
           ? t("The agent has already received this message.")
           : t("It is not known yet whether the agent has received this message."),
       );
-      await this._store.catchUp(this._id);
+      await this._store.conversations.catchUp(this._id);
       return null;
     });
   }
