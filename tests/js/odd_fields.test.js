@@ -19,7 +19,7 @@ const { sessionSettings } = await load("data/session-settings.js");
 const { AgentCatalog } = await load("data/agents.js");
 const { rulesOf, ruleText } = await load("data/permissions.js");
 const { readable } = await load("data/sessions.js");
-const { blockNamed } = await load("data/blocks.js");
+const { blockNamed } = await load("data/block-keys.js");
 const { drawBlock } = await load("views/chat/block.js");
 
 const HUGE = "word ".repeat(10_000);

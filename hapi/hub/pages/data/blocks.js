@@ -1,17 +1,18 @@
 // From the hub's messages to what a conversation shows: a list of blocks. Pure; one pass, oldest message first.
 
-import { ownValue } from "../lib/format.js";
-import { t } from "../lib/language.js";
+import { withOwnKeys } from "./block-keys.js";
 import { claudeRecords } from "./claude.js";
-import { isObject, lineText } from "./json.js";
-import { readablePrompt } from "./markup.js";
+import { asText, lineText } from "./json.js";
 import { withModelErrors } from "./model-errors.js";
+import { outgoingBlock, promptBlock } from "./prompts.js";
 import { markPlaces } from "./queue.js";
+import { isWellFormed, objectsIn } from "./record-shape.js";
+import { eventText, isFailure } from "./session-events.js";
 import { continuesPlan, isDone, isSamePlan, isTodoTool, stepsOf, todosIn } from "./todos.js";
-import { isQueued } from "./transcript.js";
+import { takeCall, takeResult, toolBlock } from "./tool-blocks.js";
 import { TurnMeter } from "./turns.js";
 
-/** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, TurnBlock, UserBlock } from "./types.js" */
+/** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, TurnBlock } from "./types.js" */
 
 /**
  * The blocks of a conversation, in the order in which they are shown.
@@ -29,40 +30,6 @@ export function blocksOf(messages, outgoing, agentState) {
   for (const message of outgoing) builder.addOutgoing(message);
   builder.joinRequests(agentState);
   return withOwnKeys(withModelErrors(builder.blocks()));
-}
-
-/**
- * `blocks`, where a key that an earlier block has already is changed.
- * @param {Block[]} blocks
- */
-function withOwnKeys(blocks) {
-  /** @type {Map<string, number>} */
-  const counts = new Map();
-  for (const block of blocks) {
-    const count = (counts.get(block.key) ?? 0) + 1;
-    counts.set(block.key, count);
-    if (count > 1) block.key = `${block.key}#${count}`;
-  }
-  return blocks;
-}
-
-/**
- * The block of that key, or the one that shows the message or record of that id.
- * @param {Block[]} blocks
- * @param {string} id
- * @returns {Block | undefined}
- */
-export function blockNamed(blocks, id) {
-  return (
-    blocks.find((block) => block.key === id) ??
-    blocks.find(
-      (block) =>
-        block.version === id ||
-        ("messageId" in block && block.messageId === id) ||
-        block.key.endsWith(`:${id}`) ||
-        block.key.includes(`:${id}/`),
-    )
-  );
 }
 
 class BlockBuilder {
@@ -132,20 +99,7 @@ class BlockBuilder {
   /** @param {OutgoingMessage} message */
   addOutgoing(message) {
     if (this._localIds.has(message.localId)) return;
-    this._queued.push({
-      key: `user:${message.localId}`,
-      kind: "user",
-      version: `${message.state} ${message.error} ${message.code}`,
-      at: message.createdAt,
-      text: message.text,
-      files: message.attachments.map((file) => file.filename),
-      attachments: message.attachments,
-      state: message.state,
-      localId: message.localId,
-      scheduledAt: message.scheduledAt,
-      error: message.error,
-      code: message.code,
-    });
+    this._queued.push(outgoingBlock(message));
   }
 
   /**
@@ -213,28 +167,8 @@ class BlockBuilder {
   /** @param {Message} message @param {Json} content */
   _addPrompt(message, content) {
     if (message.localId) this._localIds.add(message.localId);
-    const state = promptState(message);
-    /** @type {Json[]} */
-    const files = Array.isArray(content.attachments) ? content.attachments : [];
-    const source = asText(typeof content === "string" ? content : content.text);
-    /** @type {UserBlock} */
-    const block = {
-      key: `user:${message.localId ?? message.id}`,
-      kind: "user",
-      version: `${message.id} ${state}`,
-      at: message.invokedAt ?? message.createdAt,
-      source,
-      text: readablePrompt(source),
-      files: files.map((file) => asText(file?.filename ?? file)),
-      attachments: files.filter(
-        (file) => typeof file?.path === "string" && typeof file.filename === "string",
-      ),
-      state,
-      localId: message.localId ?? "",
-      messageId: message.id,
-      scheduledAt: message.scheduledAt,
-    };
-    if (state === "sent") {
+    const block = promptBlock(message, content);
+    if (block.state === "sent") {
       this._add(block);
       if (this._plan) this._plan.promptsSince += 1;
       this._turn.begin(block.at);
@@ -321,32 +255,16 @@ class BlockBuilder {
     }
     if (this._planCalls.has(data.callId)) return;
     const block = this._upsert(message, toolBlock(message, data));
-    block.name = lineText(data.name ?? block.name);
-    if (typeof data.nativeKind === "string") block.toolKind = data.nativeKind;
-    block.title = lineText(data.nativeTitle ?? data.description ?? block.title ?? "");
-    if (data.input !== undefined && data.input !== null) block.input = data.input;
-    if (Array.isArray(data.changes)) block.changes = data.changes;
-    if (data.progress) block.progress = lineText(data.progress);
-    if (data.reopens) Object.assign(block, { output: undefined, failed: false, done: false });
-    if (!block.done) block.status = lineText(data.status ?? block.status ?? "pending");
-    if (block.status === "in_progress") block.startedAt ??= message.createdAt;
+    takeCall(block, message, data);
   }
 
   /** @param {Message} message @param {Json} data */
   _addToolResult(message, data) {
-    const failed = Boolean(data.is_error);
-    if (this._planCalls.has(data.callId) && !failed) return; // the plan shows all there is
+    if (this._planCalls.has(data.callId) && !data.is_error) return; // the plan shows all there is
     const name = this._planCalls.get(data.callId);
     const block = this._upsert(message, toolBlock(message, data));
     if (name !== undefined) block.name = lineText(name);
-    Object.assign(block, {
-      output: data.output,
-      failed,
-      status: failed ? "failed" : "completed",
-      done: true,
-      startedAt: block.startedAt ?? block.at,
-      endedAt: message.createdAt,
-    });
+    takeResult(block, message, data);
   }
 
   /** A plan stands where it was first told, with its newest entries. @param {Message} message @param {Json} entries */
@@ -387,10 +305,7 @@ class BlockBuilder {
     const text = eventText(data);
     if (text === null) return;
     const mode = data.type === "permission-mode-changed" ? asText(data.mode) : undefined;
-    const isBad =
-      ["error", "limit-reached"].includes(data.type) ||
-      (data.type === "message" && /failed|error/i.test(text));
-    this._addNote(message, text, isBad ? "bad" : "plain", mode);
+    this._addNote(message, text, isFailure(data, text) ? "bad" : "plain", mode);
   }
 
   /** @param {Message} message @param {string} text @param {string} [tone] @param {string} [mode] */
@@ -420,100 +335,7 @@ class BlockBuilder {
   }
 }
 
-/** The entries of a table that are objects. @param {Json} table @returns {[string, Json][]} */
-function objectsIn(table) {
-  return isObject(table) ? Object.entries(table).filter(([, value]) => isObject(value)) : [];
-}
-
-/**
- * Whether a record has the shape of those that sessions write. One of an unknown kind has, and shows nothing.
- * @param {Json} record
- */
-function isWellFormed(record) {
-  if (!isObject(record)) return false;
-  const { role, content } = record;
-  if (role === "user") return typeof content === "string" || isPromptContent(content);
-  return (
-    role === "agent" &&
-    isObject(content) &&
-    typeof content.type === "string" &&
-    (!["codex", "event", "output"].includes(content.type) || isRecordData(content.data))
-  );
-}
-
-/** @param {Json} content */
-function isPromptContent(content) {
-  return (
-    isObject(content) && (typeof content.text === "string" || Array.isArray(content.attachments))
-  );
-}
-
-/** @param {Json} data */
-function isRecordData(data) {
-  return isObject(data) && typeof data.type === "string";
-}
-
-/** @param {Message} message @returns {"sent" | "queued" | "scheduled" | "indeterminate"} */
-function promptState(message) {
-  if (!isQueued(message)) return "sent";
-  if (message.deliveryState === "indeterminate") return "indeterminate";
-  return (message.scheduledAt ?? 0) > Date.now() ? "scheduled" : "queued";
-}
-
 /** @param {Message} message @param {string} key @param {boolean} [side] @returns {TextBlock} */
 function textBlock(message, key, side) {
   return { key, kind: "text", version: "", at: message.createdAt, text: "", side };
-}
-
-/** @param {Message} message @param {Json} data @returns {ToolBlock} */
-function toolBlock(message, data) {
-  return {
-    key: `tool:${data.callId}`,
-    kind: "tool",
-    version: "",
-    at: message.createdAt,
-    callId: data.callId,
-    name: t("Tool"),
-    side: data.side,
-  };
-}
-
-/** What sessions report in short, for people. @type {Record<string, string>} */
-const STATUS_TEXTS = { "Session aborted": t("The agent was stopped.") };
-
-/** The line for an event; null if it shows nothing. @param {Json} data @returns {string | null} */
-function eventText(data) {
-  switch (data.type) {
-    case "message":
-      return ownValue(STATUS_TEXTS, data.message) ?? lineText(data.message);
-    case "error":
-      return lineText(data.message);
-    case "switch":
-      return data.mode === "local"
-        ? t("Control moved to the terminal")
-        : t("Control moved to the web page");
-    case "permission-mode-changed":
-      return t("Permission mode changed to {mode}", { mode: lineText(data.mode) });
-    case "title-changed":
-      return t("Title changed to “{title}”", { title: lineText(data.title) });
-    case "limit-reached":
-      return t("The agent's usage limit has been reached");
-    default:
-      return null;
-  }
-}
-
-/** A text as it is, any other value as JSON. @param {Json} value @returns {string} */
-export function asText(value) {
-  if (typeof value === "string") return value;
-  return value === null || value === undefined ? "" : JSON.stringify(value, null, 2);
-}
-
-/** A value as JSON, whatever it is, for a person who wants to see it. @param {Json} value */
-export function rawText(value) {
-  try {
-    return JSON.stringify(value, null, 2) ?? String(value);
-  } catch {
-    return String(value); // nested more deeply than this browser can write
-  }
 }

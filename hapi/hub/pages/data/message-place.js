@@ -1,6 +1,7 @@
 // Where a message is shown in a conversation. Pure.
 
-import { blockNamed, blocksOf } from "./blocks.js";
+import { blockNamed } from "./block-keys.js";
+import { blocksOf } from "./blocks.js";
 
 /** @import { Block, Message } from "./types.js" */
 

@@ -2,7 +2,7 @@
 
 import { ownValue } from "../lib/format.js";
 import { t } from "../lib/language.js";
-import { asText } from "./blocks.js";
+import { asText } from "./json.js";
 import { readableOutput } from "./markup.js";
 import { todosIn } from "./todos.js";
 

@@ -1,6 +1,6 @@
 // Bringing a block of a conversation on screen, also one whose messages have not been read yet.
 
-import { blockNamed } from "../../data/blocks.js";
+import { blockNamed } from "../../data/block-keys.js";
 import { blockOf } from "../../data/message-place.js";
 
 /**

@@ -10,7 +10,7 @@ import { prose, visibleProse } from "../../lib/prose.js";
 import { copyButton } from "../../lib/clipboard.js";
 import { codeBlock } from "../../lib/code-block.js";
 import { reportOnce } from "../../lib/errors.js";
-import { rawText } from "../../data/blocks.js";
+import { rawText } from "../../data/json.js";
 import { fencedParts } from "../../data/markup.js";
 import { describeTool } from "../../data/tools.js";
 import { deliveryActions, deliveryLabel } from "./delivery.js";
