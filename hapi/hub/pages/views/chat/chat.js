@@ -2,31 +2,25 @@
 
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
+import { blockContext } from "./block-context.js";
 import { BlockNavigation } from "./block-navigation.js";
 import { sessionPartAddress } from "../../data/addresses.js";
-import { attachedPicture } from "../../data/attached-pictures.js";
-import { modeName } from "../../data/offer.js";
-import { AttachedFiles } from "./attachments.js";
-import { CompletionSources } from "../../data/completion-sources.js";
-import { Composer } from "./composer.js";
+import { ComposerArea } from "./composer-area.js";
+import { FindLoader } from "./find-loader.js";
 import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
 import { messageList } from "./message-list.js";
 import { sessionNotice } from "./notice.js";
-import { picture, saveButton } from "./picture.js";
 import { planStrip } from "./plan.js";
 import { keepPlace, takePlace } from "./reading-place.js";
-import { scheduleChip } from "./schedule-chip.js";
 import { answerReader } from "./speech.js";
 import { starters } from "./starters.js";
-import { settingChips } from "./setting-chips.js";
 import { workingLine } from "./working-line.js";
-import { announce, followLink, h, hasFinePointer } from "../../lib/dom.js";
+import { announce, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
-import { queuedIn } from "../../data/queue.js";
 import { readsAloud } from "../../data/preferences.js";
 import { keepPrompt } from "../../data/recent-prompts.js";
 import { isStarting, titleOf } from "../../data/sessions.js";
@@ -36,7 +30,7 @@ import { isStarting, titleOf } from "../../data/sessions.js";
  * @import { Drafts } from "../../data/drafts.js"
  * @import { Outbox } from "../../data/outbox.js"
  * @import { Store } from "../../data/store.js"
- * @import { BlockContext, Go, UserBlock, View, ViewContext } from "../../data/types.js"
+ * @import { Go, View, ViewContext } from "../../data/types.js"
  * @import { Announcement } from "./announcements.js"
  */
 
@@ -71,10 +65,6 @@ const KEPT_ELSEWHERE = 200; // messages of a conversation that has been left
 
 /** @implements {View} */
 export class ChatView {
-  /** @type {import("./find.js").FindBar | null} */
-  _find = null;
-  _listener = (/** @type {KeyboardEvent} */ event) => this._onKey(event);
-
   /** @param {ChatOptions} options */
   constructor(options) {
     const { store, api, outbox, drafts, go, id, showStatus, openSettings } = options;
@@ -90,21 +80,26 @@ export class ChatView {
     });
     this._options = options;
     this._actions = actions;
-    this._files = new AttachedFiles(api, id, {
-      drafts,
-      onChange: () => this._composer?.filesChanged(),
-      notify: toast,
+    this._area = new ComposerArea({
+      ...{ store, api, drafts, id },
+      send: (text) => this._send(text),
+      stop: () => actions.abort(),
     });
-    this._chips = settingChips({ api, store, id });
-    this._schedule = scheduleChip({ onChange: () => this._composer?.scheduleChanged() });
-    this._sources = new CompletionSources(api, store, id);
-    this._composer = this._newComposer();
-    this._context = this._blockContext();
+    this._composer = this._area.composer;
+    this._context = blockContext({
+      ...{ store, api, outbox, id, go, actions },
+      composer: this._composer,
+      files: this._area.files,
+      schedule: this._area.schedule,
+      blocks: () => this._messages.blocks(),
+      draw: () => this.draw(),
+    });
+    this._find = this._findLoader();
     this._header = chatHeader({
       store,
       go,
       openSettings: () => openSettings(() => actions.resume()),
-      openFind: () => this._openFind(),
+      openFind: () => this._find.open(),
       openWork: () => go(sessionPartAddress(id, "changes")),
       openTerminal: () => go(sessionPartAddress(id, "terminal")),
     });
@@ -140,89 +135,26 @@ export class ChatView {
       write: (text) => this._composer.replace(text),
     });
     this._reader = answerReader(() => readsAloud(localStorage));
-    this._unwatchDrafts = drafts.watch((changed) => {
-      if (changed !== id) return;
-      this._composer.follow(drafts.get(id));
-      this._files.followDraft();
-    });
     this._announced = announcementOf(undefined, store.catalog);
     this.node = this._frame();
     this._composer.watch(this.node);
   }
 
-  _newComposer() {
-    const { drafts, id } = this._options;
-    return new Composer({
-      files: this._files,
-      settings: this._chips.node,
-      schedule: this._schedule,
-      onMore: () => this._openMore(),
-      text: drafts.get(id),
-      onDraft: (text) => drafts.set(id, text),
-      onSend: (text) => this._send(text),
-      onStop: () => this._actions.abort(),
-      find: (token, show) => this._sources.find(token, show),
-      notify: toast,
-      storage: localStorage,
-    });
-  }
-
-  /** @returns {BlockContext} */
-  _blockContext() {
-    const { api, id } = this._options;
-    const actions = this._actions;
-    const write = this._composer;
-    return {
-      active: true,
-      refusal: this._options.store.access.refusal("approve"),
-      modeName: (mode) => modeName(mode, actions.session, this._options.store.catalog),
-      expanded: new Map(),
-      decisions: actions.decisions,
-      edit: async (block) => {
-        const text = await actions.cancel(block);
-        if (text === null) return;
-        this._files.restore(block.attachments);
-        this._schedule.set(block.state === "scheduled" ? (block.scheduledAt ?? null) : null);
-        write.restore(text);
+  _findLoader() {
+    const { store, id } = this._options;
+    return new FindLoader(
+      {
+        blocks: () => this._messages.blocks(),
+        show: (key) => {
+          this._scroll.hold();
+          return this._messages.show(key);
+        },
+        hasOlder: () => store.transcript(id).hasOlder,
+        loadOlder: () => this._loadOlder(),
+        closed: () => this.focus(),
       },
-      cancel: async (block) => {
-        const text = await actions.cancel(block);
-        if (text === null) return;
-        const again = () => actions.send(text, block.attachments, block.scheduledAt);
-        toast(t("The message was cancelled."), { action: [t("Undo"), again] });
-      },
-      move: (block, by) => actions.move(queuedIn(this._messages.blocks()), block, by),
-      sendNow: (block) => actions.sendNow(block),
-      retry: (block) => actions.retry(block),
-      discard: (block) => this._discard(block),
-      retryQueued: (block) => actions.retryQueued(block),
-      decide: async (...decision) => {
-        await actions.decide(...decision);
-        this.draw(); // the buttons are gone now, and the focus with them
-        // On a phone the keyboard would rise over what was allowed.
-        if (document.activeElement === document.body && hasFinePointer()) write.focus();
-      },
-      attachedPicture: (attachment) => {
-        const content = attachedPicture(api, id, attachment);
-        const { filename: fileName, mimeType: mediaType } = attachment;
-        return content && picture(content, { fileName, mediaType }, { isOptional: true });
-      },
-      image: (block) => picture(() => api.generatedImage(id, block.imageId), block),
-      fileAddress: (path, line) => {
-        const address = sessionPartAddress(id, "files", { path, line });
-        return { address, follow: followLink(this._options.go, address) };
-      },
-      save: (block) => saveButton(() => api.generatedImage(id, block.imageId), block),
-    };
-  }
-
-  /** @param {UserBlock} block */
-  async _discard(block) {
-    const text = await this._options.outbox.discard(block.localId);
-    if (text === null) return; // another tab is sending it
-    this._files.restore(block.attachments);
-    this._schedule.set(block.scheduledAt ?? null);
-    this._composer.restore(text);
+      (bar) => this._header.node.after(bar),
+    );
   }
 
   _frame() {
@@ -262,24 +194,19 @@ export class ChatView {
   }
 
   start() {
-    addEventListener("keydown", this._listener);
+    this._find.start();
     current = this;
     const place = takePlace(this._options.id);
     if (!place) this._options.store.transcript(this._options.id).leave();
     const opened = this._actions.open();
     if (place && !this._options.query.has("message"))
       this._navigation.restore(place.key, place.top);
-    this._showAsked(this._options.query);
+    this.navigate(this._options.query);
     return opened;
   }
 
-  /** @param {URLSearchParams} query */
-  navigate(query) {
-    this._showAsked(query);
-  }
-
   /** Show the message that the address names, as those of search results do. @param {URLSearchParams} query */
-  async _showAsked(query) {
+  async navigate(query) {
     const message = query.get("message");
     if (message === null || (await this.show(message))) return;
     if (current === this) toast(t("This message is not in the conversation any more."));
@@ -310,7 +237,7 @@ export class ChatView {
     );
     attempt("The plan cannot be drawn", () => this._plan.draw(this._messages.plan()));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
-    attempt("The settings cannot be drawn", () => this._chips.draw(session));
+    attempt("The settings cannot be drawn", () => this._area.drawSettings(session));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
     const refusal = access.refusal("chat") ?? (resumes ? access.refusal("spawn") : null);
     const isEmpty = ready && this._messages.blocks().length === 0;
@@ -334,49 +261,12 @@ export class ChatView {
     this._announced = next;
   }
 
-  /** Open the search in this conversation; its module is loaded for the first one. */
-  async _openFind() {
-    const { store, id } = this._options;
-    const { FindBar } = await import("./find.js");
-    this._find ??= new FindBar({
-      blocks: () => this._messages.blocks(),
-      show: (key) => {
-        this._scroll.hold();
-        return this._messages.show(key);
-      },
-      hasOlder: () => store.transcript(id).hasOlder,
-      loadOlder: () => this._loadOlder(),
-      closed: () => this.focus(),
-    });
-    this._header.node.after(this._find.node);
-    this._find.open();
-  }
-
-  /** @param {KeyboardEvent} event */
-  _onKey(event) {
-    const isFind = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "f";
-    if (!isFind || event.shiftKey || event.altKey) return;
-    if (document.querySelector("dialog[open]")) return;
-    if (this._find?.node.contains(document.activeElement)) return; // a second press is the browser's own
-    event.preventDefault();
-    this._openFind();
-  }
-
   /** @param {string} text */
   _send(text) {
     if (this._options.store.transcript(this._options.id).hasNewer) this._toLatest();
     this._scroll.follow();
     keepPrompt(localStorage, text);
-    this._actions.send(text, this._files.take(), this._schedule.take());
-  }
-
-  async _openMore() {
-    const { composerMenu } = await import("./composer-menu.js");
-    const { _composer: write, _schedule: schedule, _files: files } = this;
-    const { api, id } = this._options;
-    const onPromptsChanged = () => this._sources.forget();
-    const storage = localStorage;
-    composerMenu({ api, id, composer: write, schedule, files, storage, onPromptsChanged });
+    this._actions.send(text, ...this._area.take());
   }
 
   /** @param {number} [limit] messages */
@@ -420,7 +310,7 @@ export class ChatView {
 
   /** A conversation that goes on for long forgets its oldest messages, unless somebody reads or searches them. */
   _trim() {
-    const isInUse = this._navigation.isReading || this._find?.node.isConnected;
+    const isInUse = this._navigation.isReading || this._find.isOpen;
     const { store, id } = this._options;
     if (this._scroll.isAtEnd() && !isInUse) store.transcript(id).trim(MAX_READ, KEPT_READ);
   }
@@ -435,7 +325,7 @@ export class ChatView {
   }
 
   leave() {
-    removeEventListener("keydown", this._listener);
+    this._find.stop();
     if (current === this) current = null;
     const { store, id } = this._options;
     const place = this._scroll.isAtEnd() ? null : this._messages.place();
@@ -443,8 +333,7 @@ export class ChatView {
     store.transcript(id).trim(KEPT_ELSEWHERE);
     this._actions.close();
     this._unwatchLive();
-    this._unwatchDrafts();
-    this._composer.stopWatching();
+    this._area.leave();
     this._reader.stop();
     this._scroll.disconnect();
     this._messages.disconnect();
