@@ -1,13 +1,11 @@
 // A long list of which only what is near the screen is in the document.
 
 import { replaceKeepingFocus } from "./dom.js";
+import { ItemExtents } from "./item-extents.js";
 
 const MAX_WHOLE = 80; // items; a list that is not longer is in the document as a whole
 const MARGIN = 1200; // px above and below the screen that are in the document too
-const FIRST_ESTIMATE = 90; // px; the height of an item while none has been measured
-const ESTIMATE_GROWTH = 1.5; // of the number of measured heights between two estimates
 const MAX_KEPT_NODES = 60; // of items that keep their node
-const MIN_CHANGE = 0.1; // px; what differs less is the rounding of positions
 const MAX_SETTLING = 8; // rounds until the measured heights agree with where the list is shown
 
 /**
@@ -36,13 +34,7 @@ export class VirtualList {
     this._items = [];
     /** @type {Map<string, number>} the place of an item by its key */
     this._places = new Map();
-    /** @type {Map<string, number>} px from the top of an item to the top of the next one */
-    this._heights = new Map();
-    this._measuredSum = 0;
-    this._estimate = FIRST_ESTIMATE; // px; the height of an item that has not been measured
-    this._estimatedFrom = 0; // measured heights
-    /** @type {Float64Array} where each item begins, and where the last one ends */
-    this._offsets = new Float64Array(1);
+    this._extents = new ItemExtents();
     this._from = 0;
     this._to = 0;
     /** @type {Map<string, { node: HTMLElement, version: unknown }>} what is in the document */
@@ -62,7 +54,7 @@ export class VirtualList {
   set(items) {
     this._items = items;
     this._places = new Map(items.map((item, place) => [this._options.key(item), place]));
-    if (this._heights.size > 2 * items.length + MAX_WHOLE) this._forgetHeights();
+    this._extents.setKeys(items.map(this._options.key));
     this._render(this._options.isAtEnd());
   }
 
@@ -93,7 +85,7 @@ export class VirtualList {
     const { scroller } = this._options;
     this._anchor = null;
     if (!this._shown.has(key)) {
-      scroller.scrollTop = this._contentTop() + this._offsets[place] - margin;
+      scroller.scrollTop = this._contentTop() + this._extents.offsets[place] - margin;
       this._render(false);
     }
     for (let round = 0; round < MAX_SETTLING; round += 1) {
@@ -139,34 +131,6 @@ export class VirtualList {
     return this._options.scroller.clientHeight > 0;
   }
 
-  _forgetHeights() {
-    for (const key of this._heights.keys()) if (!this._places.has(key)) this._heights.delete(key);
-    this._measuredSum = [...this._heights.values()].reduce((sum, height) => sum + height, 0);
-  }
-
-  _locate() {
-    this._renewEstimate();
-    const estimate = this._estimate;
-    const offsets = new Float64Array(this._items.length + 1);
-    this._items.forEach((item, place) => {
-      offsets[place + 1] =
-        offsets[place] + (this._heights.get(this._options.key(item)) ?? estimate);
-    });
-    this._offsets = offsets;
-  }
-
-  /**
-   * The estimate is renewed when many more heights are known, and not with each of them: whenever it changes, so does the
-   * room of what is not in the document, and the browser lays out the list once more.
-   */
-  _renewEstimate() {
-    const count = this._heights.size;
-    if (count < this._estimatedFrom) this._estimatedFrom = 0; // heights have been forgotten
-    if (count === 0 || count < this._estimatedFrom * ESTIMATE_GROWTH) return;
-    this._estimate = this._measuredSum / count;
-    this._estimatedFrom = count;
-  }
-
   /** px from the top of what scrolls to the first item, as if all were in the document. */
   _contentTop() {
     const { scroller, content } = this._options;
@@ -182,7 +146,7 @@ export class VirtualList {
     const place = this._anchor ? this._places.get(this._anchor.key) : undefined;
     if (place === undefined || !this._anchor)
       return this._options.scroller.scrollTop - this._contentTop();
-    return this._offsets[place] - this._anchor.top;
+    return this._extents.offsets[place] - this._anchor.top;
   }
 
   /**
@@ -196,18 +160,18 @@ export class VirtualList {
     const { scroller } = this._options;
     if (count <= MAX_WHOLE) return [0, count];
     const height = scroller.clientHeight;
-    const offsets = this._offsets;
+    const { offsets } = this._extents;
     if (!this._isLaidOut) return [count - MAX_WHOLE, count];
     const top = isAtEnd ? offsets[count] - height : this._topOnScreen();
     return [
-      Math.max(0, placeBefore(offsets, top - margin)),
-      Math.min(count, placeBefore(offsets, top + height + margin) + 1),
+      Math.max(0, this._extents.placeAt(top - margin)),
+      Math.min(count, this._extents.placeAt(top + height + margin) + 1),
     ];
   }
 
   /** @param {boolean} isAtEnd */
   _render(isAtEnd) {
-    this._locate();
+    this._extents.locate();
     let [from, to] = this._wanted(isAtEnd, MARGIN);
     if (isAtEnd) from = this._steadyStart(from, to);
     this._put(from, to);
@@ -233,7 +197,9 @@ export class VirtualList {
   _steadyStart(from, to) {
     const shown = this._from;
     const isNear = shown < from && to - shown <= MAX_WHOLE;
-    return isNear && this._offsets[from] - this._offsets[shown] < MARGIN ? shown : from;
+    return isNear && this._extents.offsets[from] - this._extents.offsets[shown] < MARGIN
+      ? shown
+      : from;
   }
 
   /** Have the items from `from` on, up to `to`, in the document. @param {number} from @param {number} to */
@@ -305,21 +271,17 @@ export class VirtualList {
       if (!rect) return;
       const next = nodes[index + 1]?.rect;
       const height = next ? next.top - rect.top : rect.height + gap;
-      const known = this._heights.get(id);
-      if (known !== undefined && Math.abs(known - height) < MIN_CHANGE) return;
-      isChanged = true;
-      this._measuredSum += height - (known ?? 0);
-      this._heights.set(id, height);
+      if (this._extents.setHeight(id, height)) isChanged = true;
     });
-    if (isChanged) this._locate();
+    if (isChanged) this._extents.locate();
   }
 
   /** Leave the room of what is not in the document. */
   _pad() {
     const { style } = this._options.content;
-    const end = this._offsets[this._items.length];
-    const top = `${this._offsets[this._from]}px`;
-    const bottom = `${end - this._offsets[this._to]}px`;
+    const end = this._extents.offsets[this._items.length];
+    const top = `${this._extents.offsets[this._from]}px`;
+    const bottom = `${end - this._extents.offsets[this._to]}px`;
     if (style.paddingTop !== top) style.paddingTop = top;
     if (style.paddingBottom !== bottom) style.paddingBottom = bottom;
   }
@@ -346,16 +308,4 @@ export class VirtualList {
     const moved = node.getBoundingClientRect().top - edge - this._anchor.top;
     if (Math.abs(moved) >= 1) scroller.scrollTop += moved;
   }
-}
-
-/** The last place whose offset is not above `position`. @param {Float64Array} offsets ascending @param {number} position */
-function placeBefore(offsets, position) {
-  let low = 0;
-  let high = offsets.length - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (offsets[middle] <= position) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }
