@@ -6,6 +6,7 @@ import { append, button, fill, h } from "../../lib/dom.js";
 import { highlight, highlightedLines } from "../../lib/highlight.js";
 import { plural, t } from "../../lib/language.js";
 import { languageOfPath } from "../../lib/languages.js";
+import { commentForm, keptComment } from "./comment.js";
 
 /**
  * @import { FileDiff, Pair, Row } from "../../data/hunks.js"
@@ -232,40 +233,15 @@ export class DiffView {
     const before = this._form?.querySelector("textarea")?.value;
     const typed = kept ?? before ?? this._edited?.text ?? "";
     this._form?.remove();
-    const field = h("textarea", {
-      rows: 3,
-      "aria-label": t("Comment"),
-      placeholder: t("What should be different here?"),
-      on: { input: () => this._keepDraft(field.value) },
+    const { node, field } = commentForm({
+      place: placeOf({ path: this._path, ...range }),
+      text: typed,
+      isNew: !this._edited,
+      changed: (text) => this._keepDraft(text),
+      save: (text) => this._save(text),
+      close: () => this._closeForm(),
     });
-    field.value = typed;
-    const place = placeOf({ path: this._path, ...range });
-    this._form = h(
-      "form",
-      {
-        class: "diff-form",
-        on: {
-          submit: (/** @type {Event} */ event) => {
-            event.preventDefault();
-            this._save(field.value);
-          },
-          keydown: (/** @type {KeyboardEvent} */ event) => {
-            if (event.key === "Escape") this._closeForm();
-            if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) this._save(field.value);
-          },
-        },
-      },
-      h("p", { class: "diff-place" }, place),
-      field,
-      !this._edited &&
-        h("p", { class: "hint" }, t("Press another line number to comment on more lines.")),
-      h(
-        "div",
-        { class: "buttons" },
-        button(t("Cancel"), { on: { click: () => this._closeForm() } }),
-        button(t("Keep comment"), { type: "submit", class: "primary" }),
-      ),
-    );
+    this._form = node;
     const below = this._drawn.get(`${range.side} ${range.last}`)?.node;
     if (below) below.after(this._form);
     else this._table.append(this._form);
@@ -338,35 +314,18 @@ export class DiffView {
 
   /** @param {Comment} comment */
   _comment(comment) {
-    const { id, side, first, last, text } = comment;
-    return h(
-      "div",
-      { class: "diff-comment" },
-      h("p", { class: "diff-place" }, placeOf(comment)),
-      h("p", { class: "diff-said" }, text),
-      h(
-        "div",
-        { class: "buttons" },
-        button(t("Edit"), {
-          on: {
-            click: () => {
-              this._closeForm();
-              this._edited = comment;
-              this._range = { side, first, last };
-              this._openForm();
-            },
-          },
-        }),
-        button(t("Remove"), {
-          class: "danger",
-          on: {
-            click: () => {
-              this._review?.remove(id);
-              this.drawComments();
-            },
-          },
-        }),
-      ),
-    );
+    return keptComment(comment, {
+      edit: () => {
+        const { side, first, last } = comment;
+        this._closeForm();
+        this._edited = comment;
+        this._range = { side, first, last };
+        this._openForm();
+      },
+      remove: () => {
+        this._review?.remove(comment.id);
+        this.drawComments();
+      },
+    });
   }
 }
