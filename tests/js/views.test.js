@@ -17,7 +17,7 @@ const { listProblem, parentOf } = await load("views/sessions/directory.js");
 const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
-const { pageTitle } = await load("views/shell/shell.js");
+const { pageTitle } = await load("views/shell/title.js");
 const { AgentCatalog } = await load("data/agents.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 

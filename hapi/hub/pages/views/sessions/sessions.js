@@ -1,21 +1,21 @@
 // The side pane: sessions by project, those that need a person first, and machines.
 
-import { withoutBase } from "../../lib/base-path.js";
-import { button, fill, followLink, h, icon, iconButton, keyed } from "../../lib/dom.js";
+import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
-import { parts, t } from "../../lib/language.js";
+import { t } from "../../lib/language.js";
 import { rowList } from "../../lib/row-list.js";
-import { machineAddress } from "../../data/addresses.js";
 import { Folds } from "../../data/folds.js";
 import { filterCount, isUnread, listItems, NO_FILTERS } from "../../data/session-list.js";
-import { isWorthListing, machineName } from "../../data/sessions.js";
-import { machineRow, ROW_HEIGHTS, rowOf, rowVersion } from "./rows.js";
+import { isWorthListing } from "../../data/sessions.js";
+import { drawMachines } from "./machine-list.js";
+import { ROW_HEIGHTS, rowOf, rowVersion } from "./rows.js";
+import { searchLink } from "./search-link.js";
 
 /**
  * @import { Api } from "../../data/api.js"
  * @import { Filters, Item } from "../../data/session-list.js"
  * @import { Store } from "../../data/store.js"
- * @import { Go, Machine, Session } from "../../data/types.js"
+ * @import { Go, Session } from "../../data/types.js"
  * @import { RowContext } from "./rows.js"
  */
 
@@ -62,7 +62,7 @@ export class SessionsView {
     );
     this._filterPanel = h("div", { id: "session-filters", class: "filters", hidden: true });
     this._selectionBar = h("div", { class: "selection", hidden: true });
-    this._elsewhere = h("div", { hidden: true });
+    this._elsewhere = searchLink(options.go);
     this._clear = button(t("Clear filters"), {
       hidden: true,
       on: { click: () => this._clearFilters() },
@@ -82,7 +82,7 @@ export class SessionsView {
       this._list.node,
       this._empty,
       this._clear,
-      this._elsewhere,
+      this._elsewhere.node,
       h("h2", { class: "group-title" }, t("Machines")),
       this._machines,
     );
@@ -196,7 +196,7 @@ export class SessionsView {
     if (!store.loaded) this._empty.textContent = t("Loading…");
     else this._empty.textContent = isFiltered ? t("No matching sessions.") : t("No sessions yet.");
     this._clear.hidden = items.length > 0 || !store.loaded || !hasFilters;
-    this._drawElsewhere(isFiltered);
+    this._elsewhere.draw(isFiltered, this._filters.text.trim());
     drawMachines(this._machines, store, go);
     if (this._selected !== null) this._drawSelection();
   }
@@ -206,35 +206,6 @@ export class SessionsView {
     if (!this._filterPanel.hidden) this._toggleFilters();
     this._setFilters({ ...NO_FILTERS, text: this._filters.text });
     this._search.focus();
-  }
-
-  /** The way from a search for sessions to one through all conversations, which knows no filters. @param {boolean} isFiltered */
-  _drawElsewhere(isFiltered) {
-    const node = this._elsewhere;
-    const text = this._filters.text.trim();
-    node.hidden = !isFiltered;
-    if (text === node.dataset.text) return;
-    node.dataset.text = text;
-    const address = text ? `/search?${new URLSearchParams({ q: text })}` : "/search";
-    fill(
-      node,
-      h(
-        "a",
-        {
-          class: "row machine",
-          href: address,
-          on: { click: followLink(this._options.go, address) },
-        },
-        icon("search"),
-        h(
-          "span",
-          { class: "row-main" },
-          text
-            ? t("Search all conversations for “{text}”", { text })
-            : t("Search all conversations"),
-        ),
-      ),
-    );
   }
 
   /** @param {string} key @param {boolean} isOpen */
@@ -357,43 +328,4 @@ function hasMany(sessions) {
     if (count >= MIN_SEARCHABLE) return true;
   }
   return false;
-}
-
-/** @param {Element} parent @param {Store} store @param {Go} go */
-function drawMachines(parent, store, go) {
-  const machines = [...store.machines.values()].sort(
-    (one, other) =>
-      Number(other.active) - Number(one.active) ||
-      machineName(one).localeCompare(machineName(other)),
-  );
-  if (machines.length === 0) {
-    fill(
-      parent,
-      store.loaded &&
-        h(
-          "p",
-          { class: "empty-note" },
-          parts("No machine is online. To connect one, run {command} on it.", {
-            command: h("code", null, "hapi runner start"),
-          }),
-        ),
-    );
-    return;
-  }
-  /** @type {Map<string, number>} by machine */
-  const running = new Map();
-  for (const { active, metadata } of store.sessions.values()) {
-    const id = metadata?.machineId ?? "";
-    if (active) running.set(id, (running.get(id) ?? 0) + 1);
-  }
-  const place = withoutBase(location.pathname);
-  /** @param {Machine} machine @returns {[running: number, isOpen: boolean]} */
-  const facts = ({ id }) => [running.get(id) ?? 0, place === machineAddress(id)];
-  keyed(
-    parent,
-    machines,
-    (machine) => machine.id,
-    (machine) => JSON.stringify([machineName(machine), machine.active, ...facts(machine)]),
-    (machine) => machineRow(machine, ...facts(machine), go),
-  );
 }

@@ -19,7 +19,9 @@ import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
 import { waitingLink } from "../waiting/link.js";
 import { banner } from "./banner.js";
+import { loaded, loadingView } from "./loading.js";
 import { VIEWS } from "./routes.js";
+import { pageTitle } from "./title.js";
 
 /**
  * @import { Identity } from "../../data/identity.js"
@@ -341,34 +343,5 @@ export class Shell {
       history.replaceState(null, "", withBase("/"));
     }
     this._onLoggedOut(notice);
-  }
-}
-
-/** What the main pane shows while a view is being loaded. @returns {View} */
-function loadingView() {
-  const text = h("p", { class: "empty-note", role: "status" }, t("Loading…"));
-  return { node: h("main", { class: "main" }, text) };
-}
-
-/** @param {string} view @param {number} asking sessions that need a person */
-export function pageTitle(view, asking) {
-  const title = view ? `${view} · HAPI` : "HAPI";
-  return asking > 0 ? `(${asking}) ${title}` : title;
-}
-
-/**
- * A part of the page; null, with a way to reload, when the hub can't be reached or serves a newer build by now.
- * @template Module
- * @param {() => Promise<Module>} load
- */
-async function loaded(load) {
-  try {
-    return await load();
-  } catch {
-    toast(t("This part of the page could not be loaded."), {
-      tone: "bad",
-      action: [t("Reload"), () => location.reload()],
-    });
-    return null;
   }
 }
