@@ -4,6 +4,7 @@ import { installDom, load } from "./support.js";
 
 installDom();
 const { markdown } = await load("lib/markdown.js");
+const { divided } = await load("lib/markdown/long-text.js");
 const { safeAddress } = await load("lib/markdown/address.js");
 
 const LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"';
@@ -59,9 +60,16 @@ test("the columns of a table are aligned as its divider says", () => {
   assert.ok(html.includes(row));
 });
 
+/** Press the button for more of a long text until all of it is shown. */
+function showAll(node) {
+  for (let more = node.querySelector(".link"); more; more = node.querySelector(".link"))
+    more.listeners.click();
+}
+
 test("a table of very many cells ends early, one of very many columns is text, and nothing is lost", () => {
   const long = `|a|b|\n|-|-|\n${"|1|\n".repeat(30_000)}`;
   const drawn = markdown(long);
+  showAll(drawn);
   assert.equal(drawn.querySelectorAll("td").length, 10_000);
   assert.equal(drawn.textContent.replace(/[^1]/g, "").length, 30_000);
   const wide = `${"|a".repeat(1000)}\n${"|-".repeat(1000)}\n${"|\n".repeat(1000)}`;
@@ -119,3 +127,32 @@ for (const piece of [
     assert.ok(process.cpuUsage(used).user < 5_000_000); // µs
   });
 }
+
+test("a paragraph of 950 KB shows its beginning, and a button shows twice as much as before each time", () => {
+  const text = "the `x` is *b* and **c** ".repeat(38_000);
+  const node = markdown(text);
+  const paragraph = node.querySelector("p");
+  const shown = () => paragraph.textContent.length;
+  const button = () => paragraph.querySelector("button");
+  assert.ok(paragraph.querySelectorAll("code, em, strong").length <= 6_100);
+  const added = [];
+  let grown = 0;
+  node.addEventListener("hapi-more-shown", () => (grown += 1));
+  for (let before = 0; button(); before = shown()) {
+    added.push(shown() - before);
+    button().listeners.click();
+  }
+  assert.equal(added.length, grown);
+  assert.ok(added.length >= 4 && added.length <= 6, String(added));
+  assert.equal(paragraph.textContent, text.replaceAll(/[`*]/g, "").trim());
+});
+
+test("a long text is divided behind a white space, else anywhere but within a character", () => {
+  assert.deepEqual(divided("one two", 7), ["one two", ""]);
+  const words = `${"word ".repeat(399)}${"x".repeat(30)}`;
+  assert.deepEqual(divided(words, 2000), ["word ".repeat(399), "x".repeat(30)]);
+  assert.deepEqual(divided("\u{1f600}".repeat(2000), 2001), [
+    "\u{1f600}".repeat(1000),
+    "\u{1f600}".repeat(1000),
+  ]);
+});

@@ -94,6 +94,10 @@ class FakeNode {
     return this.childNodes.findLast((child) => child instanceof FakeElement) ?? null;
   }
 
+  get parentElement() {
+    return this.parentNode;
+  }
+
   get nextSibling() {
     const siblings = this.parentNode?.childNodes ?? [];
     return siblings[siblings.indexOf(this) + 1] ?? null;
@@ -130,8 +134,9 @@ class FakeNode {
     this.append(...nodes);
   }
 
-  replaceWith(node) {
-    this.parentNode?.insertBefore(node, this);
+  replaceWith(...nodes) {
+    for (const node of nodes)
+      this.parentNode?.insertBefore(node instanceof FakeNode ? node : new FakeText(node), this);
     this.remove();
   }
 
@@ -227,6 +232,13 @@ class FakeElement extends FakeNode {
   addEventListener(type, listener) {
     this.listeners[type] = listener;
   }
+
+  /** Tell the listeners of the element and of those that it is in. */
+  dispatchEvent(event) {
+    for (let node = this; node; node = node.parentNode) node.listeners?.[event.type]?.(event);
+  }
+
+  focus() {}
 
   get innerHTML() {
     return this.childNodes.map((child) => child.outerHTML).join("");

@@ -190,3 +190,12 @@ def test_a_diagram_that_never_ends_is_given_up_and_the_next_one_is_drawn(place):
     assert time.monotonic() - began < 20
     show(session, "flowchart LR\n  X --> Y")
     expect(pictures(page)).to_have_count(2, timeout=LOAD_TIMEOUT)
+
+
+def test_a_diagram_is_drawn_from_its_source_and_not_from_what_marks_invisible_characters(place):
+    session = place.session()
+    page = place.open(session)
+    show(session, "flowchart LR\n  accTitle: Two boxes\n  A[Cart]\ufeff --> B[Ship]")
+    expect(page.get_by_role("img", name="Two boxes")).to_be_visible(timeout=LOAD_TIMEOUT)
+    page.get_by_role("button", name="Source").click()
+    expect(page.locator(".code pre")).to_contain_text("A[Cart]<U+FEFF> --> B[Ship]")

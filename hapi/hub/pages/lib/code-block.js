@@ -64,15 +64,20 @@ export function colourCode(root) {
     const state = drawn.get(frame);
     // The frame may have been made while the language was being written.
     if (state) state.language = frame.querySelector(".language")?.textContent ?? "";
-    if (state?.language === DIAGRAM) drawDiagram(frame);
+    if (state?.language === DIAGRAM) drawDiagram(frame, state.code);
     else if (state && !state.tokens && languageNamed(state.language)) colour(frame, state);
   }
 }
 
-/** @param {Element} frame */
-async function drawDiagram(frame) {
+/** @param {Element} frame @param {string} source */
+async function drawDiagram(frame, source) {
   const { showDiagram } = await import("./diagram.js");
-  showDiagram(frame, frame.querySelector("code")?.textContent ?? "");
+  showDiagram(frame, source);
+}
+
+/** The code of a block as it was written: what is shown has marks for invisible characters. @param {Element} frame */
+export function codeOf(frame) {
+  return drawn.get(frame)?.code ?? "";
 }
 
 /** @param {Element} frame @param {Source} state */
@@ -166,7 +171,7 @@ function copyButton() {
   const control = iconButton("copy", t("Copy code"), { class: "copy" });
   control.addEventListener("click", () => {
     const frame = control.closest(".code");
-    copyCode((frame && drawn.get(frame)?.code) ?? "", control);
+    copyCode(frame ? codeOf(frame) : "", control);
   });
   return control;
 }

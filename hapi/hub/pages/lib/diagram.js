@@ -1,5 +1,6 @@
 // A block of code in Mermaid's language becomes a drawing when it comes near the screen. The code stays a tap away.
 
+import { codeOf } from "./code-block.js";
 import { button, h } from "./dom.js";
 import { drawDiagram, knownDiagram, MAX_SOURCE } from "./diagram-renderer.js";
 import { LOCALE, t } from "./language.js";
@@ -32,8 +33,7 @@ function followScheme() {
   if (followsScheme) return;
   followsScheme = true;
   matchMedia(DARK).addEventListener("change", () => {
-    for (const frame of document.querySelectorAll(".code.has-drawing"))
-      draw(frame, frame.querySelector("code")?.textContent ?? "");
+    for (const frame of document.querySelectorAll(".code.has-drawing")) draw(frame, codeOf(frame));
   });
 }
 
@@ -41,7 +41,7 @@ function followScheme() {
 async function draw(frame, source) {
   const isDark = matchMedia(DARK).matches;
   const result = knownDiagram(source, isDark) ?? (await drawDiagram(source, isDark));
-  if (frame.querySelector("code")?.textContent === source) show(frame, source, result);
+  if (codeOf(frame) === source) show(frame, source, result);
 }
 
 /** @param {Element} frame @param {string} source @param {Result} result */

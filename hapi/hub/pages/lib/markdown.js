@@ -10,6 +10,7 @@ import { Drawing } from "./markdown/drawing.js";
 
 const PART_ITEMS = 100; // of a long list
 const PART_BLOCKS = 50; // of a long text
+export const MORE_SHOWN = "hapi-more-shown"; // the event of an element that shows more of a long text now
 
 /** @typedef {{ block: Block, from: number }} Piece a block that is drawn at once; of a long list the items from `from` on */
 
@@ -23,7 +24,10 @@ export function markdown(text, fileNode) {
   const parser = new BlockParser();
   for (const line of completeLines(String(text))) parser.add(line);
   parser.end();
-  const drawing = new Drawing(parser.definitions, fileNode);
+  const drawing = new Drawing(parser.definitions, fileNode, (added) => {
+    finish(added);
+    added.dispatchEvent(new Event(MORE_SHOWN, { bubbles: true }));
+  });
   piecesOf(parser.document.children).forEach((piece, index) =>
     placeOfBlock(node, index).append(drawPiece(drawing, piece)),
   );

@@ -1,11 +1,12 @@
 // The tree of a Markdown text as DOM nodes. Its text and its HTML become text nodes.
 
 import { codeBlock } from "../code-block.js";
-import { h } from "../dom.js";
+import { h, linkButton } from "../dom.js";
 import { t } from "../language.js";
 import { prose } from "../prose.js";
 import { safeAddress } from "./address.js";
 import { inline } from "./inline.js";
+import { divided, SHOWN_AT_ONCE } from "./long-text.js";
 import { cells } from "./tables.js";
 
 /** @import { Block } from "./block.js" */
@@ -23,10 +24,15 @@ const TAGS = /** @type {const} */ ({ emphasis: "em", strong: "strong", strike: "
 
 /** Draws the blocks of one text. */
 export class Drawing {
-  /** @param {Definitions} definitions @param {FileNode} [fileNode] without it no file is shown */
-  constructor(definitions, fileNode) {
+  /**
+   * @param {Definitions} definitions
+   * @param {FileNode} [fileNode] without it no file is shown
+   * @param {(node: HTMLElement) => void} [onMore] called when more of a long text was added to `node`; without it all is shown at once
+   */
+  constructor(definitions, fileNode, onMore) {
     this._definitions = definitions;
     this._fileNode = fileNode;
+    this._onMore = onMore;
     /** @type {Set<string>} labels on which depends what was drawn */
     this.labels = new Set();
   }
@@ -121,11 +127,31 @@ export class Drawing {
     return h("div", { class: "table", tabindex: "0" }, grid);
   }
 
-  /** @param {string} text @param {string} [lineBreak] the text that divides lines; an element does it without one */
-  _inline(text, lineBreak) {
-    const { nodes, labels } = inline(text, this._definitions);
+  /**
+   * @param {string} text
+   * @param {string} [lineBreak] the text that divides lines; an element does it without one
+   * @param {number} [size] characters that are shown; a button shows more
+   * @returns {(Node | string)[]}
+   */
+  _inline(text, lineBreak, size = SHOWN_AT_ONCE) {
+    const [first, rest] = this._onMore ? divided(text, size) : [text, ""];
+    const { nodes, labels } = inline(first, this._definitions);
     for (const label of labels) this.labels.add(label);
-    return drawn(nodes, { lineBreak, isInLink: false, fileNode: this._fileNode });
+    const shown = drawn(nodes, { lineBreak, isInLink: false, fileNode: this._fileNode });
+    return rest ? [...shown, this._moreButton(rest, lineBreak, 2 * size)] : shown;
+  }
+
+  /** @param {string} rest @param {string | undefined} lineBreak @param {number} size */
+  _moreButton(rest, lineBreak, size) {
+    const control = linkButton(t("Show more ({count} characters)", { count: rest.length }), () => {
+      const node = control.parentElement;
+      const added = this._inline(rest, lineBreak, size);
+      const next = added.at(-1);
+      control.replaceWith(...added);
+      if (next instanceof HTMLElement) next.focus({ preventScroll: true });
+      if (node) this._onMore?.(node);
+    });
+    return control;
   }
 }
 

@@ -4,7 +4,7 @@ import { linkFiles } from "./file-links.js";
 import { h, icon } from "../../lib/dom.js";
 import { GrowingMarkdown } from "../../lib/growing-markdown.js";
 import { t } from "../../lib/language.js";
-import { markdown } from "../../lib/markdown.js";
+import { markdown, MORE_SHOWN } from "../../lib/markdown.js";
 import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
 import { prose, visibleProse } from "../../lib/prose.js";
 import { copyButton } from "../../lib/clipboard.js";
@@ -37,6 +37,7 @@ const MAX_RAW = 20_000; // characters of a record that cannot be shown
 export function drawBlock(block, context) {
   const node = guardedNode(block, context);
   if (block.kind === "text" && !block.live) linkFiles(node, context.fileAddress);
+  node.addEventListener(MORE_SHOWN, () => linkFiles(node, context.fileAddress));
   if (block.side) node.classList.add("side-work");
   node.dataset.kind = block.kind;
   return node;
