@@ -108,10 +108,15 @@ def destination(kind: Kind, environ: Mapping[str, str], service: Service = RUNNE
             return home / "Library/LaunchAgents" / f"{service.label}.plist"
 
 
-def next_steps(kind: Kind, what: Installation) -> list[str]:
-    """The commands that start the service once its file is in place."""
+def next_steps(kind: Kind, what: Installation, *, is_replaced: bool = False) -> list[str]:
+    """The commands that start the service once its file is in place, or start it again if the
+    file replaced another one.
+    """
     name, label = what.service.name, what.service.label
     match kind:
+        case "systemd-user" | "systemd" if is_replaced:
+            systemctl = "systemctl --user" if kind == "systemd-user" else "systemctl"
+            return [f"{systemctl} daemon-reload", f"{systemctl} restart {name}"]
         case "systemd-user":
             return [
                 "systemctl --user daemon-reload",
@@ -183,7 +188,12 @@ def token_hint(what: Installation) -> str:
     """Where the service has its access token from, as it is not in the file."""
     if what.service is not RUNNER:
         return "The file contains no token; the hub's is in settings.json, made at its first start"
-    words = ["sudo", "-u", what.user, f"HAPI_HOME={what.environment['HAPI_HOME']}"]
+    become = (
+        ["runuser", "-u", what.user, "--", "env"]
+        if os.geteuid() == 0
+        else ["sudo", "-u", what.user]
+    )
+    words = [*become, f"HAPI_HOME={what.environment['HAPI_HOME']}"]
     login = shlex.join([*words, *our_program(), "auth", "login"])
     is_other = what.user not in ("", Account.find(None).name)
     return (
@@ -224,5 +234,5 @@ def install(target: Target, what: Installation) -> None:
             f"{path} cannot be written: {getattr(error, 'strerror', None) or error}"
         ) from error
     echo(f"{escape_control(path)} has been written. {escape_control(token_hint(what))}. Next, run:")
-    for line in next_steps(target.kind, what):
+    for line in next_steps(target.kind, what, is_replaced=before is not None):
         echo(f"  {line}")

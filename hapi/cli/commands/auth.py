@@ -105,7 +105,8 @@ def _raise_problem(access: HubAccess, verdict: HubVerdict) -> None:
 def _switch(runner: RunnerLogin, restart: bool | None) -> int:
     """Say that the runner uses another login, and restart it if the person wants that; the exit
     code."""
-    warn(runner.problem)
+    if not (restart and runner.can_restart):
+        warn(runner.problem)
     if restart is None and runner.can_restart and sys.stdin.isatty():
         restart = click.confirm("Restart the runner now?", default=True, err=True)
     if not restart:

@@ -72,8 +72,8 @@ def _read_lifetime(
     shell_complete=complete_scopes,
     help="What the token allows, separated by commas: read (see sessions), chat (write to them), "
     "approve (answer permission requests), spawn (start, resume and archive sessions), machine "
-    "(run a machine's sessions), admin (tokens, settings, audit, deleting sessions). All but "
-    "machine include read.",
+    "(run a machine's sessions), terminal (open shells in sessions), admin (tokens, settings, "
+    "audit, deleting sessions). All but machine include read.",
 )
 @click.option(
     "--expires",

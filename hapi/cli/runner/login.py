@@ -65,8 +65,8 @@ def compared_login(status: Mapping[str, Any], is_current: bool) -> RunnerLogin:
     if list(status.get("argv") or ())[:1] == ["up"]:
         return RunnerLogin(pid, False, "restart `hapi up`, which it is part of")
     if handoff.get("mode") in ("restart", "notify"):
-        hint = f"`kill -HUP {pid}` makes it read the settings again"
-        return RunnerLogin(pid, False, hint)
+        hint = f"`kill -HUP {pid}` or `hapi runner restart` makes it use these"
+        return RunnerLogin(pid, False, hint, can_restart=True)
     if handoff.get("mode") == "none":
         return RunnerLogin(pid, False, "restart it where it was started")
     hint = "`hapi runner restart` makes it use these; its sessions keep running"

@@ -17,7 +17,7 @@ from hapi.cli.base import service_account
 from hapi.cli.base.errors import CommandError
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.service_account import STANDARD_PATH, Account
-from hapi.cli.base.service_installation import Target, installation
+from hapi.cli.base.service_installation import Target, installation, token_hint
 from hapi.cli.base.unit_files import RUNNER
 from hapi.cli.commands.runner.install_service import absolute
 from tests.support.tls_authority import Authority
@@ -181,6 +181,12 @@ def test_a_login_shell_that_gives_no_answer_leaves_the_standard_path(bob, monkey
     (bob / ".local/bin").mkdir(parents=True)
     assert account.search_path({}) == f"{bob}/.local/bin:{STANDARD_PATH}"
     assert evolve(account, shell="/usr/sbin/nologin").search_path({}).endswith(STANDARD_PATH)
+
+
+@ROOT_ONLY
+def test_root_is_told_the_login_of_the_user_without_sudo_which_may_be_missing(bob, system_program):
+    hint = token_hint(service_of("bob"))
+    assert f"`runuser -u bob -- env HAPI_HOME={bob}/.hapi /bin/true auth login`" in hint
 
 
 def test_a_tilde_is_the_home_of_the_user_who_runs_the_service(bob):

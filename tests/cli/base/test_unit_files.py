@@ -185,6 +185,25 @@ def test_a_file_that_differs_is_never_overwritten_without_force(tmp_path, capsys
     assert path.read_text() == text_of("systemd-user", WHAT)
 
 
+@pytest.mark.parametrize(
+    ("kind", "again"),
+    [
+        ("systemd-user", "systemctl --user restart hapi-runner"),
+        ("systemd", "systemctl restart hapi-runner"),
+        ("supervisord", "supervisorctl update"),
+    ],
+)
+def test_a_replaced_file_comes_with_the_command_that_starts_its_service_again(
+    kind, again, tmp_path, capsys
+):
+    path = tmp_path / "unit"
+    path.write_text("of an earlier version")
+    install(Target(kind, write=True, path=path, force=True), WHAT)
+    said = capsys.readouterr().out
+    assert again in said.split("Next, run:")[1]
+    assert "enable --now" not in said
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="cannot be written"):
@@ -205,6 +224,16 @@ def test_the_command_takes_the_flags_of_the_runner(home):
     words = ["runner", "install-service", "--kind", "systemd-user", "--workspace-root", "/work"]
     done = CliRunner().invoke(hapi, words)
     assert "start-sync --workspace-root /work" in done.stdout
+
+
+def test_a_workspace_root_that_does_not_exist_is_named_before_the_first_start(home, tmp_path):
+    words = ["runner", "install-service", "--kind", "systemd-user"]
+    missing = tmp_path / "later"
+    done = CliRunner().invoke(hapi, [*words, "--workspace-root", str(missing)])
+    assert f"the workspace root {missing} is not an existing directory" in done.stderr
+    missing.mkdir()
+    done = CliRunner().invoke(hapi, [*words, "--workspace-root", str(missing)])
+    assert "workspace root" not in done.stderr
 
 
 def test_the_hub_command_takes_the_options_of_the_hub(home):

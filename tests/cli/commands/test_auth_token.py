@@ -8,9 +8,12 @@ import sys
 from urllib.request import Request, urlopen
 
 import pytest
+from click.testing import CliRunner
 
+from hapi.cli.app import hapi
 from hapi.cli.base.tail import LineFollower
 from hapi.cli.commands.hub.audit import entry_line
+from hapi.protocol.token import ALL_SCOPES
 from tests.support.programs import Stage, free_port
 
 HAPI = (sys.executable, "-m", "hapi")
@@ -107,6 +110,11 @@ def test_a_token_is_made_used_listed_revoked_and_audited(stage, hub_url, canary)
     assert len(shown.splitlines()) == 2
     assert token not in audit.stdout
     assert token not in (stage.path / "hubhome").joinpath("audit.jsonl").read_text()
+
+
+def test_the_help_describes_every_scope():
+    shown = " ".join(CliRunner().invoke(hapi, ["auth", "token", "create", "--help"]).stdout.split())
+    assert [scope for scope in ALL_SCOPES if f"{scope} (" not in shown] == []
 
 
 @pytest.mark.parametrize("scopes", ["", ",", "everything", "read;chat"])

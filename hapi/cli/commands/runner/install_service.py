@@ -13,6 +13,7 @@ from attrs import evolve
 from hapi.cli.base.common_options import is_home_given
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.output import warn
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.cli.base.service_account import Account
 from hapi.cli.base.service_installation import (
@@ -23,6 +24,7 @@ from hapi.cli.base.service_installation import (
     service_environment,
 )
 from hapi.cli.base.unit_files import RUNNER
+from hapi.redaction import escape_control
 
 INHERITED_VARIABLES = ("HAPI_HOSTNAME", "HAPI_CLI_EXECUTABLE", "HAPI_API_URL")
 OWN_VARIABLES = ("XDG_CONFIG_HOME",)  # of the current user, of no use to another one
@@ -58,6 +60,12 @@ def command(
     flags = absolute(runner_flags(roots, session_command, more, context.obj), user)
     words = ("runner", "start-sync", *flags.words())
     is_own = Account.find(user).is_current
+    for root in flags.workspace_roots if is_own or os.geteuid() == 0 else ():
+        if not os.path.isdir(root):
+            warn(
+                f"the workspace root {escape_control(root)} is not an existing directory, and the "
+                "runner does not start without it: make it first"
+            )
     variables = INHERITED_VARIABLES + (OWN_VARIABLES if is_own else ())
     environ = service_environment(os.environ, user, is_home_given(context))
     install(target, installation(RUNNER, words, environ, target, variables))
