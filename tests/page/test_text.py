@@ -237,3 +237,19 @@ def test_hostile_markdown_costs_no_more_than_its_length(place):
     page = place.visit(logged_in=False)
     count = f"async text => {{ {IMPORT} return markdown(text).textContent.length; }}"
     assert [piece for piece in HOSTILE if page.evaluate(count, piece * 20000) is None] == []
+
+
+def test_a_paragraph_of_a_megabyte_shows_its_beginning_and_more_when_asked(place):
+    """All of its 114,000 elements at once took a browser 15 s."""
+    page = place.visit(logged_in=False)
+    page.evaluate(
+        f"async text => {{ {IMPORT} document.body.replaceChildren(markdown(text)); }}",
+        "the `x` is *b* and **c** " * 38_000,
+    )
+    more = page.locator("p").get_by_role("button", name="Show more")
+    count = "() => document.querySelectorAll('.markdown *').length"
+    before = page.evaluate(count)
+    assert before < 7_000
+    more.click()
+    expect(more).to_be_focused()
+    assert before < page.evaluate(count) < 21_000

@@ -2,6 +2,8 @@
 // when a diagram takes too long and when there has been none for a while.
 
 import { h } from "./dom.js";
+import { LruCache } from "./lru-cache.js";
+import { TaskQueue } from "./task-queue.js";
 
 const TIME_LIMIT = 5000; // ms for one diagram
 const LOAD_LIMIT = 30_000; // ms until Mermaid has come
@@ -14,72 +16,52 @@ const MAX_KEPT = 60; // drawings
 /** @typedef {{ address: string, width: number, height: number, title: string }} Drawing sizes in px; `address` is a blob: URL */
 /** @typedef {"long" | "slow" | "unavailable" | "large" | { mistake: string }} Problem why there is no drawing; a mistake is in Mermaid's words */
 /** @typedef {{ drawing: Drawing } | { problem: Problem }} Result */
-/** @typedef {{ source: string, isDark: boolean, resolve: (result: Result) => void }} Task */
+/** @typedef {{ source: string, isDark: boolean }} Task */
 
 class DiagramRenderer {
   constructor() {
-    /** @type {Task[]} */
-    this._waiting = [];
-    /** @type {Task | null} */
-    this._current = null;
     /** @type {HTMLIFrameElement | null} */
     this._frame = null;
     /** @type {MessagePort | null} */
     this._port = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this._timer = undefined;
-    this._lastId = 0;
-    /** @type {Map<string, Result>} the ones used last come last */
-    this._kept = new Map();
+    /** @type {TaskQueue<Task, Result>} */
+    this._tasks = new TaskQueue({
+      begin: (task, id) => this._begin(task, id),
+      end: () => this._end(),
+      late,
+      done: (task, result) => this._keep(task, result),
+      limits: { load: LOAD_LIMIT, task: TIME_LIMIT, idle: IDLE_LIMIT },
+    });
+    /** @type {LruCache<Result>} */
+    this._kept = new LruCache(MAX_KEPT, undefined, (result) => {
+      if ("drawing" in result) URL.revokeObjectURL(result.drawing.address);
+    });
   }
 
   /** @param {string} source @param {boolean} isDark */
   known(source, isDark) {
-    const key = keyOf(source, isDark);
-    const result = this._kept.get(key);
-    if (result) {
-      this._kept.delete(key);
-      this._kept.set(key, result);
-    }
-    return result ?? null;
+    return this._kept.get(keyOf(source, isDark));
   }
 
   /** @param {string} source @param {boolean} isDark @returns {Promise<Result>} */
-  draw(source, isDark) {
-    if (source.length > MAX_SOURCE) return Promise.resolve({ problem: "long" });
-    return new Promise((resolve) => {
-      this._waiting.push({ source, isDark, resolve });
-      this._next();
-    });
+  async draw(source, isDark) {
+    return source.length > MAX_SOURCE
+      ? { problem: "long" }
+      : await this._tasks.add({ source, isDark });
   }
 
-  _next() {
-    if (this._current) return;
-    clearTimeout(this._timer);
-    this._current = this._waiting.shift() ?? null;
-    if (!this._current) {
-      this._timer = setTimeout(() => this._end(), IDLE_LIMIT);
-      return;
-    }
-    const { source, isDark } = this._current;
+  /** @param {Task} task @param {Result} result */
+  _keep({ source, isDark }, result) {
+    const isLasting = "drawing" in result || result.problem !== "unavailable";
+    if (isLasting) this._kept.set(keyOf(source, isDark), result);
+  }
+
+  /** @param {Task} task @param {number} id */
+  _begin({ source, isDark }, id) {
     const known = this.known(source, isDark);
-    if (known) {
-      this._finish(known);
-      return;
-    }
-    this._lastId += 1;
-    this._limit(LOAD_LIMIT, "unavailable");
-    if (this._port) this._port.postMessage({ id: this._lastId, source, isDark });
+    if (known) this._tasks.finish(known);
+    else if (this._port) this._port.postMessage({ id, source, isDark });
     else if (!this._frame) this._start();
-  }
-
-  /** @param {number} time ms @param {Problem} problem when the time is over */
-  _limit(time, problem) {
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => {
-      this._end();
-      this._finish({ problem });
-    }, time);
   }
 
   _start() {
@@ -99,19 +81,18 @@ class DiagramRenderer {
       port1.onmessage = ({ data }) => this._receive(port1, data);
       this._port = port1;
       frame.contentWindow.postMessage(null, "*", [port2]); // its origin has no name
-      if (!this._current) return;
-      const { source, isDark } = this._current;
-      port1.postMessage({ id: this._lastId, source, isDark });
+      const { current } = this._tasks;
+      if (current) port1.postMessage({ id: current.id, ...current.task });
     });
     document.body.append(frame);
   }
 
   /** @param {MessagePort} port @param {any} data what the frame says; it is not trusted */
   _receive(port, data) {
-    if (port !== this._port || data?.id !== this._lastId || !this._current) return;
-    if (data.started === true) this._limit(TIME_LIMIT, "slow");
-    else if (data.drawing) this._finish(resultOf(data.drawing));
-    else this._finish({ problem: { mistake: String(data.problem) } });
+    if (port !== this._port || !data || data.id !== this._tasks.current?.id) return;
+    if (data.started === true) this._tasks.started();
+    else if (data.drawing) this._tasks.finish(resultOf(data.drawing));
+    else this._tasks.finish({ problem: { mistake: String(data.problem) } });
   }
 
   _end() {
@@ -120,29 +101,11 @@ class DiagramRenderer {
     this._port = null;
     this._frame = null;
   }
+}
 
-  /** @param {Result} result */
-  _finish(result) {
-    clearTimeout(this._timer);
-    const task = this._current;
-    this._current = null;
-    if (task) {
-      const isLasting = "drawing" in result || result.problem !== "unavailable";
-      if (isLasting) this._keep(keyOf(task.source, task.isDark), result);
-      task.resolve(result);
-    }
-    this._next();
-  }
-
-  /** @param {string} key @param {Result} result */
-  _keep(key, result) {
-    this._kept.set(key, result);
-    for (const [oldest, kept] of this._kept) {
-      if (this._kept.size <= MAX_KEPT) break;
-      this._kept.delete(oldest);
-      if ("drawing" in kept) URL.revokeObjectURL(kept.drawing.address);
-    }
-  }
+/** @param {boolean} hasStarted @returns {Result} */
+function late(hasStarted) {
+  return { problem: hasStarted ? "slow" : "unavailable" };
 }
 
 /** @param {string} source @param {boolean} isDark */

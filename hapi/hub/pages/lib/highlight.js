@@ -3,7 +3,9 @@
 
 import { h } from "./dom.js";
 import { languageNamed } from "./languages.js";
+import { LruCache } from "./lru-cache.js";
 import { stylesheet } from "./stylesheet.js";
+import { TaskQueue } from "./task-queue.js";
 
 /**
  * @typedef {object} Tokens what is coloured in a text, in order and without overlaps
@@ -18,86 +20,60 @@ const MAX_CODE = 300_000; // characters; longer texts stay plain
 const MAX_TOKENS = 40_000; // of one text; one with more stays plain
 const MAX_KEPT = 1_000_000; // characters of code whose tokens are kept
 
-/** @typedef {{ code: string, language: string, resolve: (tokens: Tokens | null) => void }} Task */
+/** @typedef {{ code: string, language: string }} Task */
 
 class Highlighter {
   constructor() {
-    /** @type {Task[]} */
-    this._waiting = [];
-    /** @type {Task | null} */
-    this._current = null;
     /** @type {Worker | null} */
     this._worker = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this._timer = undefined;
-    this._lastId = 0;
-    /** @type {Map<string, Tokens>} the ones used last come last */
-    this._kept = new Map();
-    this._keptSize = 0;
+    /** @type {TaskQueue<Task, Tokens | null>} */
+    this._tasks = new TaskQueue({
+      begin: (task, id) => this._begin(task, id),
+      end: () => this._end(),
+      late: () => /** @type {Tokens | null} */ (null),
+      done: ({ code, language }, tokens) => {
+        if (tokens) this._kept.set(`${language} ${code}`, tokens);
+      },
+      limits: { load: LOAD_LIMIT, task: TIME_LIMIT, idle: IDLE_LIMIT },
+    });
+    /** @type {LruCache<Tokens>} */
+    this._kept = new LruCache(MAX_KEPT, (key) => key.length);
   }
 
   /** @param {string} code @param {string} language */
   known(code, language) {
-    const key = `${language} ${code}`;
-    const tokens = this._kept.get(key);
-    if (tokens) {
-      this._kept.delete(key);
-      this._kept.set(key, tokens);
-    }
-    return tokens ?? null;
+    return this._kept.get(`${language} ${code}`);
   }
 
   /** @param {string} code @param {string} language @returns {Promise<Tokens | null>} */
-  tokens(code, language) {
+  async tokens(code, language) {
     const known = this.known(code, language);
-    if (known || code.length > MAX_CODE || typeof Worker === "undefined")
-      return Promise.resolve(known);
-    return new Promise((resolve) => {
-      this._waiting.push({ code, language, resolve });
-      this._next();
-    });
+    if (known || code.length > MAX_CODE || typeof Worker === "undefined") return known;
+    return this._tasks.add({ code, language });
   }
 
-  _next() {
-    if (this._current) return;
-    clearTimeout(this._timer);
-    this._current = this._waiting.shift() ?? null;
-    if (!this._current) {
-      this._timer = setTimeout(() => this._end(), IDLE_LIMIT);
-      return;
-    }
-    const { code, language } = this._current;
-    this._lastId += 1;
+  /** @param {Task} task @param {number} id */
+  _begin({ code, language }, id) {
     try {
       this._worker ??= this._start();
     } catch {
-      this._finish(null); // the browser has no workers with modules
+      this._tasks.finish(null); // the browser has no workers with modules
       return;
     }
-    this._worker.postMessage({ id: this._lastId, code, language });
-    this._limit(LOAD_LIMIT);
-  }
-
-  /** @param {number} time ms */
-  _limit(time) {
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => {
-      this._end();
-      this._finish(null);
-    }, time);
+    this._worker.postMessage({ id, code, language });
   }
 
   _start() {
     const worker = new Worker(workerAddress(), { type: "module" });
     worker.addEventListener("message", ({ data }) => {
-      if (data.id !== this._lastId || worker !== this._worker) return;
-      if (data.started) this._limit(TIME_LIMIT);
-      else this._finish(data.tokens ?? null);
+      if (data.id !== this._tasks.current?.id || worker !== this._worker) return;
+      if (data.started) this._tasks.started();
+      else this._tasks.finish(usable(data.tokens));
     });
     worker.addEventListener("error", () => {
       if (worker !== this._worker) return;
       this._end();
-      this._finish(null);
+      this._tasks.finish(null);
     });
     return worker;
   }
@@ -106,30 +82,11 @@ class Highlighter {
     this._worker?.terminate();
     this._worker = null;
   }
+}
 
-  /** @param {Tokens | null} tokens */
-  _finish(tokens) {
-    clearTimeout(this._timer);
-    const task = this._current;
-    this._current = null;
-    const isUsable = tokens !== null && tokens.ranges.length <= 3 * MAX_TOKENS;
-    if (task) {
-      if (isUsable) this._keep(`${task.language} ${task.code}`, tokens);
-      task.resolve(isUsable ? tokens : null);
-    }
-    this._next();
-  }
-
-  /** @param {string} key @param {Tokens} tokens */
-  _keep(key, tokens) {
-    this._kept.set(key, tokens);
-    this._keptSize += key.length;
-    for (const oldest of this._kept.keys()) {
-      if (this._keptSize <= MAX_KEPT) break;
-      this._kept.delete(oldest);
-      this._keptSize -= oldest.length;
-    }
-  }
+/** @param {Tokens | undefined} tokens @returns {Tokens | null} */
+function usable(tokens) {
+  return tokens && tokens.ranges.length <= 3 * MAX_TOKENS ? tokens : null;
 }
 
 const highlighter = new Highlighter();
