@@ -70,6 +70,7 @@ class MemoryProcesses:
     programs: Mapping[str, FakeProgram] = field(factory=dict, converter=_known)
     clock: IReactorTime | None = None
     own_pid: int = 99
+    boot: str = BOOT
     reports_exit_status: bool = (
         True  # whether the kernel tells how a process ended that is not our child (Linux 6.15)
     )
@@ -91,7 +92,7 @@ class MemoryProcesses:
         """A process that is just there, started with the command line `words`."""
         pid = next(self._pids) if pid is None else pid
         ticks = next(self._ticks)
-        identity = ProcessIdentity(pid, ticks, BOOT, 1_000_000 + ticks)
+        identity = ProcessIdentity(pid, ticks, self.boot, 1_000_000 + ticks)
         self.table[pid] = Entry(identity, parent, list(words), attempt_id, **facts)
         return identity
 
@@ -162,11 +163,16 @@ class MemoryProcesses:
             self.exit(child, runs.exit_code)
         return succeed(Launched(holder, child))
 
+    def boot_id(self) -> str:
+        return self.boot
+
     def identify(self, pid: int) -> ProcessIdentity | None:
         entry = self.table.get(pid)
         return None if entry is None or entry.hidden else entry.identity
 
     def is_running(self, identity: ProcessIdentity) -> bool | None:
+        if identity.boot_id != self.boot:
+            return False
         entry = self.entry(identity)
         return None if entry is not None and entry.hidden else entry is not None
 

@@ -67,6 +67,9 @@ class IProcesses(Interface):
         has ended. Errs with LaunchFailed.
         """
 
+    def boot_id() -> str:
+        """The name that identities give to this run of the machine. Raises OSError."""
+
     def identify(pid: int) -> ProcessIdentity | None:
         """Who has this pid now; None if nobody has or it has ended."""
 

@@ -122,6 +122,9 @@ class SystemProcesses:
                 )
             reap_on_exit(self._reactor, holder, self._kernel.identify, self._exits.when_exited)
 
+    def boot_id(self) -> str:
+        return self._kernel.boot_id()
+
     def identify(self, pid: int) -> ProcessIdentity | None:
         return self._kernel.identify(pid)
 

@@ -3,7 +3,6 @@ announcements, revival."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -177,12 +176,11 @@ class Sessions:
 
     def adopt(self) -> None:
         """Take attempts into the registry that it does not know yet."""
-        this_process, options = self._processes.identify(os.getpid()), self.options
+        options = self.options
         adoption = Adoption(
             options.home,
             self._processes,
             self.children,
-            this_process.boot_id if this_process is not None else "",
             options.announce_timeout,
             options.start_timeout,
             self._now,

@@ -28,10 +28,14 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import Caller
+from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.spawner import Spawner
+from hapi.runner.storage.counters import Counters
+from hapi.runner.storage.journal import discard_event
+from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
 
@@ -198,10 +202,19 @@ class Stage:
     def holds_socket(self, pid: int, inode: int) -> bool | None:
         return self.holds.get((pid, inode), pid == inode - 1_000_000)
 
-    def adopt(self, boot_id: str = "00000000-0000-4000-8000-000000000000") -> int:
-        return Adoption(
-            self.home, self.processes, self.children, boot_id, 15.0, 60.0, self.now
-        ).run()
+    def sessions(self) -> Sessions:
+        """The part of a runner that the others use, with what this stage has."""
+        clock, notify = self.clock, lambda *_: None
+        after, counters = ScheduledCalls(clock), Counters(clock)
+        options, processes = self.spawner.checks.options, self.processes
+        sessions = Sessions(
+            clock, options, processes, self.now, discard_event, after, counters, notify, notify
+        )
+        sessions.spawner, sessions.children = self.spawner, self.children
+        return sessions
+
+    def adopt(self) -> int:
+        return Adoption(self.home, self.processes, self.children, 15.0, 60.0, self.now).run()
 
     def spawn(self, directory: Any = None, asked_by: str = "hub", **wanted: Any) -> Deferred[Any]:
         request = parse_spawn(

@@ -43,7 +43,6 @@ class Adoption:
     _home: Home
     _processes: IProcesses
     _children: ChildRegistry
-    _boot_id: str
     _announce_timeout: float
     _start_timeout: float = 0.0
     _now: Callable[[], float] = time.time
@@ -134,13 +133,17 @@ class Adoption:
         """Decide whether the session has ended, and adopt it if it has not."""
         assert child.identity is not None
         folder = child.folder
-        if folder.end is None and is_earlier_boot(child.identity.boot_id, self._boot_id):
+        is_gone = self._processes.is_running(child.identity) is False
+        if folder.end is None and is_gone and self._is_of_earlier_boot(child.identity):
             self._save_unseen_end(folder, MACHINE_STOPPED)
             self._mark_ended(child)
-        elif folder.end is not None and self._processes.is_running(child.identity) is False:
+        elif folder.end is not None and is_gone:
             self._mark_ended(child)
         else:  # also when it is unknown whether the process runs: unknown is not gone
             self._adopt(child)
+
+    def _is_of_earlier_boot(self, identity: ProcessIdentity) -> bool:
+        return is_earlier_boot(identity.boot_id, self._processes.boot_id())
 
     def _adopt(self, child: Child) -> None:
         order = child.folder.stop
@@ -193,7 +196,8 @@ class Adoption:
 
     def _find_marked(self, folder: AttemptFolder) -> AttemptProcess | None:
         """The processes of a launch that was not saved: they carry the mark of the attempt."""
-        nobody = ProcessIdentity(pid=(1 << 31) - 1, start_ticks=0, boot_id=self._boot_id)
+        boot_id = self._processes.boot_id()
+        nobody = ProcessIdentity(pid=(1 << 31) - 1, start_ticks=0, boot_id=boot_id)
         found = self._processes.tree(nobody, folder.id)
         if not found:
             return None

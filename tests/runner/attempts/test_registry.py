@@ -169,7 +169,8 @@ def test_sessions_of_an_earlier_boot_ended_with_the_machine__V06(stage):
     child = stage.started("s1")
     stage.children.detach()
     stage.restart()
-    assert stage.adopt(boot_id="another") == 0
+    stage.processes.boot = "another"
+    assert stage.adopt() == 0
     assert child.folder.stop.reason == MACHINE_STOPPED
     assert child.folder.stop.actor == "machine"
     assert child.folder.end is not None
@@ -181,8 +182,19 @@ def test_a_reason_written_before_the_machine_stopped_stands__V06(stage):
     child.folder.stop = StopOrder("user wanted it", "user", "hub", 1.0)
     stage.children.detach()
     stage.restart()
-    stage.adopt(boot_id="another")
+    stage.processes.boot = "another"
+    stage.adopt()
     assert child.folder.stop.reason == "user wanted it"
+
+
+def test_a_runner_that_cannot_identify_itself_ends_no_session__V06_C13(stage):
+    child = stage.started("s1")
+    stage.children.detach()
+    stage.processes.add("runner", pid=os.getpid(), hidden=True)  # /proc gave an error
+    stage.restart()
+    stage.sessions().adopt()
+    assert (child.folder.end, child.folder.stop) == (None, None)
+    assert stage.children.find_live("s1") is not None
 
 
 def test_unknown_is_not_gone__C13(stage):

@@ -7,10 +7,7 @@ from twisted.internet.defer import Deferred
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
 from hapi.runner.config.admission_limits import AdmissionLimits
-from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.spawner import CANCELLED, STILL_STARTING
-from hapi.runner.storage.counters import Counters
-from hapi.runner.storage.timers import ScheduledCalls
 from tests.support.runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
@@ -23,20 +20,8 @@ def stage(home):
 
 def stopped(stage, name):
     """What `stop-session` answers."""
-    after, counters = ScheduledCalls(stage.clock), Counters(stage.clock)
-    callbacks = (lambda *_: None, lambda *_: None)
-    sessions = Sessions(
-        stage.clock,
-        stage.spawner.checks.options,
-        stage.processes,
-        stage.now,
-        lambda *_, **__: None,
-        after,
-        counters,
-        *callbacks,
-    )
-    sessions.spawner, sessions.children = stage.spawner, stage.children
-    return Deferred.fromCoroutine(sessions.stop(name, reason="archived", actor="hub", method="hub"))
+    stopping = stage.sessions().stop(name, reason="archived", actor="hub", method="hub")
+    return Deferred.fromCoroutine(stopping)
 
 
 def test_a_stop_cancels_a_start_in_the_queue__C17(home):
