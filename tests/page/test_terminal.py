@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.peers import OURS
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+INTERRUPTED = re.compile(r"\^C.*[#$]")  # and the next prompt
 ANSWER_TIMEOUT = 120_000.0  # ms; on a machine that may be busy
 
 
@@ -40,6 +42,8 @@ def test_a_shell_is_typed_into_on_a_phone_survives_a_reload_and_says_how_it_ende
     page.screenshot(path=tmp_path / "phone.png")
     page.get_by_role("button", name="Ctrl", exact=True).click()
     page.keyboard.type("c")
+    # What is typed before the shell has its terminal back is thrown away with the interrupted line.
+    expect(rows(page)).to_contain_text(INTERRUPTED, timeout=ANSWER_TIMEOUT)
     page.keyboard.type("echo af''ter\n")
     expect(rows(page)).to_contain_text("after", timeout=ANSWER_TIMEOUT)
     page.reload()

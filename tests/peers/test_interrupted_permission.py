@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.support.peers import NPM, OURS
-from tests.support.programs import marked, until
+from tests.support.programs import level, marked, until
 
 PROMPTS = {  # and what the conversation has when the command has run
     "demo": ("run: echo so-$((20+1))", "ended with 0"),
@@ -17,10 +17,10 @@ PROMPTS = {  # and what the conversation has when the command has run
     "claude": ("Please run: touch asked && echo so-$((20+1))", "Output: so-21"),
 }
 MIXTURES = [  # npm's hub starts no demo agent
-    pytest.param(OURS, "demo"),
-    pytest.param(OURS, "opencode", marks=pytest.mark.peer("opencode")),
     pytest.param(OURS, "claude", marks=pytest.mark.peer("claude")),
     pytest.param(NPM, "opencode", marks=pytest.mark.peer("hapi", "opencode")),
+    pytest.param(OURS, "demo"),
+    pytest.param(OURS, "opencode", marks=pytest.mark.peer("opencode")),
 ]
 
 
@@ -36,7 +36,7 @@ def kill_all_but(stage, survivor):
             program.process.poll()
 
 
-@pytest.mark.parametrize(("hub", "agent"), MIXTURES)
+@pytest.mark.parametrize(("hub", "agent"), MIXTURES[: level(2, 4)])
 def test_a_permission_that_waited_is_told_and_asked_again_after_everything_was_killed(
     cast, hub, agent
 ):

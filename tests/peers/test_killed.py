@@ -12,11 +12,11 @@ import pytest
 from tests.support.peers import NPM, OURS
 from tests.support.programs import level, until
 
-MIXTURES = [(OURS, OURS), (NPM, NPM), (NPM, OURS)]
+MIXTURES = [(NPM, OURS), (OURS, OURS), (NPM, NPM)]
 pytestmark = pytest.mark.peer("hapi", "opencode")
 
 
-@pytest.mark.parametrize(("hub", "session"), MIXTURES[: level(2, 3)], ids=lambda make: make)
+@pytest.mark.parametrize(("hub", "session"), MIXTURES[: level(1, 3)], ids=lambda make: make)
 def test_a_killed_session_is_shown_as_ended_with_its_signal_and_can_go_on__R08(
     cast, model, hub, session
 ):

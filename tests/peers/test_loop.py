@@ -6,18 +6,24 @@ from __future__ import annotations
 import pytest
 
 from tests.support.peers import NPM, OURS, Events, Refused, Running, User
-from tests.support.programs import alive, until
+from tests.support.programs import alive, level, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
-MIXTURES = [
-    (hub, runner, session)
-    for hub in (NPM, OURS)
-    for runner in (NPM, OURS)
-    for session in (NPM, OURS)
+MIXTURES = [  # at every change the first four: each two programs meet in both makes
+    (NPM, OURS, OURS),
+    (OURS, NPM, OURS),
+    (OURS, OURS, NPM),
+    (NPM, NPM, NPM),
+    (OURS, OURS, OURS),
+    (OURS, NPM, NPM),
+    (NPM, OURS, NPM),
+    (NPM, NPM, OURS),
 ]
 
 
-@pytest.mark.parametrize(("hub", "runner", "session"), MIXTURES, ids=lambda make: make)
+@pytest.mark.parametrize(
+    ("hub", "runner", "session"), MIXTURES[: level(4, 8)], ids=lambda make: make
+)
 def test_the_whole_loop_on_opencode(cast, model, hub, runner, session):
     _, user = cast.hub(hub)
     running = cast.runner(runner, user, session)

@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from tests.support.peers import NPM, OUR_HAPI, OURS, Cast, User
-from tests.support.programs import CANARY, until
+from tests.support.programs import CANARY, level, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
 
@@ -46,7 +46,7 @@ class Terminal:
         return json.loads(self.run(*words, "--json"))
 
 
-@pytest.mark.parametrize("hub", [OURS, NPM])
+@pytest.mark.parametrize("hub", [OURS, NPM][: level(1, 2)])
 def test_a_session_is_steered_from_the_command_line_from_the_list_to_the_deletion(cast, hub):
     _, user = cast.hub(hub)
     running = cast.runner(OURS, user, OURS)

@@ -17,7 +17,7 @@ from tests.support.programs import Stage, level, until
 
 pytestmark = pytest.mark.program
 SEED = 20
-EACH_CHANGE, RELEASE = 4, 200  # requests of each operation and of each kind
+EACH_CHANGE, RELEASE = 2, 200  # requests of each operation and of each kind
 # What ends the session, its runner or its tokens, starts more of them, or never ends: their right
 # use is tested elsewhere. Only npm's runners know variants of models, and only a hub with a bot of
 # Telegram binds chats: both are a 503 here.

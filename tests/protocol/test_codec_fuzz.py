@@ -1,4 +1,4 @@
-"""20,000 changed inputs for each reader at every change; ten million frames for a release (G11).
+"""10,000 changed inputs for each reader at every change; ten million frames for a release (G11).
 
 A reader returns a value or raises Malformed; a channel returns steps. Nothing else leaves them, and
 what was read can be written again.

@@ -1,6 +1,6 @@
 """Garbage that nearly makes sense: valid samples, changed by a generator with a fixed seed.
 
-`rounds()` says how many inputs a test takes: 20,000 at every change, more with HAPI_FAULTS=release
+`rounds()` says how many inputs a test takes: 10,000 at every change, more with HAPI_FAULTS=release
 (the figure G11).
 """
 
@@ -127,7 +127,7 @@ TOKENS = [
 ]
 
 
-def rounds(release: int = 1_000_000, every_change: int = 20_000) -> int:
+def rounds(release: int = 1_000_000, every_change: int = 10_000) -> int:
     """How many inputs to try."""
     return level(every_change, release)
 
@@ -245,5 +245,5 @@ class Garbage:
         return self.random.choice(samples)
 
 
-def inputs(release: int = 1_000_000, every_change: int = 20_000) -> Iterator[int]:
+def inputs(release: int = 1_000_000, every_change: int = 10_000) -> Iterator[int]:
     yield from range(rounds(release, every_change))
