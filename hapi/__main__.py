@@ -11,7 +11,13 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from hapi.startup import defer_garbage_collection, exit_process, resume_garbage_collection
+from hapi.startup import (
+    defer_garbage_collection,
+    discard_generated_source,
+    exit_process,
+    import_urls,
+    resume_garbage_collection,
+)
 
 VERBS = frozenset(
     ("up", "hub", "runner", "sessions", "auth", "doctor", "completion", "mcp", "help")
@@ -63,8 +69,12 @@ def _run(words: list[str], is_program: bool) -> int:
         exit_process(mcp_relay.run())
     if words[:1] in (["hub"], ["up"]):
         defer_garbage_collection()
+        discard_generated_source()
+        import_urls()
     elif words[:1] == ["runner"] and "start-sync" in words:
         defer_garbage_collection()
+        discard_generated_source()
+        import_urls()
         from hapi.cli.runner.foreground import run_words
 
         done = run_words(words[1:])
@@ -75,6 +85,8 @@ def _run(words: list[str], is_program: bool) -> int:
         words and (words[0] in VERBS or words[0] in OWN_FLAGS)
     ):
         defer_garbage_collection()
+        discard_generated_source()
+        import_urls()
         from hapi.session.main import run
 
         exit_code = run(words, os.environ)

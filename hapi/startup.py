@@ -11,9 +11,12 @@ not load.
 from __future__ import annotations
 
 import gc
+import importlib
+import linecache
 import os
 import sys
 import time
+import typing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import LazyLoader, find_spec, module_from_spec
@@ -25,6 +28,12 @@ BUILT_IN_HASHES = ("_sha1", "_md5")  # Python's own; some distributions leave th
 TLS_MODULES = ("OpenSSL", "ssl", "_ssl", "_hashlib")
 # Python's modules that leave out a name where there is no ssl.
 LESS_WITHOUT_TLS = {"http.client": "HTTPSConnection", "urllib.request": "HTTPSHandler"}
+# What Twisted and msgspec take from typing_extensions; Python's typing has all of it.
+TYPING_NAMES = (
+    *("Concatenate", "Never", "NotRequired", "ParamSpec", "Protocol", "Required", "Self"),
+    *("TypeAlias", "TypedDict", "get_type_hints"),
+)
+LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}  # of logging
 USUAL_THRESHOLDS = gc.get_threshold()
 SWITCH_INTERVAL = 0.0005  # seconds between two threads' turns while modules are loaded
 
@@ -82,6 +91,37 @@ def block_unused_imports(*urls: str) -> bool:
     return True
 
 
+def discard_generated_source() -> None:
+    """Do not keep the source of the methods that attrs generates for each class.
+
+    Saves 0.6 MB (PSS). attrs enters it in `linecache`, for tracebacks and debuggers.
+    """
+    if not is_plain():
+        linecache.cache = _CacheOfFiles(linecache.cache)
+
+
+def import_urls() -> None:
+    """Import `urllib.parse` without ipaddress, which it needs for addresses in brackets.
+
+    Saves 0.2 MB (PSS) of a session.
+    """
+    if is_plain():
+        return
+    with substituted_modules(partial_module("ipaddress")):
+        import urllib.parse
+
+        del urllib
+
+
+class _CacheOfFiles(dict[Any, Any]):
+    """The cache of `linecache` without what attrs generates."""
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        if isinstance(key, str) and key.startswith("<attrs generated"):
+            return default
+        return super().setdefault(key, default)
+
+
 def import_twisted_core() -> None:
     """Import `twisted.internet.defer` without asyncio and with what it brings along.
 
@@ -94,9 +134,7 @@ def import_twisted_core() -> None:
         return
     import http
 
-    html = ModuleType("html")
-    html.__dict__["escape"] = _escape
-    with substituted_modules(_part_of_asyncio(), html):
+    with lighter_libraries(), substituted_modules(_part_of_asyncio()):
         if "http.cookiejar" not in sys.modules and (spec := find_spec("http.cookiejar")):
             assert spec.loader is not None
             spec.loader = LazyLoader(spec.loader)
@@ -137,6 +175,91 @@ def _escape(text: str, quote: bool = True) -> str:
 
 
 @contextmanager
+def lighter_libraries() -> Iterator[None]:
+    """Import Twisted and msgspec without modules of which they use a name or two, or none.
+
+    Saves 1.1 MB (PSS) of a session: typing_extensions 0.3, Twisted's search for plugins with
+    zipfile 0.3, logging 0.2, msgspec.inspect and ctypes 0.1 each; of a hub's RSS 2.7 MB, with
+    Perspective Broker and html. What is used of these later is loaded then.
+    """
+    if is_plain():
+        yield
+        return
+    typing_extensions = partial_module(
+        "typing_extensions",
+        TypeVar=_type_variable,
+        override=_mark_override,
+        **{name: getattr(typing, name) for name in TYPING_NAMES},
+    )
+    parts = (
+        typing_extensions,
+        partial_module("twisted.python.modules", getModule=_get_module),
+        partial_module("twisted.persisted.sob"),
+        partial_module("msgspec.inspect"),
+        # Perspective Broker, by which one could send a request of twisted.web to another process.
+        partial_module("twisted.spread.pb", Copyable=_NotCopyable, ViewPoint=_NotCopyable),
+        partial_module("html", escape=_escape),
+        _part_of_logging(),
+    )
+    with substituted_modules(*parts), hidden_modules("ctypes"):
+        yield
+
+
+class _NotCopyable:
+    """Stands in for a base class of requests that Perspective Broker knows."""
+
+
+def _type_variable(*arguments: Any, default: object = None, **options: Any) -> Any:
+    """A TypeVar; Python's has no default before 3.13, and only type checkers use it."""
+    return typing.TypeVar(*arguments, **options)
+
+
+def _mark_override(method: Any) -> Any:
+    return method
+
+
+def _get_module(name: str) -> Any:
+    from twisted.python.modules import getModule
+
+    return getModule(name)
+
+
+def _part_of_logging() -> ModuleType:
+    """What Twisted and Autobahn use of logging while they are imported."""
+    names = {number: name for name, number in LOG_LEVELS.items()}
+    return partial_module(
+        "logging", getLevelName=names.__getitem__, getLogger=_LaterLogger, **LOG_LEVELS
+    )
+
+
+class _LaterLogger:
+    """The logger `name` of logging, once it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        import logging
+
+        return getattr(logging.getLogger(self._name), attribute)
+
+
+def partial_module(name: str, **names: object) -> ModuleType:
+    """A module that has `names`; the others are those of the real one, loaded for the first."""
+    part = ModuleType(name)
+
+    def of_real_module(attribute: str) -> Any:
+        if attribute.startswith("__") and attribute != "__all__":
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is part:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    part.__dict__.update(names, __getattr__=of_real_module)
+    return part
+
+
+@contextmanager
 def substituted_modules(*modules: ModuleType) -> Iterator[None]:
     """Inside, whoever imports a module of these names that is not loaded gets one of `modules`."""
     ours = [module for module in modules if module.__name__ not in sys.modules]
@@ -145,23 +268,25 @@ def substituted_modules(*modules: ModuleType) -> Iterator[None]:
         yield
     finally:
         for module in ours:
-            del sys.modules[module.__name__]
+            if sys.modules.get(module.__name__) is module:
+                del sys.modules[module.__name__]
 
 
 @contextmanager
 def trimmed_autobahn() -> Iterator[None]:
     """Import `autobahn.twisted.websocket` without WAMP, cryptography, colours and native helpers.
 
-    Saves 4 MB (PSS), 9 MB (RSS) and 45 modules. `autobahn.twisted` and `autobahn.wamp` import all
-    of WAMP in their `__init__`; here the packages are entered in `sys.modules` without running
-    that, so that their submodules can be imported alone. WAMP over WebSocket, of which the binding
-    derives classes, gets empty ones.
+    Saves 4 MB (PSS), 9 MB (RSS) and 45 modules, and another 0.9 MB (PSS) without hyperlink and
+    subprocess. `autobahn.twisted` and `autobahn.wamp` import all of WAMP in their `__init__`; here
+    the packages are entered in `sys.modules` without running that, so that their submodules can be
+    imported alone. WAMP over WebSocket, of which the binding derives classes, gets empty ones.
     """
     if is_plain() or "autobahn.twisted" in sys.modules or "autobahn.wamp" in sys.modules:
         yield
         return
     os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
-    with hidden_modules("click", "cbor2"):  # optional dependencies of txaio and WAMP
+    # Optional dependencies of txaio, WAMP and WebSocket.
+    with hidden_modules("click", "cbor2", "_nvx_utf8validator", "_nvx_xormasker"):
         import autobahn
 
         packages = [ModuleType("autobahn.twisted"), ModuleType("autobahn.wamp")]
@@ -172,20 +297,26 @@ def trimmed_autobahn() -> Iterator[None]:
         for name in ("ServerProtocol", "ClientProtocol", "ServerFactory", "ClientFactory"):
             wamp.__dict__[f"WampWebSocket{name}"] = type(name, (), {})
         # Whoever imports the packages later gets the whole of them; the loaded submodules stay.
-        with substituted_modules(*packages, wamp, _part_of_asyncio()):
+        unused = (partial_module(name) for name in ("hyperlink", "subprocess"))
+        logs_only = (partial_module("pprint", pformat=repr), _part_of_logging())
+        with substituted_modules(*packages, wamp, _part_of_asyncio(), *unused, *logs_only):
             yield
 
 
 @contextmanager
 def hidden_modules(*names: str) -> Iterator[None]:
     """Inside, those of `names` that are not loaded cannot be imported."""
+    if is_plain():
+        yield
+        return
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
     finally:
         for name in hidden:
-            del sys.modules[name]
+            if sys.modules.get(name, name) is None:
+                del sys.modules[name]
 
 
 # --- garbage collection, threads and exit -------------------------------------------------------

@@ -119,6 +119,80 @@ assert autobahn.wamp.register
     assert "autobahn.wamp.message" in loads(code)
 
 
+SESSION = """\
+import hapi.__main__, hapi.startup
+hapi.startup.discard_generated_source()
+hapi.startup.import_urls()
+import hapi.session.main
+hapi.startup.block_unused_imports("http://127.0.0.1:1")
+with hapi.startup.lighter_libraries():
+    hapi.startup.import_twisted_core()
+    import hapi.session.process
+from twisted.internet import reactor
+import hapi.session.pty.terminals, hapi.session.agent.tree
+"""
+LEFT_OUT_OF_A_SESSION = (
+    *("hyperlink", "idna", "typing_extensions", "zipfile", "logging", "ctypes", "subprocess"),
+    *("locale", "email.utils", "pprint", "_cffi_backend", "msgspec.inspect"),
+    *("twisted.python.modules", "twisted.persisted.sob", "hapi.process.launch"),
+    *("ipaddress", "tempfile", "hapi.session.terminal.console"),
+)
+
+
+def test_a_session_loads_no_library_of_which_it_uses_nothing():
+    look = "import sys\nfor name, module in list(sys.modules.items()):\n"
+    look += "    if module is None: del sys.modules[name]\n"
+    loaded = loads(f"{SESSION}{look}")
+    assert not set(LEFT_OUT_OF_A_SESSION) & loaded
+    plain = loads(f"import os\nos.environ[{SWITCH!r}] = 'plain'\n{SESSION}")
+    assert {"hyperlink", "typing_extensions", "zipfile", "logging", "msgspec.inspect"} <= plain
+
+
+def test_what_a_session_is_without_works_when_it_is_used_later():
+    code = f"""{SESSION}
+import logging, typing_extensions, zipfile, twisted.logger, twisted.python.zippath
+import urllib.parse, msgspec, autobahn.util, autobahn.websocket.protocol
+from twisted.application.service import Application, IServiceMaker
+from twisted.plugin import getPlugins
+import twisted.plugins
+assert typing_extensions.deprecated and typing_extensions.TypeVar("T", default=int)
+assert "twistd" not in [plugin.tapname for plugin in getPlugins(IServiceMaker)]
+assert Application("a") is not None
+said = []
+handler = logging.Handler()
+handler.emit = said.append
+logging.getLogger("name").addHandler(handler)
+observer = twisted.logger.STDLibLogObserver("name")
+observer(dict(log_level=twisted.logger.LogLevel.warn, log_format="one"))
+assert said[0].getMessage() == "one" and said[0].levelno == logging.WARNING
+autobahn.websocket.log.warning("two")
+assert isinstance(msgspec.inspect.type_info(int), msgspec.inspect.IntType)
+assert msgspec.json.schema(list[int])["items"] == dict(type="integer")
+assert autobahn.websocket.protocol.hyperlink.URL.from_text("http://a/b").path == ("b",)
+assert urllib.parse.urlsplit("http://[::1]:1").port == 1
+assert autobahn.util.subprocess.run(["true"]).returncode == 0
+"""
+    assert {"hyperlink", "zipfile", "twisted.python.modules", "subprocess"} <= loads(code)
+
+
+def test_the_source_that_attrs_generates_is_not_kept():
+    code = """
+import sys, linecache
+from hapi.startup import discard_generated_source
+discard_generated_source()
+from attrs import frozen
+@frozen
+class Point:
+    x: int
+assert repr(Point(1)) == "Point(x=1)" and Point(1) == Point(1)
+assert not [name for name in linecache.cache if "attrs" in name]
+assert linecache.getline(sys.modules["hapi.startup"].__file__, 1).startswith('\"\"\"')
+assert linecache.cache
+linecache.clearcache()
+"""
+    assert "attr" in loads(code)
+
+
 def test_the_pure_half_loads_no_twisted():
     modules = "engineio, socketio, channel, token, rpc, versioned"
     loaded = loads(f"from hapi.protocol import {modules}")

@@ -13,6 +13,7 @@ from hapi.attempts import AttemptFolder
 from hapi.process.child_limits import SessionLimits
 from hapi.protocol.attempt import ProcessIdentity
 
+HOLDER_NAME = "hapi-holder"  # a -X option without a meaning for Python; it marks holders in `ps`
 TerminationResult = Literal["stopped", "already_gone", "still_alive"]
 
 

@@ -32,10 +32,9 @@ from twisted.python.failure import Failure
 from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process.child_limits import holder_environment
-from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
+from hapi.process.interface import HOLDER_NAME, Launched, LaunchFailed, LaunchPlan
 from hapi.protocol.attempt import ProcessIdentity
 
-HOLDER_NAME = "hapi-holder"  # a -X option without a meaning for Python; it marks holders in `ps`
 INTERPRETER_OPTIONS = ("-I", "-S", "-E", "-X", HOLDER_NAME)
 RUNNER_ONLY_VARIABLES = (  # prefixes of variables that a session does not inherit
     *("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"),

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process.identity import Stat
+from hapi.process.interface import HOLDER_NAME
 from hapi.process.kernel import Kernel
-from hapi.process.launch import HOLDER_NAME
 from hapi.protocol.attempt import ProcessIdentity
 
 SCAN_SLICE = 0.008  # seconds of looking at processes before others get their turn

@@ -35,7 +35,12 @@ from hapi.session.startup.early_registration import (
     control_port,
 )
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
-from hapi.startup import block_unused_imports, import_twisted_core, quick_thread_switches
+from hapi.startup import (
+    block_unused_imports,
+    import_twisted_core,
+    lighter_libraries,
+    quick_thread_switches,
+)
 from hapi.switches import read_git_actions, read_terminal
 
 WRONG_USAGE, FAILED = 2, 1
@@ -83,7 +88,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         return FAILED
     early = EarlySignals()
     plan = first_plan(arguments, access, facts, home)
-    with quick_thread_switches():
+    with quick_thread_switches(), lighter_libraries():
         registration = EarlyRegistration(plan).begin()
         block_unused_imports(access.url)
         import_twisted_core()

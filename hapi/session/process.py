@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -42,11 +42,13 @@ from hapi.session.startup.early_registration import (
     control_port,
     register,
 )
-from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
 from hapi.spool import DELIVERED_BY_OTHERS, SpoolFile, SpoolHeader, claim_spools
 from hapi.startup import resume_garbage_collection, use_monotonic_time
 from hapi.units import plural
+
+if TYPE_CHECKING:
+    from hapi.session.terminal.console import Terminal
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 
@@ -107,6 +109,8 @@ class SessionProcess:
             secrets=[self.access.token],
         )
         if not by_runner:
+            from hapi.session.terminal.console import Terminal
+
             self._terminal = Terminal(
                 reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty()
             )

@@ -25,7 +25,12 @@ from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
-from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
+from hapi.startup import (
+    block_unused_imports,
+    import_twisted_core,
+    lighter_libraries,
+    resume_garbage_collection,
+)
 
 if TYPE_CHECKING:
     from hapi.cli.base.tunnel import Tunnel
@@ -112,10 +117,11 @@ class Up:
         if options.tls is None:
             block_unused_imports(f"http://{options.host}")
         tunnel = self._wanted_tunnel(settings)
-        from twisted.internet import reactor
+        with lighter_libraries():
+            from twisted.internet import reactor
 
-        from hapi.cli.base.process_host import process_host
-        from hapi.log import start_logging
+            from hapi.cli.base.process_host import process_host
+            from hapi.log import start_logging
 
         logging = start_logging(
             "up", self.home, terminal=sys.stderr, quiet_start=True, settings=settings

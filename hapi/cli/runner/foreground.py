@@ -12,7 +12,12 @@ from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.redaction import escape_control
-from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
+from hapi.startup import (
+    block_unused_imports,
+    import_twisted_core,
+    lighter_libraries,
+    resume_garbage_collection,
+)
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -64,13 +69,14 @@ def install_early_signal_handlers() -> None:
 
 def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> int:
     """Run the runner with its home locked; the exit code."""
-    from twisted.internet import reactor
+    with lighter_libraries():
+        from twisted.internet import reactor
 
-    from hapi.cli.base.process_host import process_host
-    from hapi.log import start_logging
-    from hapi.runner import runner_service
-    from hapi.runner.handoff.factories import program_coordinator
-    from hapi.runner.process import supervise_process
+        from hapi.cli.base.process_host import process_host
+        from hapi.log import start_logging
+        from hapi.runner import runner_service
+        from hapi.runner.handoff.factories import program_coordinator
+        from hapi.runner.process import supervise_process
 
     terminal = None if detached else sys.stderr
     logging = start_logging(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
@@ -30,7 +29,7 @@ class QuietHours(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 
     def include(self, now: int) -> bool:
         """Whether `now` (ms since the epoch) lies in them."""
-        local = datetime.fromtimestamp(now / 1000, zone_named(self.time_zone) or ZoneInfo("UTC"))
+        local = datetime.fromtimestamp(now / 1000, zone_named(self.time_zone) or UTC)
         time = f"{local:%H:%M}"
         if self.start <= self.end:
             return self.start <= time < self.end
@@ -77,8 +76,10 @@ class SettingsChange(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
         return msgspec.structs.replace(settings, **changes)
 
 
-def zone_named(name: str) -> ZoneInfo | None:
+def zone_named(name: str) -> tzinfo | None:
     """The time zone with this IANA name, None if there is none."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # 0.3 MB
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from attrs import define
 
@@ -20,6 +19,8 @@ DEFAULT_RANGE, DEFAULT_ZONE = "7d", "UTC"
 
 def time_zone(name: str) -> tzinfo:
     """The zone of an IANA name. Raises InvalidRequest."""
+    from zoneinfo import ZoneInfo  # 0.3 MB
+
     try:
         return ZoneInfo(name)
     except (ValueError, KeyError, OSError):

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hapi.startup import hidden_modules
+
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 CONNECT_TIMEOUT = 20.0  # seconds for name, TCP and TLS
 
@@ -23,9 +25,10 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     parts = urlsplit(origin)
     assert parts.hostname is not None
     secure = parts.scheme == "https"
-    endpoint = HostnameEndpoint(
-        reactor, parts.hostname, parts.port or (443 if secure else 80), timeout=CONNECT_TIMEOUT
-    )
+    port = parts.port or (443 if secure else 80)
+    # The tables of idna (0.2 MB) are of no use for a name in ASCII; Twisted does without them.
+    with hidden_modules(*(["idna"] if parts.hostname.isascii() else [])):
+        endpoint = HostnameEndpoint(reactor, parts.hostname, port, timeout=CONNECT_TIMEOUT)
     if not secure:
         return endpoint
     from hapi.net.client.tls import TlsEndpoint  # OpenSSL only for those who need it

@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -132,6 +131,8 @@ def stand_in(
     ]
     kept = harmless_settings([*defaults, *settings], home)
     always: list[Setting] = [("core.bare", "false"), ("core.quotepath", "false")]
+    import tempfile
+
     top = Path(tempfile.mkdtemp(prefix="hapi-git-"))
     place, tree = top / "git", top / "tree"
     try:

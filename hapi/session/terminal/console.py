@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import locale
 import os
 import threading
 from collections.abc import Mapping
@@ -51,6 +50,8 @@ def typed_text(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError:
+        import locale
+
         return line.decode(locale.getpreferredencoding(False), errors="replace")
 
 

@@ -1,10 +1,10 @@
 """Times on the wire follow the hub's clock, whatever is set on this machine."""
 
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
-from hapi.net.client.hub_clock import MAX_DIFFERENCE, HubClock
+from hapi.net.client.hub_clock import MAX_DIFFERENCE, HubClock, read_date
 
 START = 1_800_000_000.0  # epoch seconds
 
@@ -58,3 +58,25 @@ def test_each_new_connection_takes_the_hubs_time_anew(clocks):
 def test_a_header_that_is_no_date_is_ignored(clocks, date):
     clocks.hub.observe(date)
     assert clocks.hub.seconds() == START
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",  # the two old forms of RFC 9110 5.6.7
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 09:49:37 +0100",
+    ],
+)
+def test_each_form_of_a_date_is_read(written):
+    assert read_date(written) == parsedate_to_datetime(written).timestamp()
+
+
+def test_a_leap_second_is_read():
+    assert read_date("Sat, 31 Dec 2016 23:59:60 GMT") == read_date("Sun, 01 Jan 2017 00:00:00 GMT")
+
+
+def test_the_usual_form_of_a_date_is_read_as_email_utils_does():
+    for at in range(0, 4_000_000_000, 86_400 * 13 + 3_671):
+        assert read_date(formatdate(at, usegmt=True)) == at

@@ -16,7 +16,12 @@ from hapi.cli.base.output import echo, print_json
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
-from hapi.startup import block_unused_imports, import_twisted_core, resume_garbage_collection
+from hapi.startup import (
+    block_unused_imports,
+    import_twisted_core,
+    lighter_libraries,
+    resume_garbage_collection,
+)
 
 
 @click.group(
@@ -73,15 +78,16 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     options = HubOptions.from_environment(os.environ, **flags)
     if options.tls is None:
         block_unused_imports(f"http://{options.host}")
-    from twisted.internet import reactor
+    with lighter_libraries():
+        from twisted.internet import reactor
 
-    from hapi.cli.base.process_host import process_host
-    from hapi.cli.checks.settings_check import log_problems
-    from hapi.cli.runner.foreground import reload
-    from hapi.hub import hub_service
-    from hapi.log import start_logging
-    from hapi.process.descriptor_limit import raise_descriptor_limit
-    from hapi.runner.supervision.sd_notify import HubNotifier, NotifySocket
+        from hapi.cli.base.process_host import process_host
+        from hapi.cli.checks.settings_check import log_problems
+        from hapi.cli.runner.foreground import reload
+        from hapi.hub import hub_service
+        from hapi.log import start_logging
+        from hapi.process.descriptor_limit import raise_descriptor_limit
+        from hapi.runner.supervision.sd_notify import HubNotifier, NotifySocket
 
     logging = start_logging(
         "hub", home, terminal=sys.stderr, quiet_start=True, settings=read_settings(home)
