@@ -101,9 +101,10 @@ def verify_replacement(
         return Verified()
     if expected.online_as is None or expected.online_as != status.get("identity"):
         return Verified() if hub.get("reason") else NotReady("it has not tried to reach the hub")
+    why = f" ({hub['reason']})" if hub.get("reason") else ""
     if status.get("registered") is not True:
-        return NotReady("it is not registered at the hub")
-    return NotReady("it is not connected to the hub")
+        return NotReady(f"it is not registered at the hub{why}")
+    return NotReady(f"it is not connected to the hub{why}")
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...] | None:

@@ -288,7 +288,7 @@ TRYING = {"url": "http://hub", "phase": "retrying", "reason": "refused"}
     ("expected", "seen", "verdict"),
     [
         (ASKED, {}, Verified()),
-        (ASKED, {"hub": TRYING}, NotReady("it is not connected to the hub")),
+        (ASKED, {"hub": TRYING}, NotReady("it is not connected to the hub (refused)")),
         (ASKED, {"registered": False}, NotReady("it is not registered at the hub")),
         (ASKED, {"identity": "other", "registered": False, "hub": TRYING}, Verified()),
         (evolve(ASKED, online_as=None), {"registered": False, "hub": TRYING}, Verified()),
