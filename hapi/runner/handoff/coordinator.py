@@ -1,9 +1,8 @@
-"""The hand-offs of one runner: when one is due, its outcome, and the runner's own start as a
-replacement.
+"""The hand-offs of one runner: when one is due, and the runner's own start as a replacement.
 
-One coordinator for each runner. It checks whether another build is installed (`upgrade.py`), runs
-the hand-off to it (`outgoing.py`), and, in a runner that was itself started as a replacement, takes
-the home over from the outgoing runner (`incoming.py`).
+One coordinator for each runner. It checks whether another build is installed (`upgrade.py`), has it
+take over (`handoffs.py`), and, in a runner that was itself started as a replacement, takes the home
+over from the outgoing runner (`incoming.py`).
 """
 
 from __future__ import annotations
@@ -21,28 +20,17 @@ from twisted.python.failure import Failure
 from hapi.build import Build, Installation
 from hapi.deferreds import run_in_background
 from hapi.process import IProcesses
-from hapi.protocol.control import (
-    HandoffBegan,
-    LeavesForSupervisor,
-    Restart,
-    RestartRefused,
-)
-from hapi.redaction import Secrets
-from hapi.runner.handoff.descriptors import (
-    HandoverDescriptors,
-    InheritedDescriptors,
-    StartCommand,
-)
+from hapi.protocol.control import HandoffBegan, LeavesForSupervisor, Restart, RestartRefused
+from hapi.runner.handoff.descriptors import HandoverDescriptors, InheritedDescriptors, StartCommand
+from hapi.runner.handoff.handoffs import Handoffs
 from hapi.runner.handoff.incoming import IncomingHandoff
 from hapi.runner.handoff.interfaces import HandoffRunner
-from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
+from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle, reason_to_postpone
 from hapi.runner.storage.state_file import identity_digest
-from hapi.runner.supervision.supervisor import Supervision, notify
+from hapi.runner.supervision.supervisor import Supervision
 
 if TYPE_CHECKING:
     from hapi.protocol.control import ReplaceRunner
-    from hapi.runner.handoff.outcome import Outcome
-    from hapi.runner.handoff.outgoing import OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
     from hapi.runner.handoff.trial import ITrial, TrialFailed, TrialRuns
     from hapi.runner.handoff.verification import ExpectedStatus
@@ -56,7 +44,7 @@ EMBEDDED = Supervision("none", "the program that it is part of", is_replaceable=
 
 @define(eq=False, repr=False)
 class HandoffCoordinator:
-    """Starts hand-offs and acts on their outcome.
+    """Decides on hand-offs and restarts.
 
     `start` is the command line that starts this program again; without it no hand-off is possible.
     """
@@ -75,28 +63,34 @@ class HandoffCoordinator:
     _make_trial: Callable[[Build | None], ITrial] | None = None
     _now: Callable[[], float] = time.time
     throttle: UpgradeThrottle = field(init=False)
-    handed_over_to: int | None = None
+    _handoffs: Handoffs = field(init=False)
     last_failure: dict[str, Any] | None = None
     failures: int = 0  # hand-offs and trial starts that failed
     postponed_because: str | None = None  # why an installed build does not run yet
     _incoming: IncomingHandoff | None = None
-    _outgoing: OutgoingHandoff | None = None
     _trials: TrialRuns | None = None
-    _leaving: bool = False
-    _peers: set[int] = field(factory=set)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.throttle = UpgradeThrottle(self._clock)
+        self._handoffs = Handoffs(
+            self._clock,
+            self._processes,
+            self._runner,
+            self.supervision,
+            self._record_failure,
+            self._make_replacement,
+            self._query_status,
+        )
         if self.inherited is not None:
-            self._peers.add(self.inherited.outgoing_pid)
+            self._handoffs.add_peer(self.inherited.outgoing_pid)
             self._incoming = IncomingHandoff(
                 self._clock, self._processes, self.inherited, self._abandoned
             )
 
     def is_peer(self, pid: int) -> bool:
         """Whether that process is, or was, the other runner of a hand-off."""
-        return pid in self._peers
+        return self._handoffs.is_peer(pid)
 
     # --- this runner as the replacement
 
@@ -133,34 +127,35 @@ class HandoffCoordinator:
 
         In a replacement: tell the outgoing runner that this one was stopped.
         """
-        self._leaving = True
+        self._handoffs.is_leaving = True
         if self._incoming is not None:
             self._incoming.leave(source)
         if self._trials is not None:
             await self._trials.cancel()
-        if self._outgoing is not None:
-            await self._outgoing.abandon()
+        await self._handoffs.abandon()
 
     def stop_replacement(self) -> None:
         """Pass on a signal that arrives after the hand-off: the replacement is meant."""
-        if self.handed_over_to is None or self._outgoing is None:
-            return
-        if self._outgoing.replacement is not None:
-            self._outgoing.replacement.terminate()
+        self._handoffs.stop_replacement()
 
     # --- this runner as the outgoing one
 
     @property
     def in_progress(self) -> bool:
         """Whether a hand-off is going on, in which the files may belong to another runner."""
-        return self._outgoing is not None
+        return self._handoffs.in_progress
+
+    @property
+    def handed_over_to(self) -> int | None:
+        """The pid of the replacement that has taken over."""
+        return self._handoffs.handed_over_to
 
     def check_for_upgrade(self) -> None:
         """Check whether another build is installed, and start a hand-off to it when possible.
 
         Called by each heartbeat.
         """
-        if self._leaving or self.in_progress or self.is_trying:
+        if self._handoffs.is_leaving or self._handoffs.in_progress or self.is_trying:
             return
         if self._runner.options.handoff_disabled:
             return
@@ -183,25 +178,8 @@ class HandoffCoordinator:
             self._hand_over_to(build)
 
     def _reason_to_postpone(self) -> str | None:
-        """Why the installed build cannot be started now, None when it can."""
-        mode, runner = self.supervision.mode, self._runner
-        if mode == "none" or (mode != "restart" and self._start is None):
-            return f"only {self.supervision.by} may restart this runner"
-        if mode == "restart":
-            if (wait := self.throttle.reason_to_wait()) is not None:
-                return wait
-            live = len(runner.sessions.children.live())
-            if live:
-                return (
-                    f"{self.supervision.by} restarts this runner when its {live} live sessions "
-                    "have ended"
-                )
-            return None
-        if not runner.hub.registered or runner.hub.status(runner.options)["phase"] != "connected":
-            return "the hub is not connected, so a replacement could not prove that it works"
-        if reason := runner.sessions.drain.reason_to_stay:
-            return reason
-        return self.throttle.reason_to_wait()
+        has_command = self._start is not None
+        return reason_to_postpone(self._runner, self.supervision, self.throttle, has_command)
 
     # --- restarts by a supervisor
 
@@ -212,7 +190,7 @@ class HandoffCoordinator:
 
     async def _leave_for(self, build: Build) -> None:
         """Have the supervisor start `build`, after a trial start of it."""
-        if await self._failure_of_trial(build) is not None or self._leaving:
+        if await self._failure_of_trial(build) is not None or self._handoffs.is_leaving:
             return
         self.postponed_because = self._reason_to_postpone()
         if self.postponed_because is None:  # no session has been started meanwhile
@@ -236,10 +214,11 @@ class HandoffCoordinator:
             return LeavesForSupervisor() if failed is None else RestartRefused(failed.clause)
         if self.supervision.mode == "none" or self._start is None:
             return RestartRefused(f"only {self.supervision.by} may restart it")
-        if self._leaving:
+        if self._handoffs.is_leaving:
             return RestartRefused("it is stopping")
-        under_way = None if self._outgoing is None else self._outgoing.replacement
-        if under_way is not None:  # asked twice, or another build is being started by itself
+        if (
+            under_way := self._handoffs.replacement
+        ) is not None:  # asked twice, or another build is being started by itself
             return HandoffBegan(under_way.pid)
         try:
             pid = self._begin_requested(
@@ -254,7 +233,7 @@ class HandoffCoordinator:
 
     def keep_trial_failure(self, reason: str, output: str | None, actor: str) -> None:
         """Keep why a trial start of the installed build that `actor` made has failed."""
-        if not self._leaving:
+        if not self._handoffs.is_leaving:
             where = None if output is None else Path(output)
             self._record_failure("trial-start-failed", reason, where, actor=actor)
 
@@ -266,7 +245,7 @@ class HandoffCoordinator:
         if self._trials is None:
             self._trials = TrialRuns(self._make_trial or self._new_trial)
         failed = await self._trials.failure_of(build)
-        if failed is not None and not self._leaving:
+        if failed is not None and not self._handoffs.is_leaving:
             self._record_failure("trial-start-failed", str(failed), failed.output, build=build)
         return failed
 
@@ -316,7 +295,7 @@ class HandoffCoordinator:
         runner.record_event(
             "handoff-began", pid=os.getpid(), version=build.version, digest=build.digest
         )
-        self._hand_over(
+        self._handoffs.begin(
             self._start,
             lambda pid: ExpectedStatus.of(runner.options, build, pid, runner.endpoints.port or 0),
             self.throttle.success_ages,
@@ -332,10 +311,9 @@ class HandoffCoordinator:
         from hapi.protocol.control import ReplacementRefused
         from hapi.runner.handoff.requested import expected_status, start_command
 
-        under_way = None if self._outgoing is None else self._outgoing.replacement
-        if under_way is not None:
+        if (under_way := self._handoffs.replacement) is not None:
             raise ReplacementRefused("a hand-off is going on already", under_way.pid)
-        if asked.pid != os.getpid() or self._leaving:
+        if asked.pid != os.getpid() or self._handoffs.is_leaving:
             raise ReplacementRefused("another command has stopped or replaced the runner")
         if not self.supervision.is_replaceable:
             raise ReplacementRefused(f"only {self.supervision.by} may restart this runner")
@@ -362,116 +340,10 @@ class HandoffCoordinator:
 
         self._runner.record_event("handoff-began", pid=os.getpid(), actor=actor)
         self.log.info("Handing over on request of {actor}", actor=actor)
-        outgoing = self._hand_over(start, expect, list, moves_output=moves_output)
+        outgoing = self._handoffs.begin(start, expect, list, moves_output=moves_output)
         if outgoing.replacement is None:
             raise ReplacementRefused(str((self.last_failure or {}).get("reason")))
         return outgoing.replacement.pid
-
-    def _hand_over(
-        self,
-        start: StartCommand | None,
-        expect: Callable[[int], ExpectedStatus],
-        ages: Callable[[], list[float]],
-        *,
-        moves_output: bool,
-    ) -> OutgoingHandoff:
-        """Begin a hand-off to `start`, to be told the `ages` of earlier ones.
-
-        `moves_output`: in the end what the replacement prints goes where ours goes.
-        """
-        from hapi.runner.handoff.outgoing import OutgoingHandoff
-
-        runner = self._runner
-        lock = runner.lock
-        outgoing = self._outgoing = OutgoingHandoff(
-            self._clock,
-            start=lambda: self._start_replacement(start, moves_output),
-            expect=expect,
-            query_status=self._query_status or self._query_control_port,
-            handover_data=lambda: {"token": runner.endpoints.token, "ages": ages()},
-            participants=runner.quiescables,
-            reclaim_lock=lambda pid: lock.reclaim(pid) if lock is not None else None,
-        )
-        outcome = outgoing.run()
-        if outgoing.replacement is not None:
-            self._peers.add(outgoing.replacement.pid)
-        outcome.addCallback(self._finished, moves_output)
-        outcome.addErrback(lambda reason: self.log.failure("The hand-off did not finish", reason))
-        return outgoing
-
-    def _start_replacement(self, start: StartCommand | None, moves_output: bool) -> IReplacement:
-        from hapi.runner.handoff.program import ProgramNotStarted
-        from hapi.runner.handoff.replacement import start_replacement
-
-        lock, listeners = self._runner.lock, self._runner.endpoints.listeners
-        if lock is None or listeners is None or start is None:
-            raise ProgramNotStarted("the control port is closed")
-        descriptors = HandoverDescriptors(lock.descriptor, *listeners.descriptors())
-        if self._make_replacement is not None:
-            return self._make_replacement(descriptors)
-        options, hidden = self._runner.options, Secrets()
-        hidden.add(options.access.token)
-        return start_replacement(
-            self._clock,
-            self._processes,
-            start,
-            descriptors,
-            options.home,
-            hidden,
-            moves_output=moves_output,
-        )
-
-    async def _query_control_port(self) -> Mapping[str, Any]:
-        from hapi.runner.control.client import ControlClient
-
-        options = self._runner.options
-        return await ControlClient(self._clock, options.home, options.environ).status()
-
-    def _finished(self, outcome: Outcome, moves_output: bool) -> None:
-        from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
-        from hapi.runner.handoff.program import remove_if_empty
-        from hapi.runner.handoff.streams import forward_output
-
-        record = self._runner.record_event
-        replacement = self._outgoing.replacement if self._outgoing is not None else None
-        output = replacement.output if replacement is not None else None
-        pids: dict[str, Any] = {
-            "pid": os.getpid(),
-            "replacement": replacement.pid if replacement is not None else None,
-        }
-        if not isinstance(outcome, HandedOver):
-            self._outgoing = None
-        match outcome:
-            case HandedOver(pid):
-                record("handoff-done", **pids)
-                if output is not None and moves_output:
-                    forward_output(output)
-                self.log.info("Process {pid} has taken over", pid=pid)
-                if self.supervision.mode == "notify" and not notify(
-                    self._runner.options.environ, f"MAINPID={pid}"
-                ):
-                    self.log.warn(
-                        "systemd could not be notified that process {pid} is the main process now",
-                        pid=pid,
-                    )
-                self.handed_over_to = pid
-                self._runner.retire("hapi-cli", 0)
-            case Failed(_) if self._leaving:
-                if output is not None:
-                    remove_if_empty(output)
-                record("handoff-stopped", reason="the outgoing runner was asked to stop", **pids)
-            case Failed(reason):
-                if output is not None and remove_if_empty(output):
-                    output = None
-                self._record_failure("handoff-failed", reason, output, **pids)
-            case Stopped(reason):
-                if output is not None and moves_output:
-                    forward_output(output)
-                record("handoff-stopped", reason=reason, **pids)
-                self.log.info(
-                    "Leaving: the replacement was asked to stop ({reason})", reason=reason
-                )
-                self._runner.retire("hapi-cli", 0)
 
     # --- status
 
@@ -516,7 +388,7 @@ class HandoffCoordinator:
                 "mode": "disabled" if options.handoff_disabled else self.supervision.mode,
                 "restartedBy": self.supervision.by,
                 "replaceable": self.supervision.is_replaceable,
-                "underWay": self.in_progress or self.is_trying or self._is_on_probation,
+                "underWay": self._handoffs.in_progress or self.is_trying or self._is_on_probation,
                 "waitsFor": None if current else self._why_not(options.handoff_disabled),
                 "lastFailure": self.last_failure,
                 "failures": self.failures,

@@ -13,6 +13,8 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from hapi.build import Build
+from hapi.runner.handoff.interfaces import HandoffRunner
+from hapi.runner.supervision.supervisor import Supervision
 
 # Two checks that are so far apart must find the same new build: a copy may still be going on.
 CONFIRM_DELAY = 5.0  # seconds
@@ -141,3 +143,27 @@ class UpgradeThrottle:
         """Seconds until the next hand-off may be tried, None when none is waited for."""
         left = self._failures[-1] + FAILURE_DELAY - self._clock.seconds() if self._failures else 0.0
         return left if left > 0 else None
+
+
+def reason_to_postpone(
+    runner: HandoffRunner, supervision: Supervision, throttle: UpgradeThrottle, has_command: bool
+) -> str | None:
+    """Why the installed build cannot be started now, None when it can.
+
+    `has_command`: the command line that starts the runner again is known.
+    """
+    mode = supervision.mode
+    if mode == "none" or (mode != "restart" and not has_command):
+        return f"only {supervision.by} may restart this runner"
+    if mode == "restart":
+        if (wait := throttle.reason_to_wait()) is not None:
+            return wait
+        live = len(runner.sessions.children.live())
+        if live:
+            return f"{supervision.by} restarts this runner when its {live} live sessions have ended"
+        return None
+    if not runner.hub.registered or runner.hub.status(runner.options)["phase"] != "connected":
+        return "the hub is not connected, so a replacement could not prove that it works"
+    if reason := runner.sessions.drain.reason_to_stay:
+        return reason
+    return throttle.reason_to_wait()

@@ -78,7 +78,7 @@ def test_a_replacement_that_cannot_be_started_is_a_try_that_failed__H01(home):
     def make(descriptors):
         raise ProgramNotStarted("there is no memory")
 
-    scene.coordinator._make_replacement = make
+    scene.coordinator._handoffs._make_replacement = make
     scene.upgrade()
     assert scene.handoff()["lastFailure"]["reason"] == "there is no memory"
     assert not scene.handoff()["underWay"]
@@ -135,13 +135,13 @@ def coordinator_of(home, clock=None, **more):
 def test_a_runner_whose_port_is_closed_starts_nobody__H01(home):
     old = coordinator_of(home, start=StartCommand(("runner",), "/", {}))
     with pytest.raises(ProgramNotStarted, match="the control port is closed"):
-        old._start_replacement(StartCommand(("runner",), "/", {}), moves_output=True)
+        old._handoffs._start_replacement(StartCommand(("runner",), "/", {}), moves_output=True)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_control_socket_where_nobody_listens_is_nobody(home, reactor):
     with pytest.raises(RunnerNotRunning):
-        await coordinator_of(home, reactor)._query_control_port()
+        await coordinator_of(home, reactor)._handoffs._query_control_port()
 
 
 def test_a_runner_told_never_to_hand_over_says_so__H08(home):
