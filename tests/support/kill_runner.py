@@ -44,12 +44,12 @@ PLACES = {
         "hapi.runner.storage.journal:Journal.record",
     ),
     "stop": (
-        "hapi.runner.attempts.registry:ChildRegistry._save_order",
+        "hapi.runner.attempts.termination:ChildTermination._save_order",
         "hapi.process.system:SystemProcesses.end_tree",
         "hapi.runner.attempts.registry:ChildRegistry._reported_exit",
         "hapi.runner.attempts.registry:ChildRegistry._save_end",
         "hapi.runner.attempts.registry:ChildRegistry.mark_ended",
-        "hapi.runner.attempts.registry:ChildRegistry._terminate",
+        "hapi.runner.attempts.termination:ChildTermination._terminate",
     ),
     "beat": (
         "hapi.runner.lock.home_lock:RunnerLock.verify_ownership",

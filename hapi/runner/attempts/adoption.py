@@ -172,7 +172,7 @@ class Adoption:
 
     def _finish_stop(self, child: Child, order: StopOrder) -> None:
         """Go on with a stop that the last runner did not live to finish."""
-        ending = self._children.terminate(
+        ending = self._children.termination.terminate(
             child,
             reason=order.reason,
             actor=order.actor,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, FailureGroup, TimeoutError, race
+from twisted.internet.defer import CancelledError, Deferred, FailureGroup, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -16,24 +16,21 @@ from twisted.python.failure import Failure
 
 from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.deferreds import run_in_background
-from hapi.one_shot import OneShotObserver
 from hapi.process import Exit, IProcesses, ProcessIdentity
-from hapi.protocol.attempt import AttemptEnd, StopOrder
+from hapi.protocol.attempt import AttemptEnd
 from hapi.protocol.control import ListedSession, StopStatus
 from hapi.runner.attempts.child import Child, ChildSpec
-from hapi.runner.attempts.holder_check import check_holder
 from hapi.runner.attempts.stall import StallThresholds, describe_activity, stall_reason
 from hapi.runner.attempts.start_lease import last_sign_of_life
+from hapi.runner.attempts.termination import ChildTermination
 from hapi.runner.storage.disk import Disk, SynchronousDisk, flush
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
 from hapi.uploads import remove_unused, uploads_directory
 
 HOLDER_REPORT_TIMEOUT = 1.0  # seconds for the holder to write the end after the process is gone
-END_RECORD_TIMEOUT = 5.0  # seconds until the end of a stopped process must be recorded
 LISTING_TTL = 0.25  # seconds for which a listing that did not change is used again
 START_TIMED_OUT = "Start timed out"  # the archive reason of a start that took too long
-GRACE_PERIOD = 2.0  # seconds between SIGTERM and SIGKILL
 
 
 @frozen
@@ -69,6 +66,7 @@ class ChildRegistry:
     _recorded_ends: Callable[[], Callable[[str, float], bool]] = field(
         default=lambda: lambda attempt, ended_at: False
     )
+    termination: ChildTermination = field(init=False)
     # Ends that were seen while another runner of this home records ends (during a hand-off).
     deferred_ends: list[Child] | None = None
     _listeners: list[tuple[type, Callable[[Any], object]]] = field(factory=list)
@@ -76,10 +74,18 @@ class ChildRegistry:
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
     _watches: dict[str, Deferred[None]] = field(factory=dict)  # attempt → the wait for its end
-    _terminations: dict[str, OneShotObserver[StopStatus]] = field(factory=dict)  # by attempt
     _listing: list[ListedSession] | None = None  # as long as nothing has changed
     _listed_at: float = 0.0
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.termination = ChildTermination(
+            self._clock,
+            self._processes,
+            self.disk,
+            self._now,
+            lambda event, ids=None, **facts: self.record_event(event, ids, **facts),
+        )
 
     def __iter__(self) -> Iterator[Child]:
         return iter(list(self._by_attempt.values()))
@@ -412,98 +418,17 @@ class ChildRegistry:
         is called gone without proof."""
         child = self.find_live(name)
         if child is not None:
-            return await self.terminate(child, reason=reason, actor=actor, method=method)
+            return await self.termination.terminate(
+                child, reason=reason, actor=actor, method=method
+            )
         has_ended = any(not child.is_live for child in self.find_all(name))
         return "already_gone" if has_ended else "still_alive"
-
-    def is_ending(self, child: Child) -> bool:
-        """Whether the session is being ended, by this runner or by another program."""
-        return child.attempt in self._terminations or child.folder.stop is not None
-
-    def terminate_in_background(self, child: Child, reason: str, actor: str, method: str) -> None:
-        """As `terminate`, for a caller that does not wait."""
-        ending = self.terminate(child, reason=reason, actor=actor, method=method)
-        run_in_background(ending, self.log, "Ending {attempt} failed", attempt=child.attempt)
-
-    async def terminate(
-        self, child: Child, *, reason: str, actor: str, method: str, is_news: bool = True
-    ) -> StopStatus:
-        """End the whole process tree of `child`. Callers that come meanwhile share the answer."""
-        termination = self._terminations.get(child.attempt)
-        if termination is None:
-            termination = self._terminations[child.attempt] = OneShotObserver()
-            order = StopOrder(reason, actor, method, self._now())
-            ending = Deferred.fromCoroutine(self._terminate(child, order, is_news))
-            ending.addErrback(self._termination_failed, child)
-            ending.addCallback(self._terminated, child)
-        return await termination.when_fired()
-
-    def _terminated(self, status: StopStatus, child: Child) -> None:
-        self._terminations.pop(child.attempt).fire(status)  # a survivor may be tried again
-
-    def _termination_failed(self, reason: Failure, child: Child) -> StopStatus:
-        self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt)
-        return "still_alive"
-
-    async def _terminate(self, child: Child, order: StopOrder, is_news: bool) -> StopStatus:
-        await self._save_order(child, order)
-        if is_news:
-            self.record_event("stop-asked", child.ids, reason=order.reason, actor=order.actor)
-        child.life.stop_requested()
-        if child.identity is None:
-            await child.launching.when_fired()
-        if child.identity is None:
-            return "stopped"
-        check_holder(self._processes, child, self.record_event if is_news else discard_event)
-        status: StopStatus = await self._processes.end_tree(
-            child.identity, child.attempt, GRACE_PERIOD
-        )
-        if status == "still_alive":
-            self.record_event("still-alive", child.ids, actor=order.actor)
-        else:
-            await self._wait_for_recorded_end(child)
-        self._log_termination(child, status)
-        return status
-
-    async def _wait_for_recorded_end(self, child: Child) -> None:
-        try:
-            await child.gone.when_fired().addTimeout(END_RECORD_TIMEOUT, self._clock)
-        except TimeoutError:
-            self.log.warn(
-                "Process {pid} has exited, but its exit was not recorded in time", pid=child.pid
-            )
-
-    def _log_termination(self, child: Child, status: StopStatus) -> None:
-        unseen = " (processes that left the tree cannot be found without the holder)"
-        self.log.info(
-            "Session {session_id}: {status}{note}",
-            session_id=child.session_id or child.attempt,
-            status=status,
-            note=unseen if child.holder_lost else "",
-        )
-
-    async def _save_order(self, child: Child, order: StopOrder) -> None:
-        """Write the reason to the disk before the first signal. The first reason stands, and a
-        full disk keeps no session alive."""
-        try:
-            await self.disk.do(lambda: self._write_order(child, order))
-        except OSError as error:
-            self.log.error(
-                "The reason to stop {attempt} was not saved: {reason}",
-                attempt=child.attempt,
-                reason=str(error),
-            )
-
-    @staticmethod
-    def _write_order(child: Child, order: StopOrder) -> None:
-        if child.folder.stop is None:
-            child.folder.stop = order
 
     def _start_timed_out(self, child: Child) -> None:
         self.log.warn(
             "Process {pid} did not announce a session in time", pid=child.pid, attempt=child.attempt
         )
-        self.terminate_in_background(child, START_TIMED_OUT, "runner", "lease")
+        self.termination.terminate_in_background(child, START_TIMED_OUT, "runner", "lease")
 
 
 def _is_listed(child: Child) -> bool:

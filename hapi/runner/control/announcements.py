@@ -207,7 +207,9 @@ class Announcements:
             attempt=child.attempt,
         )
         self.record_event("announcement-refused", child.ids, reason="its start was over")
-        self._children.terminate_in_background(child, "announced too late", "runner", "lease")
+        self._children.termination.terminate_in_background(
+            child, "announced too late", "runner", "lease"
+        )
         return Rejected(403, f"the start of this session ({child.attempt}) is over")
 
     async def _save_session(

@@ -91,7 +91,7 @@ class StartChecks:
         """The session's last process is being ended: its next one must not meet it."""
         session_id = start.request.session_id
         while (child := self.find_running(session_id)) is not None:
-            if not self._children.is_ending(child):
+            if not self._children.termination.is_ending(child):
                 break
             try:
                 await child.gone.when_fired().addTimeout(TERMINATION_TIMEOUT, self._clock)

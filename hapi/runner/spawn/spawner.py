@@ -115,7 +115,7 @@ class Spawner:
             return refusal
         session_id = start.request.session_id
         running = self.checks.find_running(session_id)
-        if running is not None and not self._children.is_ending(running):
+        if running is not None and not self._children.termination.is_ending(running):
             report = running.folder.report
             if running.outcome.has_fired and is_disconnected(report, self._now()):
                 return SpawnRefused(

@@ -25,6 +25,7 @@ def stage(home):
 def disk(stage):
     slow = SlowDisk()
     stage.children.disk = stage.spawner._disk = stage.announcements._disk = slow
+    stage.children.termination._disk = slow
     return slow
 
 
