@@ -4,8 +4,8 @@ import { load } from "./support.js";
 
 const format = {
   ...(await load("lib/format.js")),
-  ...(await load("lib/typed-path.js")),
-  ...(await load("lib/unavailability.js")),
+  ...(await load("lib/paths.js")),
+  ...(await load("data/agent-availability.js")),
 };
 const { ApiError, errorMessage, explained, problemOf, statusOf, Unreachable } =
   await load("lib/errors.js");

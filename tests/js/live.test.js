@@ -8,7 +8,7 @@ const { LiveText, withLive } = await load("data/live.js");
 const { GrowingMarkdown } = await load("lib/growing-markdown.js");
 const { markdown } = await load("lib/markdown.js");
 const { drawBlock, updateBlock } = await load("views/chat/block.js");
-const { paced } = await load("data/redraws.js");
+const { paced } = await load("lib/throttle.js");
 
 const said = (id, text, more = {}) => ({ id, type: "message", text, ...more });
 const update = (number, blocks, more = {}) => ({ epoch: "e", number, blocks, ...more });

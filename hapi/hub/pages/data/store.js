@@ -1,12 +1,12 @@
 // What the page knows: sessions, machines, agents, the connection. Read by REST, kept current by events.
 
 import { attempt, statusOf } from "../lib/errors.js";
+import { coalesced, paced } from "../lib/throttle.js";
 import { FULL_ACCESS } from "./access.js";
 import { AgentCatalog } from "./agents.js";
 import { Conversations } from "./conversations.js";
 import { EventReplay } from "./event-replay.js";
 import { LiveText } from "./live.js";
-import { coalesced, paced } from "./redraws.js";
 import { hasKnownId, patched, withActivity, withDetails, withSummary } from "./session-updates.js";
 import { isArchived, readable } from "./sessions.js";
 import { Watchers } from "./watchers.js";

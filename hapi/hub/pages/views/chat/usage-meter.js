@@ -1,7 +1,7 @@
 // How full the model's context is, in the head of a session; a press shows all that is known of the usage.
 
 import { button, fill, h } from "../../lib/dom.js";
-import { factList } from "../../lib/fact-list.js";
+import { descriptionList } from "../../lib/description-list.js";
 import { openDialog } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 import { describeUsage } from "../../data/usage.js";
@@ -59,7 +59,7 @@ function openUsage({ details, share }) {
         value: String(share),
         "aria-label": t("Context in use"),
       }),
-    factList(details),
+    descriptionList(details),
     h("p", { class: "hint" }, t("As the agent reports it at the end of each turn.")),
   ]);
 }

@@ -1,11 +1,11 @@
 // One machine: whether it is online, how loaded it is, which agents it has.
 
 import { button, fill, h, icon, iconButton } from "../../lib/dom.js";
-import { factList } from "../../lib/fact-list.js";
+import { descriptionList } from "../../lib/description-list.js";
 import { nameDialog, orToast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { relativeTime } from "../../lib/format.js";
-import { unavailableReason } from "../../lib/unavailability.js";
+import { unavailableReason } from "../../data/agent-availability.js";
 import { plural, t } from "../../lib/language.js";
 import { machineName } from "../../data/sessions.js";
 
@@ -209,7 +209,7 @@ function factSection({ metadata, runnerState }) {
     "section",
     null,
     h("h2", null, t("About")),
-    factList([
+    descriptionList([
       [t("Host"), metadata?.host],
       [t("System"), metadata?.platform],
       [t("Runner version"), metadata?.happyCliVersion],

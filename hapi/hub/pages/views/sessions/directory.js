@@ -3,7 +3,7 @@
 import { button, fill, h, icon } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { abbreviateHome } from "../../lib/format.js";
-import { expandHome, isAbsolute } from "../../lib/typed-path.js";
+import { expandHome, isAbsolute } from "../../lib/paths.js";
 import { t } from "../../lib/language.js";
 
 /**

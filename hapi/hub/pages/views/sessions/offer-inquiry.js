@@ -1,7 +1,7 @@
 // Asking an agent of which its machine does not know yet what it offers, when somebody looks at the options.
 
 import { h } from "../../lib/dom.js";
-import { expandHome } from "../../lib/typed-path.js";
+import { expandHome } from "../../lib/paths.js";
 import { t } from "../../lib/language.js";
 
 /**

@@ -3,8 +3,8 @@
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem } from "../../lib/dialog.js";
 import { errorMessage, explained } from "../../lib/errors.js";
-import { expandHome, isAbsolute } from "../../lib/typed-path.js";
-import { unavailableReason } from "../../lib/unavailability.js";
+import { expandHome, isAbsolute } from "../../lib/paths.js";
+import { unavailableReason } from "../../data/agent-availability.js";
 import { parts, plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { machineName } from "../../data/sessions.js";

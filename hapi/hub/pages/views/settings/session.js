@@ -1,7 +1,7 @@
 // Settings of one session: its name, what its agent works with, what is allowed, and facts.
 
 import { button, fill, h, problemLine } from "../../lib/dom.js";
-import { factList } from "../../lib/fact-list.js";
+import { descriptionList } from "../../lib/description-list.js";
 import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
@@ -9,7 +9,7 @@ import { AgentSettings } from "../../data/agent-settings.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
 import { describeUsage } from "../../data/usage.js";
-import { endSection, recordSection } from "./session-record.js";
+import { conversationSection, endSection } from "./session-actions.js";
 
 /**
  * @import { Api } from "../../data/api.js"
@@ -39,7 +39,7 @@ export function settingsDialog(options) {
     agentFields(session, options),
     rulesSection(session, options),
     factSection(session, store),
-    recordSection(session, options, close),
+    conversationSection(session, options, close),
     endSection(session, options, close),
   ]);
 }
@@ -228,7 +228,7 @@ function ruleRow(rule, remove) {
 function factSection(session, store) {
   const meta = session.metadata ?? {};
   const { worktree } = meta;
-  return factList([
+  return descriptionList([
     [t("Agent"), store.catalog.label(meta.flavor)],
     [t("Machine"), machineName(store.machines.get(meta.machineId ?? "")) || meta.host],
     [t("Directory"), abbreviateHome(meta.path, meta.homeDir)],

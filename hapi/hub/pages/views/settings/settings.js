@@ -2,7 +2,7 @@
 
 import { withBase } from "../../lib/base-path.js";
 import { button, fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
-import { factList } from "../../lib/fact-list.js";
+import { descriptionList } from "../../lib/description-list.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { dateAndTime, fileSize } from "../../lib/format.js";
 import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
@@ -261,7 +261,7 @@ async function drawAbout(node, { api, store }) {
   fill(
     node,
     h("h2", null, t("About")),
-    factList([
+    descriptionList([
       [t("Hub"), status.version],
       [t("Protocol"), health.protocolVersion],
       [t("Runners"), [...new Set(versions)].join(", ")],

@@ -13,7 +13,7 @@ import { archiveDialog, copyReference, deleteDialog } from "../sessions/actions.
  */
 
 /** Saving and sharing the conversation. @param {Session} session @param {SettingsOptions} options @param {() => void} close */
-export function recordSection(session, { api, store, go }, close) {
+export function conversationSection(session, { api, store, go }, close) {
   const problem = problemLine();
   /** @param {string} label @param {"json" | "markdown"} format */
   const exportButton = (label, format) => {

@@ -1,4 +1,4 @@
-// Facts as a list of terms and descriptions.
+// A description list (`dl`).
 
 import { h } from "./dom.js";
 
@@ -8,7 +8,7 @@ import { h } from "./dom.js";
  * A term and its description for each row that has a value.
  * @param {[string, Child][]} rows
  */
-export function factList(rows) {
+export function descriptionList(rows) {
   const known = rows.filter(([, value]) => value);
   return h(
     "dl",

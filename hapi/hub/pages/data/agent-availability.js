@@ -1,7 +1,7 @@
 // Why an agent cannot be started.
 
-import { ownValue } from "./format.js";
-import { t } from "./language.js";
+import { ownValue } from "../lib/format.js";
+import { t } from "../lib/language.js";
 
 /** @type {Record<string, string>} */
 const UNAVAILABLE = {
