@@ -109,6 +109,15 @@ test("a search finds every word in title, path, agent and id, and opens what hol
   assert.deepEqual(found("zzz"), []);
 });
 
+test("a search finds a session by the beginning of its id, and not by a digit within it", () => {
+  const named = (id, name) => ended(id, { metadata: { name } });
+  const sessions = [named("4bd3a1c0-93", "Old 1"), named("77aa0b12-13", "Old 3")];
+  const found = (text) => shown(sessions, { filters: { text } }).slice(1);
+  assert.deepEqual(found("old 3"), ["77aa0b12-13"]);
+  assert.deepEqual(found("4bd3"), ["4bd3a1c0-93"]);
+  assert.deepEqual(found("4bd3a1c0-93"), ["4bd3a1c0-93"]);
+});
+
 test("filters narrow the list, each by itself and together", () => {
   const sessions = [
     session("working", { thinking: true, updatedAt: NOW - 2 * DAY }),

@@ -98,9 +98,7 @@ export function lastPart(path) {
 function searchText(session, { catalog, machines }) {
   const { path, flavor, machineId, host } = session.metadata ?? {};
   const machine = machineName(machines.get(machineId ?? "")) || host;
-  return [titleOf(session), path, catalog.label(flavor), machine, session.id]
-    .join(" ")
-    .toLowerCase();
+  return [titleOf(session), path, catalog.label(flavor), machine].join(" ").toLowerCase();
 }
 
 /** @param {Session} session @returns {StateFilter} */
@@ -128,7 +126,10 @@ function matcher(facts) {
     if (unread && !isUnread(session, facts)) return false;
     if (words.length === 0) return true;
     const known = searchText(session, facts);
-    return words.every((word) => known.includes(word));
+    // Every id holds most digits: it is found by its beginning alone.
+    return words.every(
+      (word) => known.includes(word) || (word.length > 3 && session.id.startsWith(word)),
+    );
   };
 }
 
