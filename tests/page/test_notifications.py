@@ -9,15 +9,18 @@ handed to the service worker by the browser itself (`ServiceWorker.deliverPushMe
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from attrs import define
 from playwright.sync_api import Page, Worker, expect
 
+import hapi
 from tests.support.notify_devices import Device
 from tests.support.notify_service import PushService
 from tests.support.page_sessions import ScriptedSession
@@ -276,6 +279,30 @@ def test_the_page_opens_without_a_network_and_keeps_no_answer_of_the_hub(place, 
         page.goto(place.url + path)
         expect(page.locator(".shell")).to_be_visible()
     place.running, place.user = place.cast.hub(OURS, int(place.url.rpartition(":")[2]))
+
+
+def test_the_page_of_a_new_build_takes_the_place_of_an_older_service_worker(place, tmp_path):
+    older, port = tmp_path / "older", urlsplit(place.url).port
+    shutil.copytree(Path(hapi.__file__).parent, older / "hapi")
+    view = older / "hapi/hub/pages/views/sessions/sessions.js"
+    view.write_text(view.read_text().replace('t("New session")', '"Older session"'))
+    place.running.program.end()
+    place.running, place.user = place.cast.hub(OURS, port, PYTHONPATH=str(older))
+    page = place.visit(service_workers="allow")
+    expect(page.get_by_role("button", name="Older session")).to_be_visible()
+    page.wait_for_function("() => navigator.serviceWorker.controller")
+    kept = page.evaluate("() => caches.keys()")
+    place.restart_hub()
+    page.reload()
+    expect(page.get_by_role("button", name="New session")).to_be_visible()
+    end = time.monotonic() + TIMEOUT
+    while set(kept) & set(page.evaluate("() => caches.keys()")):
+        assert time.monotonic() < end, "the older worker stays"
+        page.wait_for_timeout(50)
+    place.running.program.end()
+    page.reload()  # without a hub: what the worker has kept
+    expect(page.get_by_role("button", name="New session")).to_be_visible()
+    place.running, place.user = place.cast.hub(OURS, port)
 
 
 def test_the_page_is_installable(place, service):

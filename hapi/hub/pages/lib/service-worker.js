@@ -29,6 +29,7 @@ export function registerWorker() {
   registration ??= navigator.serviceWorker
     .register(workerAddress(), { scope: withBase("/"), updateViaCache: "none" })
     .then((made) => {
+      void made.update().catch(() => {}); // browsers may put off the look at a known one for minutes
       void navigator.serviceWorker.ready.then(({ active }) =>
         active?.postMessage({ type: "language", language: WANTED_LANGUAGE }),
       );
