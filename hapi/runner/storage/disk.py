@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
 from typing import Any, Protocol, TypeVar
 
@@ -79,9 +80,10 @@ class ThreadedDisk:
                 result: Any = work()
             except BaseException:
                 result = Failure()
-            self._reactor.callFromThread(
-                done.errback if isinstance(result, Failure) else done.callback, result
-            )
+            with suppress(OSError):  # it is queued, and only the reactor's wake-up has failed
+                self._reactor.callFromThread(
+                    done.errback if isinstance(result, Failure) else done.callback, result
+                )
 
 
 def disk_for(reactor: Any, on_write_error: Callable[[], object] = ignore_write_error) -> Disk:

@@ -1,7 +1,9 @@
 """Files in turn and off the reactor: what waits for the disk, and what does not."""
 
+import errno
 import os
 import threading
+from queue import SimpleQueue
 
 import pytest
 import pytest_twisted
@@ -47,6 +49,27 @@ async def test_work_is_done_in_order_in_another_thread_and_told_in_the_reactors(
     with pytest.raises(FileNotFoundError):
         await disk.do(lambda: os.stat("/nowhere"))
     assert await disk.do(lambda: work(51)) == 51, "after a failure, and after a while of nothing"
+
+
+def test_a_wake_up_of_the_reactor_that_fails_ends_no_later_work():
+    class Deaf:
+        """A reactor that takes calls of threads and cannot be woken."""
+
+        def __init__(self):
+            self.calls = SimpleQueue()
+
+        def callFromThread(self, *call):
+            self.calls.put(call)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    reactor, results = Deaf(), []
+    disk = ThreadedDisk(reactor)
+    for number in range(2):
+        disk.do(lambda number=number: number).addCallback(results.append)
+    for _ in range(2):
+        call, result = reactor.calls.get(timeout=60)
+        call(result)
+    assert results == [0, 1]
 
 
 def test_without_threads_work_is_done_at_once(reactor):
