@@ -28,7 +28,8 @@ def after_a_reboot(stage):
     stage.children.detach()
     stage.processes.table.clear()
     stage.restart()
-    stage.adopt(NEW_BOOT)
+    stage.processes.boot = NEW_BOOT
+    stage.adopt()
 
 
 def revive(stage, name):
