@@ -145,6 +145,8 @@ class Replay:
                 (asked, answer) for asked, answer in pending if not self.settle(asked, answer)
             ]
             if "request" in line:
+                for session in self.stage.registry.sessions.values():
+                    session.registers_until = 0.0  # ours waits for methods of one that starts
                 answer = self.request(line)
                 if answer is not None and not self.settle(line, answer):
                     pending.append((line, answer))
