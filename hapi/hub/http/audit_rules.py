@@ -42,7 +42,7 @@ AUDITED: Mapping[str, Audited] = {
     "POST /api/tokens": Audited(
         "token-create", ("name", "scopes", "expiresIn", "namespace", "machineId"), ("id",)
     ),
-    "DELETE /api/tokens/<token_id>": Audited("token-revoke"),
+    "DELETE /api/tokens/<token_id>": Audited("token-revoke", (), ("name",)),
     "PUT /api/hub-settings": Audited(
         "settings", ("sessionSummaryContract", "sessionSummaryInChat")
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from hapi.protocol.rest.outcome import Done
+
 
 class User(TypedDict):
     id: int
@@ -51,6 +53,12 @@ class NewAccessToken(AccessToken):
     """`token`: the secret, which is shown this once."""
 
     token: str
+
+
+class RevokedAccessToken(Done):
+    """`name`: of the token, which no list has any more."""
+
+    name: str
 
 
 class AuditEntry(TypedDict):

@@ -108,6 +108,7 @@ def test_a_token_is_made_used_listed_revoked_and_audited(stage, hub_url, canary)
     assert ("login", "refused") in [(entry["action"], entry["outcome"]) for entry in entries]
     shown = command(stage, "hub", "audit", "-n", "2", HAPI_HOME=home).stdout
     assert len(shown.splitlines()) == 2
+    assert "name=phone" in shown.splitlines()[-1]
     assert token not in audit.stdout
     assert token not in (stage.path / "hubhome").joinpath("audit.jsonl").read_text()
 
@@ -140,6 +141,12 @@ def test_an_entry_cannot_write_to_the_terminal():
     assert "\r" not in line
     assert "\u202e" not in line
     assert "REFUSED" in line
+
+
+def test_a_lifetime_is_shown_in_days():
+    entry = {"time": 1, "action": "token-create", "outcome": "done"}
+    line = entry_line({**entry, "facts": {"expiresIn": 90 * 86_400_000}})
+    assert line.endswith('expiresIn="90 days"')
 
 
 def test_a_value_cannot_look_like_other_fields():

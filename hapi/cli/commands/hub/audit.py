@@ -11,6 +11,7 @@ import click
 from hapi.cli.base.common_options import record_options
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.tail import POLL_INTERVAL, LineFollower
+from hapi.cli.base.times import duration
 from hapi.home import Home
 from hapi.redaction import escape_control
 
@@ -65,6 +66,8 @@ def entry_line(entry: dict[str, Any]) -> str:
         words.append(f"namespace {_quoted(entry['namespace'])}")
     words += [f"from {_quoted(entry['address'])}"] if entry.get("address") else []
     for key, value in {**entry.get("subject", {}), **entry.get("facts", {})}.items():
+        if key == "expiresIn" and isinstance(value, int):
+            value = duration(value / 1000)
         words.append(f"{escape_control(key)}={_quoted(value)}")
     return "  ".join(words)
 

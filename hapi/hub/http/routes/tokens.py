@@ -16,9 +16,14 @@ from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest
 from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
-from hapi.protocol.rest.access import AccessReply, AccessTokenList, Audit, NewAccessToken
+from hapi.protocol.rest.access import (
+    AccessReply,
+    AccessTokenList,
+    Audit,
+    NewAccessToken,
+    RevokedAccessToken,
+)
 from hapi.protocol.rest.bodies import CreateToken
-from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import InvalidNamespace, Scope, check_namespace
 
 DEFAULT_AUDIT_ENTRIES, MAX_AUDIT_ENTRIES = 100, 1000  # in one reply
@@ -89,12 +94,12 @@ class TokenRoutes(Routes):
 
     @app.route("/api/tokens/<token_id>", methods=["DELETE"])
     @api
-    @operation(Done)
+    @operation(RevokedAccessToken)
     async def revoke(self, context: RequestContext, token_id: str) -> dict[str, Any]:
         """Revoke a token."""
         token = self.tokens.find(token_id, _administered(context.principal))
         await self.tokens.revoke(token)
-        return OK
+        return {**OK, "name": token.name}
 
 
 @define(eq=False, repr=False)
