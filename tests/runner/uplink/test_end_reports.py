@@ -314,7 +314,8 @@ def test_what_a_reboot_interrupted_is_not_archived__V06(scene):
     scene.session()
     scene.stage.restart()
     scene.restart()
-    scene.stage.adopt(boot_id="another boot")
+    scene.stage.processes.boot = "another boot"
+    scene.stage.adopt()
     assert (scene.hub.asked, scene.hub.metadata["lifecycleState"]) == (0, "running")
 
 
