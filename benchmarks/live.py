@@ -132,8 +132,8 @@ def _delay(bench: HubBench, make: str) -> None:
 
 DRAW = """async ({ start, piece, size }) => {
     const { src } = document.querySelector("script[type=module]");
-    const { GrowingMarkdown } = await import(new URL("lib/growing-markdown.js", src).href);
-    const { markdown } = await import(new URL("lib/markdown.js", src).href);
+    const { GrowingMarkdown } = await import(new URL("lib/markdown/growing-markdown.js", src).href);
+    const { markdown } = await import(new URL("lib/markdown/markdown.js", src).href);
     const { stylesheet } = await import(new URL("lib/stylesheet.js", src).href);
     await stylesheet(new URL("style/chat.css", src).href); // as in a conversation
     const answer = (size) => {

@@ -7,7 +7,7 @@ import { htmlOf, nodesOf } from "./markdown-html.js";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { markdown } = await load("lib/markdown.js");
+const { markdown } = await load("lib/markdown/markdown.js");
 
 const SPEC = readFileSync(new URL("./fixtures/commonmark/spec.txt", import.meta.url), "utf8");
 const EXAMPLE = /^`{32} example\n([^]*?)^\.\n([^]*?)^`{32}$|^## (.*)$|^# (.*)$/gm;

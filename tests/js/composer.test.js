@@ -206,7 +206,7 @@ test("a session that tells its offer is asked for nothing", () => {
   );
 });
 
-const { spokenText, utterances } = await load("lib/speech.js");
+const { spokenText, utterances } = await load("lib/browser/speech.js");
 const { keepPrompt, recentPrompts } = await load("data/recent-prompts.js");
 
 test("code, addresses and marks of Markdown are not read aloud", () => {

@@ -107,9 +107,7 @@ export default [
     ignores: [
       "hapi/hub/pages/service-worker.js",
       "hapi/hub/pages/lib/language.js",
-      "hapi/hub/pages/lib/diagram-frame.js",
-      "hapi/hub/pages/lib/markdown*.js",
-      "hapi/hub/pages/lib/markdown/**",
+      "hapi/hub/pages/lib/code/diagram-frame.js",
     ],
     plugins: { page: { rules: { translated } } },
     rules: { "page/translated": "error" },

@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { highlightedLines } = await load("lib/highlight.js");
-const { KNOWN_LANGUAGES, languageNamed, languageOfPath } = await load("lib/languages.js");
+const { highlightedLines } = await load("lib/code/highlight.js");
+const { KNOWN_LANGUAGES, languageNamed, languageOfPath } = await load("lib/code/languages.js");
 
 const GRAMMARS = fileURLToPath(
   new URL("../../hapi/hub/pages/vendor/highlight/languages", import.meta.url),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { ItemExtents } = await load("lib/item-extents.js");
+const { ItemExtents } = await load("lib/lists/item-extents.js");
 
 const keys = (count) => Array.from({ length: count }, (_, number) => `k${number}`);
 

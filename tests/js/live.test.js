@@ -5,8 +5,8 @@ import { installDom, load, prompt, record } from "./support.js";
 installDom();
 const { blocksOf } = await load("data/blocks.js");
 const { LiveText, withLive } = await load("data/live.js");
-const { GrowingMarkdown } = await load("lib/growing-markdown.js");
-const { markdown } = await load("lib/markdown.js");
+const { GrowingMarkdown } = await load("lib/markdown/growing-markdown.js");
+const { markdown } = await load("lib/markdown/markdown.js");
 const { drawBlock, updateBlock } = await load("views/chat/block.js");
 const { paced } = await load("lib/throttle.js");
 

@@ -7,8 +7,8 @@ import { parseAll } from "./markdown-html.js";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { GrowingMarkdown } = await load("lib/growing-markdown.js");
-const { markdown } = await load("lib/markdown.js");
+const { GrowingMarkdown } = await load("lib/markdown/growing-markdown.js");
+const { markdown } = await load("lib/markdown/markdown.js");
 
 const ROUNDS = Number(process.env.HAPI_MARKDOWN_ROUNDS ?? 400);
 const PIECES = [

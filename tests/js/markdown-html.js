@@ -3,7 +3,7 @@
 import { load } from "./support.js";
 
 const { BlockParser } = await load("lib/markdown/blocks.js");
-const { completeLines } = await load("lib/markdown.js");
+const { completeLines } = await load("lib/markdown/markdown.js");
 const { cells } = await load("lib/markdown/tables.js");
 const { inline } = await load("lib/markdown/inline.js");
 

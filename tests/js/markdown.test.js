@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { markdown } = await load("lib/markdown.js");
+const { markdown } = await load("lib/markdown/markdown.js");
 const { divided } = await load("lib/markdown/long-text.js");
 const { safeAddress } = await load("lib/markdown/address.js");
 

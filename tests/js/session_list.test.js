@@ -6,7 +6,7 @@ const { filterCount, isUnread, listItems, NO_FILTERS } = await load("data/sessio
 const { Folds } = await load("data/folds.js");
 const { SeenSessions } = await load("data/seen.js");
 const { AgentCatalog } = await load("data/agents.js");
-const { rowsBetween } = await load("lib/row-list.js");
+const { rowsBetween } = await load("lib/lists/row-list.js");
 const { initials } = await load("views/sessions/rows.js");
 
 const NOW = 1_000_000_000;

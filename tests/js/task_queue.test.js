@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { TaskQueue } = await load("lib/task-queue.js");
-const { LruCache } = await load("lib/lru-cache.js");
+const { TaskQueue } = await load("lib/code/task-queue.js");
+const { LruCache } = await load("lib/code/lru-cache.js");
 
 /** A queue, with what it has begun and ended. */
 function queueWith(timers) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,6 +23,10 @@ VIEWS_MAY_IMPORT = {
     "waiting": {"chat"},
     "terminal": {"work"},
     "work": {"chat"},
+}
+# Rooms of a folder and those of it that each may import; the modules beside the rooms import none.
+ROOMS_MAY_IMPORT = {
+    "lib": {"browser": set(), "code": {"browser"}, "lists": set(), "markdown": {"code"}},
 }
 
 
@@ -62,22 +67,49 @@ def test_the_scripts_of_the_page_pass_their_unit_tests(served):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
+def imports() -> list[tuple[Path, Path]]:
+    """Each of the page's own modules with each that it imports, for types as well."""
+    return [
+        (path, Path(os.path.normpath(path.parent / target)))
+        for path in own_scripts()
+        for target in re.findall(
+            r'^(?:import|export|}|[ */]*@import)(?: .*)? from "(\.[^"]+)"',
+            (PAGES / path).read_text(),
+            re.MULTILINE,
+        )
+    ]
+
+
 def test_folders_of_the_page_import_in_one_direction():
     """`data` builds on `lib`, `views` on both, and the views of one folder on listed ones only."""
     allowed = {"lib": {"lib"}, "data": {"lib", "data"}}
     wrong = []
-    for path in map(str, own_scripts()):
-        room = path.split("/")[0]
-        for line in (PAGES / path).read_text().splitlines():
-            if line.startswith(("import", "export", "}")) and ' from "' in line:
-                target = os.path.normpath(
-                    os.path.join(os.path.dirname(path), line.split(' from "')[1].split('"')[0])
-                )
-                if room in allowed and target.split("/")[0] not in allowed[room]:
-                    wrong.append((path, target))
-                elif room == "views" and target.startswith("views/"):
-                    folder, other = path.split("/")[1], target.split("/")[1]
-                    is_listed = other in VIEWS_MAY_IMPORT.get(folder, ())
-                    if folder not in (other, "shell") and not is_listed:
-                        wrong.append((path, target))
+    for path, target in imports():
+        room = path.parts[0]
+        if room in allowed and target.parts[0] not in allowed[room]:
+            wrong.append((path, target))
+        elif room == target.parts[0] == "views":
+            folder, other = path.parts[1], target.parts[1]
+            is_listed = other in VIEWS_MAY_IMPORT.get(folder, ())
+            if folder not in (other, "shell") and not is_listed:
+                wrong.append((path, target))
     assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ROOMS_MAY_IMPORT)
+def test_rooms_of_a_folder_import_the_listed_ones_and_the_modules_beside_them(folder):
+    rooms = ROOMS_MAY_IMPORT[folder]
+    assert {path.name for path in (PAGES / folder).iterdir() if path.is_dir()} == set(rooms)
+    wrong = []
+    for path, target in imports():
+        if path.is_relative_to(folder) and target.is_relative_to(folder):
+            room, other = (room_in(folder, module) for module in (path, target))
+            if other and other != room and other not in rooms.get(room, ()):
+                wrong.append((path, target))
+    assert wrong == []
+
+
+def room_in(folder: str, path: Path) -> str:
+    """The room of `folder` in which the module `path` is; "" for a module beside the rooms."""
+    inside = path.relative_to(folder).parts
+    return inside[0] if len(inside) > 1 else ""

@@ -161,7 +161,7 @@ def test_nothing_that_is_written_becomes_markup__U02(place):
     assert page.evaluate("window.ran") is None
 
 
-IMPORT = "const {markdown} = await import('/lib/markdown.js');"
+IMPORT = "const {markdown} = await import('/lib/markdown/markdown.js');"
 LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"'
 HEAD = '<tr><th>a</th><th class="centered">b</th></tr>'
 ROW = '<tr><td>1</td><td class="centered">2</td></tr>'

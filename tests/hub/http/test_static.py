@@ -93,7 +93,7 @@ def test_scripts_and_styles_are_kept_for_good_and_the_document_is_asked_for_each
 
 def test_a_worker_may_load_scripts_of_the_page_and_nothing_else(page):
     build = document(page).split("/assets/")[1].split("/")[0]
-    request, _ = get(page, f"/assets/{build}/lib/highlight-worker.js")
+    request, _ = get(page, f"/assets/{build}/lib/code/highlight-worker.js")
     policy = request.sent["content-security-policy"]
     assert policy == "default-src 'none'; script-src 'self'"
 

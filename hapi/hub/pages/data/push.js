@@ -1,7 +1,7 @@
 // The notifications of this device: its push subscription, and what the hub knows of it.
 
 import { t } from "../lib/language.js";
-import { hasServiceWorker, registerWorker } from "../lib/service-worker.js";
+import { hasServiceWorker, registerWorker } from "../lib/browser/service-worker.js";
 
 /**
  * @import { Api } from "./api.js"

@@ -1,6 +1,6 @@
 // The tree of a Markdown text as DOM nodes. Its text and its HTML become text nodes.
 
-import { codeBlock } from "../code-block.js";
+import { codeBlock } from "../code/code-block.js";
 import { h, linkButton } from "../dom.js";
 import { t } from "../language.js";
 import { prose } from "../prose.js";

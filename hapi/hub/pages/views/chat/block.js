@@ -2,13 +2,13 @@
 
 import { linkFiles } from "./file-links.js";
 import { h, icon } from "../../lib/dom.js";
-import { GrowingMarkdown } from "../../lib/growing-markdown.js";
+import { GrowingMarkdown } from "../../lib/markdown/growing-markdown.js";
 import { t } from "../../lib/language.js";
-import { markdown, MORE_SHOWN } from "../../lib/markdown.js";
+import { markdown, MORE_SHOWN } from "../../lib/markdown/markdown.js";
 import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
 import { prose, visibleProse } from "../../lib/prose.js";
-import { copyButton } from "../../lib/clipboard.js";
-import { codeBlock } from "../../lib/code-block.js";
+import { copyButton } from "../../lib/browser/clipboard.js";
+import { codeBlock } from "../../lib/code/code-block.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/json.js";
 import { fencedParts } from "../../data/markup.js";

@@ -4,7 +4,7 @@ import { button, h, problemLine } from "../../lib/dom.js";
 import { openDialog, showProblem } from "../../lib/dialog.js";
 import { dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { canSpeak, stopSpeaking } from "../../lib/speech.js";
+import { canSpeak, stopSpeaking } from "../../lib/browser/speech.js";
 import { enterChoice, readsAloud, setEnterChoice, setReadsAloud } from "../../data/preferences.js";
 import { parkedTextsDialog, savedPromptsDialog } from "./kept-texts.js";
 import { localDateTime, suggestedTimes, timeProblem } from "../../data/schedule.js";

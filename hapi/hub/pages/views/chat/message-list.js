@@ -2,7 +2,7 @@
 
 import { append, button, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { VirtualList } from "../../lib/virtual-list.js";
+import { VirtualList } from "../../lib/lists/virtual-list.js";
 import { blocksOf } from "../../data/blocks.js";
 import { withDays } from "../../data/day-marks.js";
 import { withLive } from "../../data/live.js";

@@ -2,7 +2,7 @@
 
 import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { markdown } from "../../lib/markdown.js";
+import { markdown } from "../../lib/markdown/markdown.js";
 import { enteredAnswer, keepAnswer } from "../../data/answer-drafts.js";
 import {
   allowsOnce,

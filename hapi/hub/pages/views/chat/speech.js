@@ -2,7 +2,7 @@
 
 import { iconButton } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { canListen, canSpeak, listen, speak, stopSpeaking } from "../../lib/speech.js";
+import { canListen, canSpeak, listen, speak, stopSpeaking } from "../../lib/browser/speech.js";
 
 /** @import { Block } from "../../data/types.js" */
 

@@ -2,7 +2,7 @@
 
 import { h, icon } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { markdown } from "../../lib/markdown.js";
+import { markdown } from "../../lib/markdown/markdown.js";
 import { duration, ownValue } from "../../lib/format.js";
 import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
 import {

@@ -1,7 +1,7 @@
 // The line at the end of a turn: what it took, and a way to copy the answer.
 
 import { h } from "../../lib/dom.js";
-import { copyButton } from "../../lib/clipboard.js";
+import { copyButton } from "../../lib/browser/clipboard.js";
 import { t } from "../../lib/language.js";
 import { readAloudButton } from "./speech.js";
 import { turnFacts } from "../../data/usage.js";

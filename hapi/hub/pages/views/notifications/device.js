@@ -2,7 +2,7 @@
 
 import { PushDevice } from "../../data/push.js";
 import { pendingCount } from "../../data/sessions.js";
-import { hasServiceWorker, registerWorker } from "../../lib/service-worker.js";
+import { hasServiceWorker, registerWorker } from "../../lib/browser/service-worker.js";
 
 /**
  * @import { Api } from "../../data/api.js"

@@ -2,7 +2,7 @@
 
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { orToast, runBusy, toast } from "../../lib/dialog.js";
-import { canInstall, install, needsHomeScreen } from "../../lib/installing.js";
+import { canInstall, install, needsHomeScreen } from "../../lib/browser/installing.js";
 import { t } from "../../lib/language.js";
 
 /** @import { PushDevice, PushState } from "../../data/push.js" */

@@ -4,7 +4,7 @@ import { sessionAddress } from "../../data/addresses.js";
 import { sessionReference } from "../../data/completions.js";
 import { canResume, titleOf } from "../../data/sessions.js";
 import { withBase } from "../../lib/base-path.js";
-import { copyText } from "../../lib/clipboard.js";
+import { copyText } from "../../lib/browser/clipboard.js";
 import { confirmDialog, nameDialog, orToast, toast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { plural, t } from "../../lib/language.js";

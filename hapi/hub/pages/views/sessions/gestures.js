@@ -5,7 +5,7 @@ import { longPress } from "./long-press.js";
 
 /**
  * @import { Item } from "../../data/session-list.js"
- * @import { rowList } from "../../lib/row-list.js"
+ * @import { rowList } from "../../lib/lists/row-list.js"
  */
 
 /**

@@ -2,7 +2,7 @@
 
 import { button, fill, h, iconButton, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
-import { canInstall, install, needsHomeScreen } from "../../lib/installing.js";
+import { canInstall, install, needsHomeScreen } from "../../lib/browser/installing.js";
 import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 

@@ -2,7 +2,7 @@
 
 /**
  * @import { Item } from "../../data/session-list.js"
- * @import { rowList } from "../../lib/row-list.js"
+ * @import { rowList } from "../../lib/lists/row-list.js"
  */
 
 /** @type {Record<string, "rename" | "end">} */

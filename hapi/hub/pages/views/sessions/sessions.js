@@ -3,7 +3,7 @@
 import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
-import { rowList } from "../../lib/row-list.js";
+import { rowList } from "../../lib/lists/row-list.js";
 import { Folds } from "../../data/folds.js";
 import { filterCount, isUnread, listItems, NO_FILTERS } from "../../data/session-list.js";
 import { isWorthListing } from "../../data/sessions.js";

@@ -3,7 +3,7 @@
 import { t } from "../../lib/language.js";
 import { Terminals } from "../../data/terminals.js";
 import { TerminalSocket } from "../../data/terminal-socket.js";
-import { readText } from "../../lib/clipboard.js";
+import { readText } from "../../lib/browser/clipboard.js";
 import { toast } from "../../lib/dialog.js";
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";

@@ -1,9 +1,9 @@
 // A file as numbered lines, drawn a part at a time, in colours as soon as they are found.
 
 import { button, fill, h } from "../../lib/dom.js";
-import { highlight, highlightedLines } from "../../lib/highlight.js";
+import { highlight, highlightedLines } from "../../lib/code/highlight.js";
 import { plural, t } from "../../lib/language.js";
-import { languageOfPath } from "../../lib/languages.js";
+import { languageOfPath } from "../../lib/code/languages.js";
 
 const LINES_AT_ONCE = 2000;
 const MAX_LINE_LENGTH = 4000; // characters shown of one line

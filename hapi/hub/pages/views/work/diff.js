@@ -3,9 +3,9 @@
 import { sideBySide } from "../../data/hunks.js";
 import { placeOf } from "../../data/review.js";
 import { append, button, fill, h } from "../../lib/dom.js";
-import { highlight, highlightedLines } from "../../lib/highlight.js";
+import { highlight, highlightedLines } from "../../lib/code/highlight.js";
 import { plural, t } from "../../lib/language.js";
-import { languageOfPath } from "../../lib/languages.js";
+import { languageOfPath } from "../../lib/code/languages.js";
 import { commentForm, keptComment } from "./comment.js";
 
 /**

@@ -7,7 +7,7 @@ import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js"
 import { toast } from "../../lib/dialog.js";
 import { fileSize, relativeTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { markdown } from "../../lib/markdown.js";
+import { markdown } from "../../lib/markdown/markdown.js";
 import { picture } from "../chat/picture.js";
 import { codeLines } from "./code-lines.js";
 import { foundFiles, foundLines } from "./found.js";

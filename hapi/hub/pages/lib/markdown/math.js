@@ -1,7 +1,7 @@
 // Formulas: TeX between dollar signs becomes MathML. The library is loaded when a text has the first formula.
 
-import { stylesheet } from "./stylesheet.js";
-import { vendoredAddress } from "./vendored.js";
+import { stylesheet } from "../stylesheet.js";
+import { vendoredAddress } from "../vendored.js";
 
 const MAX_TEX = 4000; // characters; a longer formula stays text
 const OPTIONS = { throwOnError: true, trust: false, maxExpand: 200, maxSize: [20, 100] };

@@ -1,7 +1,7 @@
 // The page's service worker: registered once, and told the language of the page.
 
-import { withBase } from "./base-path.js";
-import { WANTED_LANGUAGE } from "./language.js";
+import { withBase } from "../base-path.js";
+import { WANTED_LANGUAGE } from "../language.js";
 
 /** @type {any} it makes the address of the worker and no other one */
 let policy = null;

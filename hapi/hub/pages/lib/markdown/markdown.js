@@ -1,12 +1,12 @@
 // Markdown as DOM nodes. Nothing is ever parsed as HTML: what is not Markdown stays text.
 
-import { colourCode } from "./code-block.js";
-import { h } from "./dom.js";
-import { BlockParser, linesOf } from "./markdown/blocks.js";
-import { Drawing } from "./markdown/drawing.js";
+import { colourCode } from "../code/code-block.js";
+import { h } from "../dom.js";
+import { BlockParser, linesOf } from "./blocks.js";
+import { Drawing } from "./drawing.js";
 
-/** @import { Block } from "./markdown/block.js" */
-/** @import { FileNode } from "./markdown/drawing.js" */
+/** @import { Block } from "./block.js" */
+/** @import { FileNode } from "./drawing.js" */
 
 const PART_ITEMS = 100; // of a long list
 const PART_BLOCKS = 50; // of a long text

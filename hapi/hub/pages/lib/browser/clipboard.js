@@ -1,7 +1,7 @@
 // Copying texts, also where the page is not in a secure context: browsers offer navigator.clipboard only there.
 
-import { t } from "./language.js";
-import { h, icon, iconButton } from "./dom.js";
+import { t } from "../language.js";
+import { h, icon, iconButton } from "../dom.js";
 
 const COPIED_TIME = 1500; // ms for which a button says that it has copied
 

@@ -1,6 +1,6 @@
 // The browser's own speech functions (Web Speech API): dictation and reading aloud, where it has them.
 
-import { LOCALE, t } from "./language.js";
+import { LOCALE, t } from "../language.js";
 
 /** @typedef {any} Recognition SpeechRecognition of the Web Speech API, which TypeScript does not know */
 

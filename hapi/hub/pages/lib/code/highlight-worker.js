@@ -1,6 +1,6 @@
 // Finds the tokens of code, in a worker that the page ends when it takes too long.
 
-import { vendoredAddress } from "./vendored.js";
+import { vendoredAddress } from "../vendored.js";
 
 /** @type {Promise<any> | null} */
 let core = null;

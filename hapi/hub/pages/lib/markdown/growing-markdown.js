@@ -1,10 +1,10 @@
 // Markdown that grows while an agent writes it.
 
-import { takeOver } from "./code-block.js";
-import { h } from "./dom.js";
+import { takeOver } from "../code/code-block.js";
+import { h } from "../dom.js";
 import { completeLines, drawPiece, finish, itemsOf, piecesOf, placeOfBlock } from "./markdown.js";
-import { BlockParser } from "./markdown/blocks.js";
-import { Drawing } from "./markdown/drawing.js";
+import { BlockParser } from "./blocks.js";
+import { Drawing } from "./drawing.js";
 
 /** @import { Piece } from "./markdown.js" */
 

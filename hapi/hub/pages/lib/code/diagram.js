@@ -1,10 +1,10 @@
 // A block of code in Mermaid's language becomes a drawing when it comes near the screen. The code stays a tap away.
 
 import { codeOf } from "./code-block.js";
-import { button, h } from "./dom.js";
+import { button, h } from "../dom.js";
 import { drawDiagram, knownDiagram, MAX_SOURCE } from "./diagram-renderer.js";
-import { LOCALE, t } from "./language.js";
-import { stylesheet } from "./stylesheet.js";
+import { LOCALE, t } from "../language.js";
+import { stylesheet } from "../stylesheet.js";
 
 /** @import { Problem, Result } from "./diagram-renderer.js" */
 
@@ -19,7 +19,7 @@ const MAX_ALTERNATIVE = 200; // characters
  */
 export function showDiagram(frame, source) {
   if (frame.querySelector(".drawing, .diagram-problem") || !source.trim()) return;
-  stylesheet(new URL("../style/diagram.css", import.meta.url).href);
+  stylesheet(new URL("../../style/diagram.css", import.meta.url).href);
   followScheme();
   const known = knownDiagram(source, matchMedia(DARK).matches);
   if (known) show(frame, source, known);

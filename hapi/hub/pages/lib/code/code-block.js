@@ -1,8 +1,8 @@
 // A block of code: its language, its lines in colours, buttons that wrap its lines, number them and copy it.
 
-import { copyText } from "./clipboard.js";
-import { fill, h, iconButton, icon } from "./dom.js";
-import { t } from "./language.js";
+import { copyText } from "../browser/clipboard.js";
+import { fill, h, iconButton, icon } from "../dom.js";
+import { t } from "../language.js";
 import { languageNamed } from "./languages.js";
 
 /** @import { Tokens } from "./highlight.js" */
@@ -144,7 +144,7 @@ function plainParts(code, lines) {
 }
 
 /**
- * @param {import("./dom.js").IconName} name
+ * @param {import("../dom.js").IconName} name
  * @param {string} label
  * @param {Mode} mode
  */

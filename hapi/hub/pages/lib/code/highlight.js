@@ -1,10 +1,10 @@
 // Colours of code. The tokens are found in a worker: whatever the code is, the page stays responsive, and a worker that
 // takes too long is ended.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { languageNamed } from "./languages.js";
 import { LruCache } from "./lru-cache.js";
-import { stylesheet } from "./stylesheet.js";
+import { stylesheet } from "../stylesheet.js";
 import { TaskQueue } from "./task-queue.js";
 
 /**
@@ -129,7 +129,7 @@ export function knownTokens(code, language) {
 }
 
 function addColours() {
-  stylesheet(new URL("../style/code.css", import.meta.url).href);
+  stylesheet(new URL("../../style/code.css", import.meta.url).href);
 }
 
 /**

@@ -1,6 +1,6 @@
 // A long list of rows of known heights, of which only those in sight are in the document.
 
-import { h, keyed } from "./dom.js";
+import { h, keyed } from "../dom.js";
 
 const MARGIN = 400; // px above and below the visible part, in which rows are ready
 

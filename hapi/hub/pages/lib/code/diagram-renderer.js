@@ -1,7 +1,7 @@
 // Drawings of Mermaid diagrams. They are made in a sandboxed frame that is loaded with the first one, and thrown away
 // when a diagram takes too long and when there has been none for a while.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { LruCache } from "./lru-cache.js";
 import { TaskQueue } from "./task-queue.js";
 
@@ -65,7 +65,7 @@ class DiagramRenderer {
   }
 
   _start() {
-    const address = new URL("../diagram.html", import.meta.url).href;
+    const address = new URL("../../diagram.html", import.meta.url).href;
     const frame = h("iframe", {
       class: "diagram-frame",
       sandbox: "allow-scripts",

@@ -1,6 +1,6 @@
 // A long list of which only what is near the screen is in the document.
 
-import { replaceKeepingFocus } from "./dom.js";
+import { replaceKeepingFocus } from "../dom.js";
 import { ItemExtents } from "./item-extents.js";
 
 const MAX_WHOLE = 80; // items; a list that is not longer is in the document as a whole
