@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { Access, accessOf, FULL_ACCESS } = await load("data/access.js");
+const { Access, accessOf, FULL_ACCESS } = await load("data/hub/access.js");
 
 /** @param {object} claims */
 const jwt = (claims) => `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.sig`;

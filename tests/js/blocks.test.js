@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, message, prompt, record } from "./support.js";
 
-const { blocksOf } = await load("data/blocks.js");
-const { withDays } = await load("data/day-marks.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { withDays } = await load("data/conversation/day-marks.js");
 
 const kinds = (blocks) => blocks.map((block) => block.kind);
 

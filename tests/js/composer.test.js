@@ -3,12 +3,12 @@ import { test } from "node:test";
 import { load, MemoryStorage } from "./support.js";
 
 const { commandCompletions, completed, fileCompletions, matching, sessionCompletions, tokenAt } =
-  await load("data/completions.js");
-const { Drafts } = await load("data/drafts.js");
-const { enteredAnswer, forgetAnswer, keepAnswer } = await load("data/answer-drafts.js");
-const { enterChoice, enterSends, setEnterChoice } = await load("data/preferences.js");
-const { listPaths, routeLists, sessionSettings } = await load("data/session-settings.js");
-const { AgentCatalog } = await load("data/agents.js");
+  await load("data/composer/completions.js");
+const { Drafts } = await load("data/composer/drafts.js");
+const { enteredAnswer, forgetAnswer, keepAnswer } = await load("data/composer/answer-drafts.js");
+const { enterChoice, enterSends, setEnterChoice } = await load("data/composer/preferences.js");
+const { listPaths, routeLists, sessionSettings } = await load("data/sessions/session-settings.js");
+const { AgentCatalog } = await load("data/sessions/agents.js");
 
 const at = (text) => tokenAt(text.replace("|", ""), text.indexOf("|"));
 
@@ -207,7 +207,7 @@ test("a session that tells its offer is asked for nothing", () => {
 });
 
 const { spokenText, utterances } = await load("lib/browser/speech.js");
-const { keepPrompt, recentPrompts } = await load("data/recent-prompts.js");
+const { keepPrompt, recentPrompts } = await load("data/composer/recent-prompts.js");
 
 test("code, addresses and marks of Markdown are not read aloud", () => {
   const text =

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, MemoryStorage } from "./support.js";
 
-const { FrameParser } = await load("data/events.js");
-const { AgentCatalog } = await load("data/agents.js");
-const { Drafts } = await load("data/drafts.js");
-const { Identity, lifetime, takeTokenFromAddress } = await load("data/identity.js");
-const { SeenSessions } = await load("data/seen.js");
-const sessions = await load("data/sessions.js");
-const { describeTool, outputText } = await load("data/tools.js");
+const { FrameParser } = await load("data/hub/events.js");
+const { AgentCatalog } = await load("data/sessions/agents.js");
+const { Drafts } = await load("data/composer/drafts.js");
+const { Identity, lifetime, takeTokenFromAddress } = await load("data/hub/identity.js");
+const { SeenSessions } = await load("data/sessions/seen.js");
+const sessions = await load("data/sessions/sessions.js");
+const { describeTool, outputText } = await load("data/conversation/tools.js");
 
 const session = (more = {}) => ({ id: "0123456789", active: true, updatedAt: 1, ...more });
 

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } = await load("data/diffs.js");
+const { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } = await load(
+  "data/conversation/diffs.js",
+);
 
 const DIFF = [
   "diff --git a/a.sql b/a.sql",

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 
 import { load, settle } from "./support.js";
 
-const { EventStream } = await load("data/events.js");
+const { EventStream } = await load("data/hub/events.js");
 const { ApiError } = await load("lib/errors.js");
 
 const OPENED =

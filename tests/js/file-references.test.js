@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { fileNamed, fileNamedBy, fileReferences } = await load("data/file-references.js");
+const { fileNamed, fileNamedBy, fileReferences } = await load("data/work/file-references.js");
 
 test("files with a line are found in a text", () => {
   const found = (text) => fileReferences(text).map(({ path, line }) => [path, line]);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, prompt, record } from "./support.js";
 
-const { blocksOf } = await load("data/blocks.js");
-const { findIn } = await load("data/find.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { findIn } = await load("data/conversation/find.js");
 
 const blocks = blocksOf(
   [

@@ -5,7 +5,7 @@ import { load } from "./support.js";
 const format = {
   ...(await load("lib/format.js")),
   ...(await load("lib/paths.js")),
-  ...(await load("data/agent-availability.js")),
+  ...(await load("data/sessions/agent-availability.js")),
 };
 const { ApiError, errorMessage, explained, problemOf, statusOf, Unreachable } =
   await load("lib/errors.js");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { Api } = await load("data/api.js");
+const { Api } = await load("data/hub/api.js");
 
 const SENTENCE = "The server at this address is not a HAPI hub.";
 const READS = {

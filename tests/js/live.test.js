@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { installDom, load, prompt, record } from "./support.js";
 
 installDom();
-const { blocksOf } = await load("data/blocks.js");
-const { LiveText, withLive } = await load("data/live.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { LiveText, withLive } = await load("data/conversation/live.js");
 const { GrowingMarkdown } = await load("lib/markdown/growing-markdown.js");
 const { markdown } = await load("lib/markdown/markdown.js");
 const { drawBlock, updateBlock } = await load("views/chat/block.js");

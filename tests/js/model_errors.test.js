@@ -6,9 +6,9 @@ import { installDom, load, message, prompt, record } from "./support.js";
 
 installDom();
 globalThis.location = { pathname: "/" };
-const { failedPrompt, modelError } = await load("data/model-errors.js");
-const { blocksOf } = await load("data/blocks.js");
-const { findIn } = await load("data/find.js");
+const { failedPrompt, modelError } = await load("data/conversation/model-errors.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { findIn } = await load("data/conversation/find.js");
 const { drawBlock } = await load("views/chat/block.js");
 
 const LOGIN = /does not accept the agent's login/;

@@ -6,17 +6,17 @@ import { installDom, load, MemoryStorage, message, prompt, record } from "./supp
 
 installDom();
 globalThis.location = { pathname: "/" };
-const { blocksOf } = await load("data/blocks.js");
-const { withDays } = await load("data/day-marks.js");
-const { LiveText } = await load("data/live.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { withDays } = await load("data/conversation/day-marks.js");
+const { LiveText } = await load("data/conversation/live.js");
 const { drawBlock } = await load("views/chat/block.js");
 const { messageList } = await load("views/chat/message-list.js");
 const { planStrip } = await load("views/chat/plan.js");
 const { SessionsView } = await load("views/sessions/sessions.js");
-const { pendingRequests, progressOf, readable, titleOf } = await load("data/sessions.js");
-const { AgentCatalog } = await load("data/agents.js");
-const { Transcript } = await load("data/transcript.js");
-const { Store } = await load("data/store.js");
+const { pendingRequests, progressOf, readable, titleOf } = await load("data/sessions/sessions.js");
+const { AgentCatalog } = await load("data/sessions/agents.js");
+const { Transcript } = await load("data/conversation/transcript.js");
+const { Store } = await load("data/store/store.js");
 
 const VALUES = [null, 0, -1.5, true, "text", "", [], [null], {}, { a: { b: [1] } }];
 

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { deferred, load, MemoryStorage, settle } from "./support.js";
 
-const { Outbox, randomId } = await load("data/outbox.js");
-const { movedQueue } = await load("data/queue.js");
-const { localDateTime, suggestedTimes, timeProblem } = await load("data/schedule.js");
+const { Outbox, randomId } = await load("data/store/outbox.js");
+const { movedQueue } = await load("data/conversation/queue.js");
+const { localDateTime, suggestedTimes, timeProblem } = await load("data/composer/schedule.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 
 /** An API that keeps what it is sent; `answers` are taken one after the other. */

@@ -5,9 +5,9 @@ import { installDom, load } from "./support.js";
 installDom();
 const { SessionActions } = await load("views/chat/actions.js");
 const { permissionPrompt } = await load("views/chat/permission.js");
-const { AgentCatalog } = await load("data/agents.js");
+const { AgentCatalog } = await load("data/sessions/agents.js");
 const { Unreachable } = await load("lib/errors.js");
-const { extraContent, rulesOf, ruleText } = await load("data/permissions.js");
+const { extraContent, rulesOf, ruleText } = await load("data/sessions/permissions.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };
 const PLAN = {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, prompt, record } from "./support.js";
 
-const { blocksOf } = await load("data/blocks.js");
-const { openPlan, todosIn } = await load("data/todos.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { openPlan, todosIn } = await load("data/conversation/todos.js");
 
 const step = (content, status = "pending") => ({ content, status });
 const plan = (...entries) => record({ type: "plan", entries });

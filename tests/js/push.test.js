@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { bytesOf, deviceName } = await load("data/push.js");
+const { bytesOf, deviceName } = await load("data/hub/push.js");
 
 test("the hub's key is read from base64url without padding", () => {
   assert.deepEqual([...bytesOf("-_8A")], [251, 255, 0]);

@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { load } from "./support.js";
 
 const { bySession, isSearchable, partsOf, queryOf, resultAddress, searchAddress } =
-  await load("data/search.js");
-const { compactCount, withDaysBetween } = await load("data/usage-summary.js");
+  await load("data/records/search.js");
+const { compactCount, withDaysBetween } = await load("data/records/usage-summary.js");
 
 const DAY = 24 * 60 * 60 * 1000; // ms
 

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, MemoryStorage } from "./support.js";
 
-const { filterCount, isUnread, listItems, NO_FILTERS } = await load("data/session-list.js");
-const { Folds } = await load("data/folds.js");
-const { SeenSessions } = await load("data/seen.js");
-const { AgentCatalog } = await load("data/agents.js");
+const { filterCount, isUnread, listItems, NO_FILTERS } = await load(
+  "data/sessions/session-list.js",
+);
+const { Folds } = await load("data/sessions/folds.js");
+const { SeenSessions } = await load("data/sessions/seen.js");
+const { AgentCatalog } = await load("data/sessions/agents.js");
 const { rowsBetween } = await load("lib/lists/row-list.js");
 const { initials } = await load("views/sessions/rows.js");
 

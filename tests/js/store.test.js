@@ -12,10 +12,10 @@ import {
 } from "./support.js";
 
 installDom();
-const { Outbox } = await load("data/outbox.js");
+const { Outbox } = await load("data/store/outbox.js");
 const { ApiError } = await load("lib/errors.js");
-const { SeenSessions } = await load("data/seen.js");
-const { Store } = await load("data/store.js");
+const { SeenSessions } = await load("data/sessions/seen.js");
+const { Store } = await load("data/store/store.js");
 
 const EMPTY_CATALOG = { agents: [], generic: {}, permissionModes: [] };
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, MemoryStorage } from "./support.js";
 
-const { isDark, MiniApp } = await load("data/telegram.js");
+const { isDark, MiniApp } = await load("data/hub/telegram.js");
 const HASH = "#tgWebAppData=user%3D%257B%257D%26hash%3Dab&tgWebAppThemeParams=%7B%7D";
 
 test("the page is a Mini App when Telegram says so, and stays one after a reload", () => {

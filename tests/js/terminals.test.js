@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { Terminals } = await load("data/terminals.js");
+const { Terminals } = await load("data/hub/terminals.js");
 const { withControl } = await load("views/terminal/keys.js");
 const SIZE = { cols: 80, rows: 24 };
 

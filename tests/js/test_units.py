@@ -27,6 +27,15 @@ VIEWS_MAY_IMPORT = {
 # Rooms of a folder and those of it that each may import; the modules beside the rooms import none.
 ROOMS_MAY_IMPORT = {
     "lib": {"browser": set(), "code": {"browser"}, "lists": set(), "markdown": {"code"}},
+    "data": {
+        "hub": set(),
+        "conversation": set(),
+        "sessions": set(),
+        "records": set(),
+        "work": {"hub"},
+        "store": {"conversation", "hub", "sessions"},
+        "composer": {"hub", "sessions", "store", "work"},
+    },
 }
 
 

@@ -3,9 +3,11 @@ import { test } from "node:test";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { describeTool, outputText, saysCommand, toolDuration } = await load("data/tools.js");
-const { readableOutput, readablePrompt } = await load("data/markup.js");
-const { isPlanApproval } = await load("data/permissions.js");
+const { describeTool, outputText, saysCommand, toolDuration } = await load(
+  "data/conversation/tools.js",
+);
+const { readableOutput, readablePrompt } = await load("data/conversation/markup.js");
+const { isPlanApproval } = await load("data/sessions/permissions.js");
 const { drawBlock } = await load("views/chat/block.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };

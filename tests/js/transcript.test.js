@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, page, prompt, record } from "./support.js";
 
-const { Transcript } = await load("data/transcript.js");
+const { Transcript } = await load("data/conversation/transcript.js");
 
 const ids = (transcript) => transcript.ordered().map((message) => message.id);
 

@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { installDom, load, message, prompt, record } from "./support.js";
 
 installDom();
-const { blocksOf } = await load("data/blocks.js");
-const { describeUsage, knownUsage, turnFacts } = await load("data/usage.js");
+const { blocksOf } = await load("data/conversation/blocks.js");
+const { describeUsage, knownUsage, turnFacts } = await load("data/sessions/usage.js");
 const { drawBlock } = await load("views/chat/block.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };

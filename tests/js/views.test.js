@@ -18,7 +18,7 @@ const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
 const { pageTitle } = await load("views/shell/title.js");
-const { AgentCatalog } = await load("data/agents.js");
+const { AgentCatalog } = await load("data/sessions/agents.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 
 const catalog = new AgentCatalog();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { placeInQueue, SessionReads, waitingRequests } = await load("data/waiting.js");
+const { placeInQueue, SessionReads, waitingRequests } = await load("data/sessions/waiting.js");
 
 const session = (id, requests, more) => ({
   id,

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, MemoryStorage } from "./support.js";
 
-const { parseNumstat, parseStatus, totals, unquoted, withCounts } =
-  await load("data/working-tree.js");
-const { newFileDiff, parseFileDiff, sideBySide } = await load("data/hunks.js");
-const { Review, placeOf, promptOf } = await load("data/review.js");
-const { isText, pictureType } = await load("data/file-content.js");
-const { WorkRequests } = await load("data/work-requests.js");
+const { parseNumstat, parseStatus, totals, unquoted, withCounts } = await load(
+  "data/work/working-tree.js",
+);
+const { newFileDiff, parseFileDiff, sideBySide } = await load("data/work/hunks.js");
+const { Review, placeOf, promptOf } = await load("data/work/review.js");
+const { isText, pictureType } = await load("data/work/file-content.js");
+const { WorkRequests } = await load("data/work/work-requests.js");
 
 const ZERO = "0".repeat(40);
 const STATUS = [

@@ -1,7 +1,7 @@
 // The start of the page: a person who is logged in sees their sessions, anyone else the login.
 
 import { fill } from "./lib/dom.js";
-import { Identity, takeTokenFromAddress } from "./data/identity.js";
+import { Identity, takeTokenFromAddress } from "./data/hub/identity.js";
 import { applyTheme } from "./views/settings/appearance.js";
 import { loginProblem, loginView } from "./views/shell/login.js";
 import { Shell } from "./views/shell/shell.js";
@@ -42,7 +42,7 @@ async function begin() {
   const token = takeTokenFromAddress(location, history);
   const isMiniApp = location.hash.includes("tgWebAppData=") || "hapi.telegram" in sessionStorage;
   if (isMiniApp && !shell) {
-    const { beginMiniApp } = await import("./data/telegram.js");
+    const { beginMiniApp } = await import("./data/hub/telegram.js");
     const page = {
       identity,
       showShell,

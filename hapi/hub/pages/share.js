@@ -1,6 +1,6 @@
 // The start of a shared conversation's page. It has no token and reads none: the address is all that it has.
 
-import { SharedConversation } from "./data/shared.js";
+import { SharedConversation } from "./data/records/shared.js";
 import { fill } from "./lib/dom.js";
 import { withoutBase } from "./lib/base-path.js";
 import { sharedView } from "./views/share/share.js";

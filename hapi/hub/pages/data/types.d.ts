@@ -599,11 +599,11 @@ export interface Route {
 
 /** What the frame of the page gives to the view of a place. */
 export interface ViewContext {
-  store: import("./store.js").Store;
-  api: import("./api.js").Api;
-  outbox: import("./outbox.js").Outbox;
-  drafts: import("./drafts.js").Drafts;
-  identity: import("./identity.js").Identity;
+  store: import("./store/store.js").Store;
+  api: import("./hub/api.js").Api;
+  outbox: import("./store/outbox.js").Outbox;
+  drafts: import("./composer/drafts.js").Drafts;
+  identity: import("./hub/identity.js").Identity;
   go: Go;
   /** as in Route */
   id: string;

@@ -3,15 +3,15 @@
 import { errorMessage, statusOf, Unreachable } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { forgetAnswer } from "../../data/answer-drafts.js";
-import { chosenOption, isRejection, takesReasons } from "../../data/permissions.js";
-import { movedQueue } from "../../data/queue.js";
-import { canResume, isStarting } from "../../data/sessions.js";
+import { forgetAnswer } from "../../data/composer/answer-drafts.js";
+import { chosenOption, isRejection, takesReasons } from "../../data/sessions/permissions.js";
+import { movedQueue } from "../../data/conversation/queue.js";
+import { canResume, isStarting } from "../../data/sessions/sessions.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Outbox } from "../../data/outbox.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Outbox } from "../../data/store/outbox.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Answers, Attachment, Choice, Decision, Go, Json, PermissionRequest, UserBlock } from "../../data/types.js"
  */
 

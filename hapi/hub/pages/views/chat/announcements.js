@@ -4,7 +4,7 @@ import { plural, t } from "../../lib/language.js";
 import { questionsOf } from "./questions.js";
 
 /**
- * @import { AgentCatalog } from "../../data/agents.js"
+ * @import { AgentCatalog } from "../../data/sessions/agents.js"
  * @import { PermissionRequest, Session } from "../../data/types.js"
  */
 

@@ -4,11 +4,15 @@ import { fill, h, iconButton, linkButton } from "../../lib/dom.js";
 import { ApiError, errorMessage, isTemporary, Unreachable } from "../../lib/errors.js";
 import { fileSize } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { attachedPicture, isPictureType, keepPicture } from "../../data/attached-pictures.js";
-import { fileName, mediaType, uploadFile } from "../../data/upload.js";
+import {
+  attachedPicture,
+  isPictureType,
+  keepPicture,
+} from "../../data/composer/attached-pictures.js";
+import { fileName, mediaType, uploadFile } from "../../data/hub/upload.js";
 
-/** @import { Api } from "../../data/api.js" */
-/** @import { Drafts } from "../../data/drafts.js" */
+/** @import { Api } from "../../data/hub/api.js" */
+/** @import { Drafts } from "../../data/composer/drafts.js" */
 /** @import { Attachment } from "../../data/types.js" */
 
 const THUMBNAIL_SIZE = 68; // px

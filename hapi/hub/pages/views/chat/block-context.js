@@ -4,15 +4,15 @@ import { toast } from "../../lib/dialog.js";
 import { followLink, hasFinePointer } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { sessionPartAddress } from "../../data/addresses.js";
-import { attachedPicture } from "../../data/attached-pictures.js";
-import { modeName } from "../../data/offer.js";
-import { queuedIn } from "../../data/queue.js";
+import { attachedPicture } from "../../data/composer/attached-pictures.js";
+import { modeName } from "../../data/sessions/offer.js";
+import { queuedIn } from "../../data/conversation/queue.js";
 import { picture, saveButton } from "./picture.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Outbox } from "../../data/outbox.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Outbox } from "../../data/store/outbox.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Block, BlockContext, Go, UserBlock } from "../../data/types.js"
  * @import { SessionActions } from "./actions.js"
  * @import { AttachedFiles } from "./attachments.js"

@@ -1,10 +1,10 @@
 // Bringing a block of a conversation on screen, also one whose messages have not been read yet.
 
-import { blockNamed } from "../../data/block-keys.js";
-import { blockOf } from "../../data/message-place.js";
+import { blockNamed } from "../../data/conversation/block-keys.js";
+import { blockOf } from "../../data/conversation/message-place.js";
 
 /**
- * @import { Transcript } from "../../data/transcript.js"
+ * @import { Transcript } from "../../data/conversation/transcript.js"
  * @import { Block } from "../../data/types.js"
  */
 

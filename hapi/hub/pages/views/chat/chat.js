@@ -21,15 +21,15 @@ import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
-import { readsAloud } from "../../data/preferences.js";
-import { keepPrompt } from "../../data/recent-prompts.js";
-import { isStarting, titleOf } from "../../data/sessions.js";
+import { readsAloud } from "../../data/composer/preferences.js";
+import { keepPrompt } from "../../data/composer/recent-prompts.js";
+import { isStarting, titleOf } from "../../data/sessions/sessions.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Drafts } from "../../data/drafts.js"
- * @import { Outbox } from "../../data/outbox.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Drafts } from "../../data/composer/drafts.js"
+ * @import { Outbox } from "../../data/store/outbox.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, View, ViewContext } from "../../data/types.js"
  * @import { Announcement } from "./announcements.js"
  */

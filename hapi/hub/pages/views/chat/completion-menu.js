@@ -2,9 +2,9 @@
 
 import { fill, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { completed, tokenAt } from "../../data/completions.js";
+import { completed, tokenAt } from "../../data/composer/completions.js";
 
-/** @import { Completion, Token } from "../../data/completions.js" */
+/** @import { Completion, Token } from "../../data/composer/completions.js" */
 
 const MAX_SHOWN = 30;
 /** @type {Record<Completion["kind"], string>} */

@@ -2,13 +2,13 @@
 
 import { endsComposition, h, hasFinePointer, iconButton } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { enterChoice, enterSends } from "../../data/preferences.js";
+import { enterChoice, enterSends } from "../../data/composer/preferences.js";
 import { CompletionMenu } from "./completion-menu.js";
 import { dictation } from "./speech.js";
 import { fileIntake } from "./file-intake.js";
 
 /**
- * @import { Completion, Token } from "../../data/completions.js"
+ * @import { Completion, Token } from "../../data/composer/completions.js"
  * @import { AttachedFiles } from "./attachments.js"
  */
 

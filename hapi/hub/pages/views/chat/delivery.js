@@ -3,7 +3,7 @@
 import { button, h, iconButton } from "../../lib/dom.js";
 import { sentence } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { scheduledText } from "../../data/schedule.js";
+import { scheduledText } from "../../data/composer/schedule.js";
 
 /** @import { BlockContext, UserBlock } from "../../data/types.js" */
 

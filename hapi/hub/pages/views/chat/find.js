@@ -3,9 +3,9 @@
 import { button, endsComposition, fill, h, iconButton } from "../../lib/dom.js";
 import { dateAndTime, isoTime } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
-import { findIn } from "../../data/find.js";
+import { findIn } from "../../data/conversation/find.js";
 
-/** @import { Found } from "../../data/find.js" */
+/** @import { Found } from "../../data/conversation/find.js" */
 /** @import { Block } from "../../data/types.js" */
 
 const HIGHLIGHT = "found"; // the name in the style sheet

@@ -3,8 +3,8 @@
 import { fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { currentMode, sessionModes } from "../../data/offer.js";
-import { knownUsage } from "../../data/usage.js";
+import { currentMode, sessionModes } from "../../data/sessions/offer.js";
+import { knownUsage } from "../../data/sessions/usage.js";
 import {
   damageText,
   isStarting,
@@ -13,12 +13,12 @@ import {
   STATE_LABELS,
   stateOf,
   titleOf,
-} from "../../data/sessions.js";
+} from "../../data/sessions/sessions.js";
 
 import { usageMeter } from "./usage-meter.js";
 
 /**
- * @import { Store } from "../../data/store.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Block, Go, Session } from "../../data/types.js"
  */
 

@@ -7,7 +7,7 @@ import { relativeTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 
 /**
- * @import { Api } from "../../data/api.js"
+ * @import { Api } from "../../data/hub/api.js"
  * @import { Composer } from "./composer.js"
  * @import { SavedPrompt, ScratchEntry } from "../../data/types.js"
  */

@@ -3,15 +3,15 @@
 import { append, button, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { VirtualList } from "../../lib/lists/virtual-list.js";
-import { blocksOf } from "../../data/blocks.js";
-import { withDays } from "../../data/day-marks.js";
-import { withLive } from "../../data/live.js";
-import { openPlan } from "../../data/todos.js";
+import { blocksOf } from "../../data/conversation/blocks.js";
+import { withDays } from "../../data/conversation/day-marks.js";
+import { withLive } from "../../data/conversation/live.js";
+import { openPlan } from "../../data/conversation/todos.js";
 import { drawBlock, updateBlock } from "./block.js";
 
 /**
- * @import { Outbox } from "../../data/outbox.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Outbox } from "../../data/store/outbox.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Block, BlockContext, Session } from "../../data/types.js"
  */
 

@@ -3,7 +3,7 @@
 import { button, fill, h } from "../../lib/dom.js";
 import { sentence } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { canResume, endReason, isStarting } from "../../data/sessions.js";
+import { canResume, endReason, isStarting } from "../../data/sessions/sessions.js";
 
 /** @import { Session } from "../../data/types.js" */
 

@@ -3,7 +3,7 @@
 import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown/markdown.js";
-import { enteredAnswer, keepAnswer } from "../../data/answer-drafts.js";
+import { enteredAnswer, keepAnswer } from "../../data/composer/answer-drafts.js";
 import {
   allowsOnce,
   choiceOf,
@@ -12,7 +12,7 @@ import {
   isPlanApproval,
   isRejection,
   namedOptions,
-} from "../../data/permissions.js";
+} from "../../data/sessions/permissions.js";
 import { questionForm, questionsOf } from "./questions.js";
 
 /** @import { BlockContext, Choice, Decision, PermissionOption, PermissionRequest } from "../../data/types.js" */

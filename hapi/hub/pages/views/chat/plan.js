@@ -3,7 +3,7 @@
 import { fill, h, icon } from "../../lib/dom.js";
 import { ownValue } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { isDone } from "../../data/todos.js";
+import { isDone } from "../../data/conversation/todos.js";
 
 /** @import { Todo } from "../../data/types.js" */
 

@@ -2,7 +2,7 @@
 
 import { button, h, icon } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { enteredAnswer, keepAnswer } from "../../data/answer-drafts.js";
+import { enteredAnswer, keepAnswer } from "../../data/composer/answer-drafts.js";
 
 /** @import { Answers, BlockContext, Choice, Decision, Json, PermissionRequest } from "../../data/types.js" */
 

@@ -2,7 +2,7 @@
 
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { sendingText } from "../../data/schedule.js";
+import { sendingText } from "../../data/composer/schedule.js";
 
 /** @param {{ onChange: () => void }} options */
 export function scheduleChip({ onChange }) {

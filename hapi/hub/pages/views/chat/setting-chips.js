@@ -4,14 +4,14 @@ import { fill, h, icon } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { AgentSettings } from "../../data/agent-settings.js";
-import { currentName } from "../../data/session-settings.js";
+import { AgentSettings } from "../../data/store/agent-settings.js";
+import { currentName } from "../../data/sessions/session-settings.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Session } from "../../data/types.js"
- * @import { SessionSetting } from "../../data/session-settings.js"
+ * @import { SessionSetting } from "../../data/sessions/session-settings.js"
  */
 
 const SHOWN = ["mode", "model", "effort"]; // as chips of their own where there is room

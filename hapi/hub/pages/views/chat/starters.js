@@ -2,7 +2,7 @@
 
 import { fill, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { recentPrompts } from "../../data/recent-prompts.js";
+import { recentPrompts } from "../../data/composer/recent-prompts.js";
 
 const EXAMPLES = [
   t("Explain how this project is organised."),

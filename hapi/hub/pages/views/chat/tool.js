@@ -4,14 +4,20 @@ import { h, icon } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown/markdown.js";
 import { duration, ownValue } from "../../lib/format.js";
-import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
+import {
+  changesIn,
+  diffFiles,
+  diffLines,
+  isDiff,
+  withoutFileHead,
+} from "../../data/conversation/diffs.js";
 import {
   describeTool,
   isQuestionTool,
   outputText,
   relativePath,
   toolDuration,
-} from "../../data/tools.js";
+} from "../../data/conversation/tools.js";
 import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { planList } from "./plan.js";
@@ -19,8 +25,8 @@ import { questionsOf } from "./questions.js";
 
 /**
  * @import { IconName } from "../../lib/dom.js"
- * @import { Change, FileCounts } from "../../data/diffs.js"
- * @import { Detail } from "../../data/tools.js"
+ * @import { Change, FileCounts } from "../../data/conversation/diffs.js"
+ * @import { Detail } from "../../data/conversation/tools.js"
  * @import { BlockContext, ToolBlock } from "../../data/types.js"
  */
 

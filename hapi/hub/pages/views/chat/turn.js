@@ -4,7 +4,7 @@ import { h } from "../../lib/dom.js";
 import { copyButton } from "../../lib/browser/clipboard.js";
 import { t } from "../../lib/language.js";
 import { readAloudButton } from "./speech.js";
-import { turnFacts } from "../../data/usage.js";
+import { turnFacts } from "../../data/sessions/usage.js";
 
 /** @import { TurnBlock } from "../../data/types.js" */
 

@@ -4,7 +4,7 @@ import { button, fill, h } from "../../lib/dom.js";
 import { descriptionList } from "../../lib/description-list.js";
 import { openDialog } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
-import { describeUsage } from "../../data/usage.js";
+import { describeUsage } from "../../data/sessions/usage.js";
 
 /** @import { Json } from "../../data/types.js" */
 

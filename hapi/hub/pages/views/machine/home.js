@@ -3,10 +3,10 @@
 import { button, fill, followLink, h, icon } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { machineAddress } from "../../data/addresses.js";
-import { machineName } from "../../data/sessions.js";
+import { machineName } from "../../data/sessions/sessions.js";
 
 /**
- * @import { Store } from "../../data/store.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, Machine, MachineHealth, View } from "../../data/types.js"
  */
 

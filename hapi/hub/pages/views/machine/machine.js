@@ -5,13 +5,13 @@ import { descriptionList } from "../../lib/description-list.js";
 import { nameDialog, orToast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { relativeTime } from "../../lib/format.js";
-import { unavailableReason } from "../../data/agent-availability.js";
+import { unavailableReason } from "../../data/sessions/agent-availability.js";
 import { plural, t } from "../../lib/language.js";
-import { machineName } from "../../data/sessions.js";
+import { machineName } from "../../data/sessions/sessions.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { AgentAvailability, Go, Machine, MachineHealth, View } from "../../data/types.js"
  */
 

@@ -1,12 +1,12 @@
 // What keeps the notifications of this device current while a page is open.
 
-import { PushDevice } from "../../data/push.js";
-import { pendingCount } from "../../data/sessions.js";
+import { PushDevice } from "../../data/hub/push.js";
+import { pendingCount } from "../../data/sessions/sessions.js";
 import { hasServiceWorker, registerWorker } from "../../lib/browser/service-worker.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go } from "../../data/types.js"
  */
 

@@ -1,6 +1,6 @@
 // Notifications: turn them on for this device, and choose what each device is told of.
 
-import { PushDevice } from "../../data/push.js";
+import { PushDevice } from "../../data/hub/push.js";
 import { fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";

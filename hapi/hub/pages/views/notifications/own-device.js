@@ -5,7 +5,7 @@ import { orToast, runBusy, toast } from "../../lib/dialog.js";
 import { canInstall, install, needsHomeScreen } from "../../lib/browser/installing.js";
 import { t } from "../../lib/language.js";
 
-/** @import { PushDevice, PushState } from "../../data/push.js" */
+/** @import { PushDevice, PushState } from "../../data/hub/push.js" */
 
 /** @type {Record<PushState, string>} */
 const EXPLANATIONS = {

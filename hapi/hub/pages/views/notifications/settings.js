@@ -1,13 +1,13 @@
 // The settings of one device: what it is told of, how much is shown, quiet hours, silent sessions.
 
-import { titleOf } from "../../data/sessions.js";
+import { titleOf } from "../../data/sessions/sessions.js";
 import { h } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 
 /**
- * @import { PushDevice } from "../../data/push.js"
- * @import { Store } from "../../data/store.js"
+ * @import { PushDevice } from "../../data/hub/push.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { NotificationSettings, NotifiedDevice } from "../../data/types.js"
  */
 

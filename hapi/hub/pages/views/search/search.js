@@ -8,9 +8,9 @@ import {
   queryOf,
   resultAddress,
   searchAddress,
-} from "../../data/search.js";
+} from "../../data/records/search.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { titleOf } from "../../data/sessions.js";
+import { titleOf } from "../../data/sessions/sessions.js";
 import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { dateAndTime, isoTime, ownValue } from "../../lib/format.js";

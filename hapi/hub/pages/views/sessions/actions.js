@@ -1,8 +1,8 @@
 // What one can do with sessions in the list: the menus of a session and of a project, and the questions before what cannot be undone.
 
 import { sessionAddress } from "../../data/addresses.js";
-import { sessionReference } from "../../data/completions.js";
-import { canResume, titleOf } from "../../data/sessions.js";
+import { sessionReference } from "../../data/composer/completions.js";
+import { canResume, titleOf } from "../../data/sessions/sessions.js";
 import { withBase } from "../../lib/base-path.js";
 import { copyText } from "../../lib/browser/clipboard.js";
 import { confirmDialog, nameDialog, orToast, toast } from "../../lib/dialog.js";
@@ -12,9 +12,9 @@ import { openMenu as openMenuOf } from "../../lib/menu.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Item, Project } from "../../data/session-list.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Item, Project } from "../../data/sessions/session-list.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, Session } from "../../data/types.js"
  * @import { MenuEntry } from "../../lib/menu.js"
  */

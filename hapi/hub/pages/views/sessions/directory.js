@@ -8,7 +8,7 @@ import { t } from "../../lib/language.js";
 
 /**
  * @import { IconName } from "../../lib/dom.js"
- * @import { Api } from "../../data/api.js"
+ * @import { Api } from "../../data/hub/api.js"
  * @import { Json, Machine } from "../../data/types.js"
  */
 

@@ -3,12 +3,12 @@
 import { button, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
-import { NO_FILTERS } from "../../data/session-list.js";
-import { isWorthListing, machineName } from "../../data/sessions.js";
+import { NO_FILTERS } from "../../data/sessions/session-list.js";
+import { isWorthListing, machineName } from "../../data/sessions/sessions.js";
 
 /**
- * @import { Filters } from "../../data/session-list.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Filters } from "../../data/sessions/session-list.js"
+ * @import { Store } from "../../data/store/store.js"
  */
 
 await stylesheet(new URL("../../style/list-actions.css", import.meta.url).href);

@@ -4,7 +4,7 @@ import { listKeys } from "./keys.js";
 import { longPress } from "./long-press.js";
 
 /**
- * @import { Item } from "../../data/session-list.js"
+ * @import { Item } from "../../data/sessions/session-list.js"
  * @import { rowList } from "../../lib/lists/row-list.js"
  */
 

@@ -7,9 +7,9 @@ import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Identity } from "../../data/identity.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Identity } from "../../data/hub/identity.js"
+ * @import { Store } from "../../data/store/store.js"
  */
 
 await stylesheet(new URL("../../style/list-actions.css", import.meta.url).href);

@@ -1,7 +1,7 @@
 // The keyboard in the list of sessions: one row takes part in the tab order, arrows go on to the others.
 
 /**
- * @import { Item } from "../../data/session-list.js"
+ * @import { Item } from "../../data/sessions/session-list.js"
  * @import { rowList } from "../../lib/lists/row-list.js"
  */
 

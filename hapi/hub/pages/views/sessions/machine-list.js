@@ -4,11 +4,11 @@ import { withoutBase } from "../../lib/base-path.js";
 import { fill, h, keyed } from "../../lib/dom.js";
 import { parts } from "../../lib/language.js";
 import { machineAddress } from "../../data/addresses.js";
-import { machineName } from "../../data/sessions.js";
+import { machineName } from "../../data/sessions/sessions.js";
 import { machineRow } from "./rows.js";
 
 /**
- * @import { Store } from "../../data/store.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, Machine } from "../../data/types.js"
  */
 

@@ -5,8 +5,8 @@ import { expandHome } from "../../lib/paths.js";
 import { t } from "../../lib/language.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Choice } from "./spawn.js"
  */
 

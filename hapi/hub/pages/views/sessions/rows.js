@@ -5,7 +5,7 @@ import { machineAddress, sessionAddress } from "../../data/addresses.js";
 import { reportOnce } from "../../lib/errors.js";
 import { isoTime, relativeTime } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
-import { isUnread, lastPart, projectPath } from "../../data/session-list.js";
+import { isUnread, lastPart, projectPath } from "../../data/sessions/session-list.js";
 import {
   damageText,
   machineName,
@@ -14,11 +14,11 @@ import {
   STATE_LABELS,
   stateOf,
   titleOf,
-} from "../../data/sessions.js";
+} from "../../data/sessions/sessions.js";
 
 /**
- * @import { Item } from "../../data/session-list.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Item } from "../../data/sessions/session-list.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, Machine } from "../../data/types.js"
  */
 

@@ -4,17 +4,17 @@ import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js"
 import { orToast } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 import { rowList } from "../../lib/lists/row-list.js";
-import { Folds } from "../../data/folds.js";
-import { filterCount, isUnread, listItems, NO_FILTERS } from "../../data/session-list.js";
-import { isWorthListing } from "../../data/sessions.js";
+import { Folds } from "../../data/sessions/folds.js";
+import { filterCount, isUnread, listItems, NO_FILTERS } from "../../data/sessions/session-list.js";
+import { isWorthListing } from "../../data/sessions/sessions.js";
 import { drawMachines } from "./machine-list.js";
 import { ROW_HEIGHTS, rowOf, rowVersion } from "./rows.js";
 import { searchLink } from "./search-link.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Filters, Item } from "../../data/session-list.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Filters, Item } from "../../data/sessions/session-list.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, Session } from "../../data/types.js"
  * @import { RowContext } from "./rows.js"
  */

@@ -3,9 +3,9 @@
 import { fill, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 
-import { choicesOf, startModes } from "../../data/offer.js";
+import { choicesOf, startModes } from "../../data/sessions/offer.js";
 
-/** @import { AgentCatalog } from "../../data/agents.js" */
+/** @import { AgentCatalog } from "../../data/sessions/agents.js" */
 /** @import { AgentAvailability, OfferedChoice } from "../../data/types.js" */
 
 const UNRESTRICTED_CHOICES = ["yolo", "bypassPermissions"]; // there is a checkbox for these

@@ -4,18 +4,18 @@ import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { openDialog, runBusy, showProblem } from "../../lib/dialog.js";
 import { errorMessage, explained } from "../../lib/errors.js";
 import { expandHome, isAbsolute } from "../../lib/paths.js";
-import { unavailableReason } from "../../data/agent-availability.js";
+import { unavailableReason } from "../../data/sessions/agent-availability.js";
 import { parts, plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
-import { machineName } from "../../data/sessions.js";
+import { machineName } from "../../data/sessions/sessions.js";
 import { ABSOLUTE_PATH_HINT, directoryField } from "./directory.js";
 import { askWhenUnfolded } from "./offer-inquiry.js";
 import { spawnOptions } from "./spawn-options.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { AgentCatalog } from "../../data/agents.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { AgentCatalog } from "../../data/sessions/agents.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { AgentAvailability, Json, Machine } from "../../data/types.js"
  */
 

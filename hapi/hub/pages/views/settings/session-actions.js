@@ -4,7 +4,7 @@ import { button, h, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { titleOf } from "../../data/sessions.js";
+import { titleOf } from "../../data/sessions/sessions.js";
 import { archiveDialog, copyReference, deleteDialog } from "../sessions/actions.js";
 
 /**

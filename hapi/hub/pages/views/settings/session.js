@@ -5,16 +5,16 @@ import { descriptionList } from "../../lib/description-list.js";
 import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { AgentSettings } from "../../data/agent-settings.js";
-import { rulesOf, ruleText } from "../../data/permissions.js";
-import { machineName, titleOf } from "../../data/sessions.js";
-import { describeUsage } from "../../data/usage.js";
+import { AgentSettings } from "../../data/store/agent-settings.js";
+import { rulesOf, ruleText } from "../../data/sessions/permissions.js";
+import { machineName, titleOf } from "../../data/sessions/sessions.js";
+import { describeUsage } from "../../data/sessions/usage.js";
 import { conversationSection, endSection } from "./session-actions.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { SessionSetting } from "../../data/session-settings.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { SessionSetting } from "../../data/sessions/session-settings.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Go, PermissionRule, Session } from "../../data/types.js"
  */
 

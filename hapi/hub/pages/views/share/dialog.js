@@ -7,7 +7,7 @@ import { dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 
 /**
- * @import { Api } from "../../data/api.js"
+ * @import { Api } from "../../data/hub/api.js"
  * @import { NewShareLink, ShareLink } from "../../data/types.js"
  */
 

@@ -1,7 +1,7 @@
 // A shared conversation, to be read only.
 
-import { blocksOf } from "../../data/blocks.js";
-import { withDays } from "../../data/day-marks.js";
+import { blocksOf } from "../../data/conversation/blocks.js";
+import { withDays } from "../../data/conversation/day-marks.js";
 import { button, fill, h, keyed } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { dateAndTime, visible } from "../../lib/format.js";
@@ -10,7 +10,7 @@ import { drawBlock } from "../chat/block.js";
 
 /**
  * @import { BlockContext } from "../../data/types.js"
- * @import { SharedConversation } from "../../data/shared.js"
+ * @import { SharedConversation } from "../../data/records/shared.js"
  */
 
 const NEAR_END = "600px"; // so far from the end of the page, more is read

@@ -4,7 +4,7 @@ import { fill, h, linkButton } from "../../lib/dom.js";
 import { sentence } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 
-/** @import { Store } from "../../data/store.js" */
+/** @import { Store } from "../../data/store/store.js" */
 
 const UNREACHABLE = t(
   "The hub can't be reached. Your messages are kept and will be sent when it is back.",

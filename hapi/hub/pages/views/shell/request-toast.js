@@ -4,16 +4,16 @@ import { h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { namedOptions } from "../../data/permissions.js";
-import { pendingRequests, titleOf } from "../../data/sessions.js";
-import { describeTool } from "../../data/tools.js";
+import { namedOptions } from "../../data/sessions/permissions.js";
+import { pendingRequests, titleOf } from "../../data/sessions/sessions.js";
+import { describeTool } from "../../data/conversation/tools.js";
 import { SessionActions } from "../chat/actions.js";
 import { questionsOf } from "../chat/questions.js";
 
 /**
- * @import { Api } from "../../data/api.js"
- * @import { Outbox } from "../../data/outbox.js"
- * @import { Store } from "../../data/store.js"
+ * @import { Api } from "../../data/hub/api.js"
+ * @import { Outbox } from "../../data/store/outbox.js"
+ * @import { Store } from "../../data/store/store.js"
  * @import { Choice, Go, PermissionRequest } from "../../data/types.js"
  */
 

@@ -1,14 +1,14 @@
 // The frame of the page: the side pane, the main pane with one view at a time, and what keeps them current.
 
 import { routeOf, sessionAddress, sessionOf } from "../../data/addresses.js";
-import { Api } from "../../data/api.js";
-import { Drafts } from "../../data/drafts.js";
-import { EventStream } from "../../data/events.js";
-import { Outbox } from "../../data/outbox.js";
-import { forgetPrompts } from "../../data/recent-prompts.js";
-import { SeenSessions } from "../../data/seen.js";
-import { pendingCount } from "../../data/sessions.js";
-import { Store } from "../../data/store.js";
+import { Api } from "../../data/hub/api.js";
+import { Drafts } from "../../data/composer/drafts.js";
+import { EventStream } from "../../data/hub/events.js";
+import { Outbox } from "../../data/store/outbox.js";
+import { forgetPrompts } from "../../data/composer/recent-prompts.js";
+import { SeenSessions } from "../../data/sessions/seen.js";
+import { pendingCount } from "../../data/sessions/sessions.js";
+import { Store } from "../../data/store/store.js";
 import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
 import { closeTopmost, dismissToasts, toast } from "../../lib/dialog.js";
@@ -24,7 +24,7 @@ import { VIEWS } from "./routes.js";
 import { pageTitle } from "./title.js";
 
 /**
- * @import { Identity } from "../../data/identity.js"
+ * @import { Identity } from "../../data/hub/identity.js"
  * @import { Route, Toast, View, ViewModule } from "../../data/types.js"
  */
 

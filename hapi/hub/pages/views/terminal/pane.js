@@ -7,7 +7,7 @@ import { terminalScreen } from "../../lib/terminal-screen.js";
 
 /**
  * @import { Screen } from "../../lib/terminal-screen.js"
- * @import { Terminal } from "../../data/terminals.js"
+ * @import { Terminal } from "../../data/hub/terminals.js"
  */
 
 const WRITE_ACTIONS = {

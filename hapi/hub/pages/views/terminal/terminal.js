@@ -1,8 +1,8 @@
 // Shells of the session's machine, in the session's directory.
 
 import { t } from "../../lib/language.js";
-import { Terminals } from "../../data/terminals.js";
-import { TerminalSocket } from "../../data/terminal-socket.js";
+import { Terminals } from "../../data/hub/terminals.js";
+import { TerminalSocket } from "../../data/hub/terminal-socket.js";
 import { readText } from "../../lib/browser/clipboard.js";
 import { toast } from "../../lib/dialog.js";
 import { fill, h, iconButton } from "../../lib/dom.js";
@@ -14,7 +14,7 @@ import { terminalPane } from "./pane.js";
 
 /**
  * @import { View, ViewContext } from "../../data/types.js"
- * @import { Terminal } from "../../data/terminals.js"
+ * @import { Terminal } from "../../data/hub/terminals.js"
  */
 
 await stylesheet(new URL("../../style/terminal.css", import.meta.url).href);

@@ -5,7 +5,12 @@ import { errorMessage } from "../../lib/errors.js";
 import { fileSize } from "../../lib/format.js";
 import { LOCALE, plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
-import { compactCount, dayName, RANGES, withDaysBetween } from "../../data/usage-summary.js";
+import {
+  compactCount,
+  dayName,
+  RANGES,
+  withDaysBetween,
+} from "../../data/records/usage-summary.js";
 
 /** @import { UsageOf, UsageSummary, View, ViewContext } from "../../data/types.js" */
 

@@ -6,14 +6,14 @@ import { abbreviateHome, relativeTime } from "../../lib/format.js";
 import { parts, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { machineName, titleOf } from "../../data/sessions.js";
-import { placeInQueue, SessionReads, waitingRequests } from "../../data/waiting.js";
+import { machineName, titleOf } from "../../data/sessions/sessions.js";
+import { placeInQueue, SessionReads, waitingRequests } from "../../data/sessions/waiting.js";
 import { SessionActions } from "../chat/actions.js";
 import { drawBlock } from "../chat/block.js";
 
 /**
  * @import { BlockContext, RequestBlock, View, ViewContext } from "../../data/types.js"
- * @import { WaitingRequest } from "../../data/waiting.js"
+ * @import { WaitingRequest } from "../../data/sessions/waiting.js"
  */
 
 const SETTLE_TIME = 500; // ms for which a request that has come by itself cannot be answered: a press may be for the one before

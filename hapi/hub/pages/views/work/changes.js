@@ -1,10 +1,10 @@
 // What has changed in the session's directory: the list of changed files, and the diff of one of them.
 
 import { sessionPartAddress } from "../../data/addresses.js";
-import { newFileDiff, parseFileDiff } from "../../data/hunks.js";
-import { Review } from "../../data/review.js";
-import { isText, textOf } from "../../data/file-content.js";
-import { totals } from "../../data/working-tree.js";
+import { newFileDiff, parseFileDiff } from "../../data/work/hunks.js";
+import { Review } from "../../data/work/review.js";
+import { isText, textOf } from "../../data/work/file-content.js";
+import { totals } from "../../data/work/working-tree.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { plural, t } from "../../lib/language.js";
 import { DiffView } from "./diff.js";
@@ -15,9 +15,9 @@ import { fileMark, lineCounts } from "./marks.js";
 import { reviewBar } from "./review-bar.js";
 
 /**
- * @import { FileDiff } from "../../data/hunks.js"
+ * @import { FileDiff } from "../../data/work/hunks.js"
  * @import { View, ViewContext } from "../../data/types.js"
- * @import { ChangedFile, WorkingTree } from "../../data/working-tree.js"
+ * @import { ChangedFile, WorkingTree } from "../../data/work/working-tree.js"
  */
 
 const ROWS_AT_ONCE = 300; // files of a group shown at first and with each "Show more"

@@ -2,9 +2,9 @@
 
 import { button, h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
-import { placeOf } from "../../data/review.js";
+import { placeOf } from "../../data/work/review.js";
 
-/** @import { Comment } from "../../data/review.js" */
+/** @import { Comment } from "../../data/work/review.js" */
 
 /**
  * @param {object} options

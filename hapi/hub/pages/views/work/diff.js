@@ -1,7 +1,7 @@
 // The diff of one file: unified or side by side, drawn a part at a time, with comments below its lines.
 
-import { sideBySide } from "../../data/hunks.js";
-import { placeOf } from "../../data/review.js";
+import { sideBySide } from "../../data/work/hunks.js";
+import { placeOf } from "../../data/work/review.js";
 import { append, button, fill, h } from "../../lib/dom.js";
 import { highlight, highlightedLines } from "../../lib/code/highlight.js";
 import { plural, t } from "../../lib/language.js";
@@ -9,8 +9,8 @@ import { languageOfPath } from "../../lib/code/languages.js";
 import { commentForm, keptComment } from "./comment.js";
 
 /**
- * @import { FileDiff, Pair, Row } from "../../data/hunks.js"
- * @import { Comment, Review } from "../../data/review.js"
+ * @import { FileDiff, Pair, Row } from "../../data/work/hunks.js"
+ * @import { Comment, Review } from "../../data/work/review.js"
  */
 
 const ROWS_AT_ONCE = 1000; // rows drawn at first and with each "Show more"

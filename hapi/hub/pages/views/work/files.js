@@ -1,8 +1,8 @@
 // The files of a session's directory: browse, search by name and by content, read, save.
 
 import { sessionPartAddress } from "../../data/addresses.js";
-import { extensionOf, isText, pictureType, textOf } from "../../data/file-content.js";
-import { fileNamedBy } from "../../data/file-references.js";
+import { extensionOf, isText, pictureType, textOf } from "../../data/work/file-content.js";
+import { fileNamedBy } from "../../data/work/file-references.js";
 import { button, fill, followLink, h, icon, iconButton } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { fileSize, relativeTime } from "../../lib/format.js";
@@ -17,7 +17,7 @@ import { LatestRead } from "./latest-read.js";
 /**
  * @import { Child } from "../../lib/dom.js"
  * @import { View, ViewContext } from "../../data/types.js"
- * @import { DirectoryEntry, FileContent } from "../../data/work-requests.js"
+ * @import { DirectoryEntry, FileContent } from "../../data/work/work-requests.js"
  */
 
 const FOUND_FILES = 200;

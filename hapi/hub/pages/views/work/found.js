@@ -5,7 +5,7 @@ import { plural, t } from "../../lib/language.js";
 
 /**
  * @import { Child } from "../../lib/dom.js"
- * @import { FoundContent, FoundLine } from "../../data/work-requests.js"
+ * @import { FoundContent, FoundLine } from "../../data/work/work-requests.js"
  */
 
 /** @typedef {(content: Child, query: Record<string, string | number | null>, style?: string) => HTMLElement} Link */

@@ -1,8 +1,8 @@
 // What the views of a session's work share: the head with the session's title and the way back, and the tabs.
 
 import { sessionAddress, sessionPartAddress } from "../../data/addresses.js";
-import { titleOf } from "../../data/sessions.js";
-import { WorkRequests } from "../../data/work-requests.js";
+import { titleOf } from "../../data/sessions/sessions.js";
+import { WorkRequests } from "../../data/work/work-requests.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { abbreviateHome } from "../../lib/format.js";

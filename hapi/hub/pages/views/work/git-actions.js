@@ -5,8 +5,8 @@ import { button, h, iconButton, problemLine } from "../../lib/dom.js";
 import { plural, t } from "../../lib/language.js";
 
 /**
- * @import { ChangedFile, WorkingTree } from "../../data/working-tree.js"
- * @import { GitActionsInfo, WorkRequests } from "../../data/work-requests.js"
+ * @import { ChangedFile, WorkingTree } from "../../data/work/working-tree.js"
+ * @import { GitActionsInfo, WorkRequests } from "../../data/work/work-requests.js"
  */
 
 const MAX_PATHS = 5000; // in one request

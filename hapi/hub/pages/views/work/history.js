@@ -1,7 +1,7 @@
 // The history of the branch: its commits, the files of one commit, and what it changed in one of them.
 
 import { sessionPartAddress } from "../../data/addresses.js";
-import { parseFileDiff } from "../../data/hunks.js";
+import { parseFileDiff } from "../../data/work/hunks.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { dateAndTime, relativeTime } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
@@ -13,7 +13,7 @@ import { fileMark, lineCounts } from "./marks.js";
 /**
  * @import { Child } from "../../lib/dom.js"
  * @import { View, ViewContext } from "../../data/types.js"
- * @import { Commit, CommitFiles } from "../../data/work-requests.js"
+ * @import { Commit, CommitFiles } from "../../data/work/work-requests.js"
  */
 
 const COMMITS_AT_ONCE = 50;

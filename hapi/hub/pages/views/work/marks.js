@@ -3,7 +3,7 @@
 import { h } from "../../lib/dom.js";
 import { t } from "../../lib/language.js";
 
-/** @import { ChangeKind } from "../../data/working-tree.js" */
+/** @import { ChangeKind } from "../../data/work/working-tree.js" */
 
 /** @type {Record<ChangeKind, [letter: string, label: string]>} */
 const MARKS = {

@@ -1,14 +1,14 @@
 // The bar below the changes: how many comments are kept, and the way to send them as one prompt.
 
 import { sessionAddress } from "../../data/addresses.js";
-import { placeOf, promptOf } from "../../data/review.js";
+import { placeOf, promptOf } from "../../data/work/review.js";
 import { openDialog, toast } from "../../lib/dialog.js";
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { plural, t } from "../../lib/language.js";
 import { SessionActions } from "../chat/actions.js";
 
 /**
- * @import { Review } from "../../data/review.js"
+ * @import { Review } from "../../data/work/review.js"
  * @import { ViewContext } from "../../data/types.js"
  */
 
