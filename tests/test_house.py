@@ -7,6 +7,7 @@ imports for type checkers count as any other.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -168,6 +169,14 @@ def test_no_room_has_more_modules_than_a_reader_can_take_in():
     rooms = [ROOT, *(path.parent for path in ROOT.rglob("__init__.py"))]
     crowded = {named(room): len(list(room.glob("*.py"))) for room in rooms}
     assert {room: count for room, count in crowded.items() if count > MAX_MODULES} == {}
+
+
+def test_no_folder_of_the_page_has_more_files_than_a_reader_can_take_in():
+    pages = ROOT / "hub/pages"
+    files = Counter(path.parent for path in pages.rglob("*") if path.is_file())
+    crowded = {named(folder): count for folder, count in files.items() if count > MAX_MODULES}
+    own = {folder: count for folder, count in crowded.items() if "vendor" not in Path(folder).parts}
+    assert own == {}
 
 
 def test_no_imports_form_a_circle():

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { installDom, load } from "./support.js";
 
 installDom();
-const { drawBlock } = await load("views/chat/block.js");
+const { drawBlock } = await load("views/chat/blocks/block.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };
 

@@ -7,7 +7,7 @@ const { blocksOf } = await load("data/conversation/blocks.js");
 const { LiveText, withLive } = await load("data/conversation/live.js");
 const { GrowingMarkdown } = await load("lib/markdown/growing-markdown.js");
 const { markdown } = await load("lib/markdown/markdown.js");
-const { drawBlock, updateBlock } = await load("views/chat/block.js");
+const { drawBlock, updateBlock } = await load("views/chat/blocks/block.js");
 const { paced } = await load("lib/throttle.js");
 
 const said = (id, text, more = {}) => ({ id, type: "message", text, ...more });

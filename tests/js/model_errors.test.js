@@ -9,7 +9,7 @@ globalThis.location = { pathname: "/" };
 const { failedPrompt, modelError } = await load("data/conversation/model-errors.js");
 const { blocksOf } = await load("data/conversation/blocks.js");
 const { findIn } = await load("data/conversation/find.js");
-const { drawBlock } = await load("views/chat/block.js");
+const { drawBlock } = await load("views/chat/blocks/block.js");
 
 const LOGIN = /does not accept the agent's login/;
 const ACCESS = /may not use this model/;

@@ -20,7 +20,7 @@ const { AgentCatalog } = await load("data/sessions/agents.js");
 const { rulesOf, ruleText } = await load("data/sessions/permissions.js");
 const { readable } = await load("data/sessions/sessions.js");
 const { blockNamed } = await load("data/conversation/block-keys.js");
-const { drawBlock } = await load("views/chat/block.js");
+const { drawBlock } = await load("views/chat/blocks/block.js");
 
 const HUGE = "word ".repeat(10_000);
 

@@ -4,7 +4,7 @@ import { installDom, load } from "./support.js";
 
 installDom();
 const { SessionActions } = await load("views/chat/actions.js");
-const { permissionPrompt } = await load("views/chat/permission.js");
+const { permissionPrompt } = await load("views/chat/blocks/permission.js");
 const { AgentCatalog } = await load("data/sessions/agents.js");
 const { Unreachable } = await load("lib/errors.js");
 const { extraContent, rulesOf, ruleText } = await load("data/sessions/permissions.js");

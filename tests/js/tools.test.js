@@ -8,7 +8,7 @@ const { describeTool, outputText, saysCommand, toolDuration } = await load(
 );
 const { readableOutput, readablePrompt } = await load("data/conversation/markup.js");
 const { isPlanApproval } = await load("data/sessions/permissions.js");
-const { drawBlock } = await load("views/chat/block.js");
+const { drawBlock } = await load("views/chat/blocks/block.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };
 const DIRECTORY = "/home/dev/shop";

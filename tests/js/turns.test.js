@@ -5,7 +5,7 @@ import { installDom, load, message, prompt, record } from "./support.js";
 installDom();
 const { blocksOf } = await load("data/conversation/blocks.js");
 const { describeUsage, knownUsage, turnFacts } = await load("data/sessions/usage.js");
-const { drawBlock } = await load("views/chat/block.js");
+const { drawBlock } = await load("views/chat/blocks/block.js");
 
 const context = { active: true, expanded: new Map(), decisions: new Map() };
 const ready = (more) =>

@@ -1,7 +1,7 @@
 // What screen readers announce while a session is open.
 
 import { plural, t } from "../../lib/language.js";
-import { questionsOf } from "./questions.js";
+import { questionsOf } from "./blocks/questions.js";
 
 /**
  * @import { AgentCatalog } from "../../data/sessions/agents.js"

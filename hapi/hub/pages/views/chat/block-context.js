@@ -7,7 +7,7 @@ import { sessionPartAddress } from "../../data/addresses.js";
 import { attachedPicture } from "../../data/composer/attached-pictures.js";
 import { modeName } from "../../data/sessions/offer.js";
 import { queuedIn } from "../../data/conversation/queue.js";
-import { picture, saveButton } from "./picture.js";
+import { picture, saveButton } from "./blocks/picture.js";
 
 /**
  * @import { Api } from "../../data/hub/api.js"
@@ -15,8 +15,8 @@ import { picture, saveButton } from "./picture.js";
  * @import { Store } from "../../data/store/store.js"
  * @import { Block, BlockContext, Go, UserBlock } from "../../data/types.js"
  * @import { SessionActions } from "./actions.js"
- * @import { AttachedFiles } from "./attachments.js"
- * @import { Composer } from "./composer.js"
+ * @import { AttachedFiles } from "./composer/attachments.js"
+ * @import { Composer } from "./composer/composer.js"
  */
 
 /**

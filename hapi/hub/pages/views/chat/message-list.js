@@ -7,7 +7,7 @@ import { blocksOf } from "../../data/conversation/blocks.js";
 import { withDays } from "../../data/conversation/day-marks.js";
 import { withLive } from "../../data/conversation/live.js";
 import { openPlan } from "../../data/conversation/todos.js";
-import { drawBlock, updateBlock } from "./block.js";
+import { drawBlock, updateBlock } from "./blocks/block.js";
 
 /**
  * @import { Outbox } from "../../data/store/outbox.js"

@@ -6,7 +6,7 @@ import { button, fill, h, keyed } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { dateAndTime, visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { drawBlock } from "../chat/block.js";
+import { drawBlock } from "../chat/blocks/block.js";
 
 /**
  * @import { BlockContext } from "../../data/types.js"

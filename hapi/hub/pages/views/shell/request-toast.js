@@ -8,7 +8,7 @@ import { namedOptions } from "../../data/sessions/permissions.js";
 import { pendingRequests, titleOf } from "../../data/sessions/sessions.js";
 import { describeTool } from "../../data/conversation/tools.js";
 import { SessionActions } from "../chat/actions.js";
-import { questionsOf } from "../chat/questions.js";
+import { questionsOf } from "../chat/blocks/questions.js";
 
 /**
  * @import { Api } from "../../data/hub/api.js"

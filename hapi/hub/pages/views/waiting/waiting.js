@@ -9,7 +9,7 @@ import { sessionAddress } from "../../data/addresses.js";
 import { machineName, titleOf } from "../../data/sessions/sessions.js";
 import { placeInQueue, SessionReads, waitingRequests } from "../../data/sessions/waiting.js";
 import { SessionActions } from "../chat/actions.js";
-import { drawBlock } from "../chat/block.js";
+import { drawBlock } from "../chat/blocks/block.js";
 
 /**
  * @import { BlockContext, RequestBlock, View, ViewContext } from "../../data/types.js"

@@ -8,7 +8,7 @@ import { toast } from "../../lib/dialog.js";
 import { fileSize, relativeTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown/markdown.js";
-import { picture } from "../chat/picture.js";
+import { picture } from "../chat/blocks/picture.js";
 import { codeLines } from "./code-lines.js";
 import { foundFiles, foundLines } from "./found.js";
 import { waitingNote, workFrame } from "./frame.js";

@@ -1,11 +1,11 @@
 // The agent's plan: a list of steps, in the conversation and above the place to write.
 
-import { fill, h, icon } from "../../lib/dom.js";
-import { ownValue } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
-import { isDone } from "../../data/conversation/todos.js";
+import { fill, h, icon } from "../../../lib/dom.js";
+import { ownValue } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
+import { isDone } from "../../../data/conversation/todos.js";
 
-/** @import { Todo } from "../../data/types.js" */
+/** @import { Todo } from "../../../data/types.js" */
 
 /** @type {Record<string, string>} */
 const STATUS_LABELS = {

@@ -1,9 +1,9 @@
 // A permission request of the agent: buttons to answer it, or a form when the agent asks questions.
 
-import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { markdown } from "../../lib/markdown/markdown.js";
-import { enteredAnswer, keepAnswer } from "../../data/composer/answer-drafts.js";
+import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { markdown } from "../../../lib/markdown/markdown.js";
+import { enteredAnswer, keepAnswer } from "../../../data/composer/answer-drafts.js";
 import {
   allowsOnce,
   choiceOf,
@@ -12,10 +12,10 @@ import {
   isPlanApproval,
   isRejection,
   namedOptions,
-} from "../../data/sessions/permissions.js";
+} from "../../../data/sessions/permissions.js";
 import { questionForm, questionsOf } from "./questions.js";
 
-/** @import { BlockContext, Choice, Decision, PermissionOption, PermissionRequest } from "../../data/types.js" */
+/** @import { BlockContext, Choice, Decision, PermissionOption, PermissionRequest } from "../../../data/types.js" */
 
 const MAX_LABEL = 200; // characters of an option's name
 const REASON = "reason"; // the field of what was entered

@@ -1,12 +1,12 @@
 // The line at the end of a turn: what it took, and a way to copy the answer.
 
-import { h } from "../../lib/dom.js";
-import { copyButton } from "../../lib/browser/clipboard.js";
-import { t } from "../../lib/language.js";
+import { h } from "../../../lib/dom.js";
+import { copyButton } from "../../../lib/browser/clipboard.js";
+import { t } from "../../../lib/language.js";
 import { readAloudButton } from "./speech.js";
-import { turnFacts } from "../../data/sessions/usage.js";
+import { turnFacts } from "../../../data/sessions/usage.js";
 
-/** @import { TurnBlock } from "../../data/types.js" */
+/** @import { TurnBlock } from "../../../data/types.js" */
 
 /** @param {TurnBlock} block */
 export function turnNode(block) {

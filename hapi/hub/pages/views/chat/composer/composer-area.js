@@ -1,17 +1,17 @@
 // The place to write: the composer with its files, settings, time and completions, and the draft that it keeps.
 
-import { toast } from "../../lib/dialog.js";
-import { CompletionSources } from "../../data/composer/completion-sources.js";
+import { toast } from "../../../lib/dialog.js";
+import { CompletionSources } from "../../../data/composer/completion-sources.js";
 import { AttachedFiles } from "./attachments.js";
 import { Composer } from "./composer.js";
 import { scheduleChip } from "./schedule-chip.js";
 import { settingChips } from "./setting-chips.js";
 
 /**
- * @import { Api } from "../../data/hub/api.js"
- * @import { Drafts } from "../../data/composer/drafts.js"
- * @import { Store } from "../../data/store/store.js"
- * @import { Attachment, Session } from "../../data/types.js"
+ * @import { Api } from "../../../data/hub/api.js"
+ * @import { Drafts } from "../../../data/composer/drafts.js"
+ * @import { Store } from "../../../data/store/store.js"
+ * @import { Attachment, Session } from "../../../data/types.js"
  */
 
 export class ComposerArea {

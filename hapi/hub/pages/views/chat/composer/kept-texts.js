@@ -1,15 +1,15 @@
 // Texts that a person keeps to write: prompts that are saved for all devices, and what is parked beside one conversation.
 
-import { button, fill, h, iconButton, problemLine } from "../../lib/dom.js";
-import { openDialog, runBusy, showProblem } from "../../lib/dialog.js";
-import { errorMessage } from "../../lib/errors.js";
-import { relativeTime } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
+import { button, fill, h, iconButton, problemLine } from "../../../lib/dom.js";
+import { openDialog, runBusy, showProblem } from "../../../lib/dialog.js";
+import { errorMessage } from "../../../lib/errors.js";
+import { relativeTime } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
 
 /**
- * @import { Api } from "../../data/hub/api.js"
+ * @import { Api } from "../../../data/hub/api.js"
  * @import { Composer } from "./composer.js"
- * @import { SavedPrompt, ScratchEntry } from "../../data/types.js"
+ * @import { SavedPrompt, ScratchEntry } from "../../../data/types.js"
  */
 
 /**

@@ -1,17 +1,17 @@
 // What the agent works with, in the composer: its permission mode, model and effort, each a button that changes it.
 
-import { fill, h, icon } from "../../lib/dom.js";
-import { toast } from "../../lib/dialog.js";
-import { visible } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
-import { AgentSettings } from "../../data/store/agent-settings.js";
-import { currentName } from "../../data/sessions/session-settings.js";
+import { fill, h, icon } from "../../../lib/dom.js";
+import { toast } from "../../../lib/dialog.js";
+import { visible } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
+import { AgentSettings } from "../../../data/store/agent-settings.js";
+import { currentName } from "../../../data/sessions/session-settings.js";
 
 /**
- * @import { Api } from "../../data/hub/api.js"
- * @import { Store } from "../../data/store/store.js"
- * @import { Session } from "../../data/types.js"
- * @import { SessionSetting } from "../../data/sessions/session-settings.js"
+ * @import { Api } from "../../../data/hub/api.js"
+ * @import { Store } from "../../../data/store/store.js"
+ * @import { Session } from "../../../data/types.js"
+ * @import { SessionSetting } from "../../../data/sessions/session-settings.js"
  */
 
 const SHOWN = ["mode", "model", "effort"]; // as chips of their own where there is room

@@ -1,21 +1,21 @@
 // What else can be done with the message that is being written.
 
-import { button, h, problemLine } from "../../lib/dom.js";
-import { openDialog, showProblem } from "../../lib/dialog.js";
-import { dateAndTime } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
-import { canSpeak, stopSpeaking } from "../../lib/browser/speech.js";
+import { button, h, problemLine } from "../../../lib/dom.js";
+import { openDialog, showProblem } from "../../../lib/dialog.js";
+import { dateAndTime } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
+import { canSpeak, stopSpeaking } from "../../../lib/browser/speech.js";
 import {
   enterChoice,
   readsAloud,
   setEnterChoice,
   setReadsAloud,
-} from "../../data/composer/preferences.js";
+} from "../../../data/composer/preferences.js";
 import { parkedTextsDialog, savedPromptsDialog } from "./kept-texts.js";
-import { localDateTime, suggestedTimes, timeProblem } from "../../data/composer/schedule.js";
+import { localDateTime, suggestedTimes, timeProblem } from "../../../data/composer/schedule.js";
 
 /**
- * @import { Api } from "../../data/hub/api.js"
+ * @import { Api } from "../../../data/hub/api.js"
  * @import { AttachedFiles } from "./attachments.js"
  * @import { Composer } from "./composer.js"
  */

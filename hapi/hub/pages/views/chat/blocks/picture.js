@@ -1,12 +1,12 @@
 // What an agent showed: pictures are drawn, recordings are played, other files can be saved. All of it is fetched with the
 // JWT, so no address carries a credential, and no document of an agent is opened as a page.
 
-import { fill, h, linkButton } from "../../lib/dom.js";
-import { explained } from "../../lib/errors.js";
-import { fileSize, visible } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
+import { fill, h, linkButton } from "../../../lib/dom.js";
+import { explained } from "../../../lib/errors.js";
+import { fileSize, visible } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
 
-/** @import { ImageBlock } from "../../data/types.js" */
+/** @import { ImageBlock } from "../../../data/types.js" */
 
 const MAX_SIDE = 1600; // pixels of a drawn picture; a larger one is saved to be seen whole
 const SAVE_TIMEOUT = 60_000; // ms for which a browser may read a file that it saves

@@ -1,19 +1,19 @@
 // The files that go with the next message. They are uploaded to the session's machine as soon as they are chosen or pasted.
 
-import { fill, h, iconButton, linkButton } from "../../lib/dom.js";
-import { ApiError, errorMessage, isTemporary, Unreachable } from "../../lib/errors.js";
-import { fileSize } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
+import { fill, h, iconButton, linkButton } from "../../../lib/dom.js";
+import { ApiError, errorMessage, isTemporary, Unreachable } from "../../../lib/errors.js";
+import { fileSize } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
 import {
   attachedPicture,
   isPictureType,
   keepPicture,
-} from "../../data/composer/attached-pictures.js";
-import { fileName, mediaType, uploadFile } from "../../data/hub/upload.js";
+} from "../../../data/composer/attached-pictures.js";
+import { fileName, mediaType, uploadFile } from "../../../data/hub/upload.js";
 
-/** @import { Api } from "../../data/hub/api.js" */
-/** @import { Drafts } from "../../data/composer/drafts.js" */
-/** @import { Attachment } from "../../data/types.js" */
+/** @import { Api } from "../../../data/hub/api.js" */
+/** @import { Drafts } from "../../../data/composer/drafts.js" */
+/** @import { Attachment } from "../../../data/types.js" */
 
 const THUMBNAIL_SIZE = 68; // px
 const MAX_SIZE = 32 * 1024 * 1024; // bytes; the limit of a session

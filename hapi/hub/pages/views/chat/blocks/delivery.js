@@ -1,11 +1,11 @@
 // What becomes of a message of a person, and what can be done about it until the agent has it.
 
-import { button, h, iconButton } from "../../lib/dom.js";
-import { sentence } from "../../lib/format.js";
-import { t } from "../../lib/language.js";
-import { scheduledText } from "../../data/composer/schedule.js";
+import { button, h, iconButton } from "../../../lib/dom.js";
+import { sentence } from "../../../lib/format.js";
+import { t } from "../../../lib/language.js";
+import { scheduledText } from "../../../data/composer/schedule.js";
 
-/** @import { BlockContext, UserBlock } from "../../data/types.js" */
+/** @import { BlockContext, UserBlock } from "../../../data/types.js" */
 
 /** @type {Record<UserBlock["state"], string>} */
 const DELIVERY_LABELS = {

@@ -1,10 +1,10 @@
 // The form for an agent's questions: choices, text, numbers, a page to visit, or a login.
 
-import { button, h, icon } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { enteredAnswer, keepAnswer } from "../../data/composer/answer-drafts.js";
+import { button, h, icon } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { enteredAnswer, keepAnswer } from "../../../data/composer/answer-drafts.js";
 
-/** @import { Answers, BlockContext, Choice, Decision, Json, PermissionRequest } from "../../data/types.js" */
+/** @import { Answers, BlockContext, Choice, Decision, Json, PermissionRequest } from "../../../data/types.js" */
 
 /** @typedef {{ node: HTMLElement, value: () => string[], isMissing: () => boolean, focus: () => void }} Field */
 

@@ -1,7 +1,7 @@
 // The ways by which files come to a message: chosen, photographed, pasted or dropped onto the conversation.
 
-import { h, iconButton } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
+import { h, iconButton } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
 
 /** @import { AttachedFiles } from "./attachments.js" */
 

@@ -1,9 +1,9 @@
 // An error of the model's provider: what to do about it, and the agent's own words behind a disclosure.
 
-import { h } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
+import { h } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
 
-/** @import { BlockContext, EventBlock } from "../../data/types.js" */
+/** @import { BlockContext, EventBlock } from "../../../data/types.js" */
 
 /** @param {EventBlock} block @param {BlockContext} context */
 export function modelErrorNode({ key, text, details }, { expanded }) {

@@ -1,12 +1,12 @@
 // The choices of a setting in a dialog, and on a phone all settings of the session in one sheet.
 
-import { button, fill, h, icon, problemLine } from "../../lib/dom.js";
-import { openDialog, runBusy } from "../../lib/dialog.js";
-import { t } from "../../lib/language.js";
-import { currentName } from "../../data/sessions/session-settings.js";
+import { button, fill, h, icon, problemLine } from "../../../lib/dom.js";
+import { openDialog, runBusy } from "../../../lib/dialog.js";
+import { t } from "../../../lib/language.js";
+import { currentName } from "../../../data/sessions/session-settings.js";
 
-/** @import { OfferedChoice } from "../../data/types.js" */
-/** @import { SessionSetting } from "../../data/sessions/session-settings.js" */
+/** @import { OfferedChoice } from "../../../data/types.js" */
+/** @import { SessionSetting } from "../../../data/sessions/session-settings.js" */
 
 const SEARCHED_FROM = 9; // choices; fewer are seen at once
 const MAX_SHOWN = 100; // of the choices that a search finds

@@ -1,8 +1,8 @@
 // When the message is sent that is being written.
 
-import { fill, h, iconButton } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { sendingText } from "../../data/composer/schedule.js";
+import { fill, h, iconButton } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { sendingText } from "../../../data/composer/schedule.js";
 
 /** @param {{ onChange: () => void }} options */
 export function scheduleChip({ onChange }) {

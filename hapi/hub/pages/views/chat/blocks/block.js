@@ -1,18 +1,18 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
 import { linkFiles } from "./file-links.js";
-import { h, icon } from "../../lib/dom.js";
-import { GrowingMarkdown } from "../../lib/markdown/growing-markdown.js";
-import { t } from "../../lib/language.js";
-import { markdown, MORE_SHOWN } from "../../lib/markdown/markdown.js";
-import { dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
-import { prose, visibleProse } from "../../lib/prose.js";
-import { copyButton } from "../../lib/browser/clipboard.js";
-import { codeBlock } from "../../lib/code/code-block.js";
-import { reportOnce } from "../../lib/errors.js";
-import { rawText } from "../../data/json.js";
-import { fencedParts } from "../../data/conversation/markup.js";
-import { describeTool } from "../../data/conversation/tools.js";
+import { h, icon } from "../../../lib/dom.js";
+import { GrowingMarkdown } from "../../../lib/markdown/growing-markdown.js";
+import { t } from "../../../lib/language.js";
+import { markdown, MORE_SHOWN } from "../../../lib/markdown/markdown.js";
+import { dayLabel, isoTime, timeOfDay } from "../../../lib/format.js";
+import { prose, visibleProse } from "../../../lib/prose.js";
+import { copyButton } from "../../../lib/browser/clipboard.js";
+import { codeBlock } from "../../../lib/code/code-block.js";
+import { reportOnce } from "../../../lib/errors.js";
+import { rawText } from "../../../data/json.js";
+import { fencedParts } from "../../../data/conversation/markup.js";
+import { describeTool } from "../../../data/conversation/tools.js";
 import { deliveryActions, deliveryLabel } from "./delivery.js";
 import { foldable } from "./fold.js";
 import { modelErrorNode } from "./model-error.js";
@@ -21,7 +21,7 @@ import { planList, planTitle } from "./plan.js";
 import { toolCard, updateToolOutput } from "./tool.js";
 import { turnNode } from "./turn.js";
 
-/** @import { Block, BlockContext, EventBlock, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
+/** @import { Block, BlockContext, EventBlock, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../../data/types.js" */
 
 const LONG_TEXT = 400; // characters of a text that can be copied on its own on a phone, too
 const MAX_EXCERPT = 140; // characters

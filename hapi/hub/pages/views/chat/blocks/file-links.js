@@ -1,7 +1,7 @@
 // Names of files in an answer become links to the files of the session.
 
-import { fileNamed, fileReferences } from "../../data/work/file-references.js";
-import { h } from "../../lib/dom.js";
+import { fileNamed, fileReferences } from "../../../data/work/file-references.js";
+import { h } from "../../../lib/dom.js";
 
 /** @typedef {(path: string, line: number | null) => { address: string, follow: (event: MouseEvent) => void }} FileAddress */
 

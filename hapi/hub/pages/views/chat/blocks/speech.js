@@ -1,10 +1,10 @@
 // Dictation into the composer, and answers that are read aloud.
 
-import { iconButton } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { canListen, canSpeak, listen, speak, stopSpeaking } from "../../lib/browser/speech.js";
+import { iconButton } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { canListen, canSpeak, listen, speak, stopSpeaking } from "../../../lib/browser/speech.js";
 
-/** @import { Block } from "../../data/types.js" */
+/** @import { Block } from "../../../data/types.js" */
 
 /** The button that is reading. @type {HTMLButtonElement | null} */
 let reading = null;

@@ -1,33 +1,33 @@
 // The card of a tool call: what it is, how it goes, what came out. Long texts are folded.
 
-import { h, icon } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { markdown } from "../../lib/markdown/markdown.js";
-import { duration, ownValue } from "../../lib/format.js";
+import { h, icon } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { markdown } from "../../../lib/markdown/markdown.js";
+import { duration, ownValue } from "../../../lib/format.js";
 import {
   changesIn,
   diffFiles,
   diffLines,
   isDiff,
   withoutFileHead,
-} from "../../data/conversation/diffs.js";
+} from "../../../data/conversation/diffs.js";
 import {
   describeTool,
   isQuestionTool,
   outputText,
   relativePath,
   toolDuration,
-} from "../../data/conversation/tools.js";
+} from "../../../data/conversation/tools.js";
 import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { planList } from "./plan.js";
 import { questionsOf } from "./questions.js";
 
 /**
- * @import { IconName } from "../../lib/dom.js"
- * @import { Change, FileCounts } from "../../data/conversation/diffs.js"
- * @import { Detail } from "../../data/conversation/tools.js"
- * @import { BlockContext, ToolBlock } from "../../data/types.js"
+ * @import { IconName } from "../../../lib/dom.js"
+ * @import { Change, FileCounts } from "../../../data/conversation/diffs.js"
+ * @import { Detail } from "../../../data/conversation/tools.js"
+ * @import { BlockContext, ToolBlock } from "../../../data/types.js"
  */
 
 const FOLDED_LINES = 10;

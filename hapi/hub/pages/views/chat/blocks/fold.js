@@ -1,9 +1,9 @@
 // A long text, of which the beginning is shown until a person wants all of it.
 
-import { h, linkButton } from "../../lib/dom.js";
-import { plural, t } from "../../lib/language.js";
+import { h, linkButton } from "../../../lib/dom.js";
+import { plural, t } from "../../../lib/language.js";
 
-/** @import { BlockContext } from "../../data/types.js" */
+/** @import { BlockContext } from "../../../data/types.js" */
 
 /**
  * What `draw` makes of the text, with the button that shows all of it or less.

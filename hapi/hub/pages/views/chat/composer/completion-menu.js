@@ -1,10 +1,10 @@
 // What a person can choose above the composer while they type: commands and skills after "/", files and sessions after "@".
 
-import { fill, h } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { completed, tokenAt } from "../../data/composer/completions.js";
+import { fill, h } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { completed, tokenAt } from "../../../data/composer/completions.js";
 
-/** @import { Completion, Token } from "../../data/composer/completions.js" */
+/** @import { Completion, Token } from "../../../data/composer/completions.js" */
 
 const MAX_SHOWN = 30;
 /** @type {Record<Completion["kind"], string>} */

@@ -1,14 +1,14 @@
 // The place to write: a box that grows with the text, what goes with the message, and what it can be made of.
 
-import { endsComposition, h, hasFinePointer, iconButton } from "../../lib/dom.js";
-import { t } from "../../lib/language.js";
-import { enterChoice, enterSends } from "../../data/composer/preferences.js";
+import { endsComposition, h, hasFinePointer, iconButton } from "../../../lib/dom.js";
+import { t } from "../../../lib/language.js";
+import { enterChoice, enterSends } from "../../../data/composer/preferences.js";
 import { CompletionMenu } from "./completion-menu.js";
-import { dictation } from "./speech.js";
+import { dictation } from "../blocks/speech.js";
 import { fileIntake } from "./file-intake.js";
 
 /**
- * @import { Completion, Token } from "../../data/composer/completions.js"
+ * @import { Completion, Token } from "../../../data/composer/completions.js"
  * @import { AttachedFiles } from "./attachments.js"
  */
 
