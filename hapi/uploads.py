@@ -171,7 +171,8 @@ class SessionUploads:
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
-            self.path.mkdir(PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+            for directory in (self.path.parent, self.path):  # `parents` have the usual mode
+                directory.mkdir(PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
             try:
                 descriptor = _open_directory(self.path)
             except FileNotFoundError:  # another process took it for unused

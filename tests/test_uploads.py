@@ -2,6 +2,7 @@
 
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,16 @@ def test_what_a_killed_process_half_wrote_is_removed_by_the_next(home, uploads):
     next_process = SessionUploads(home, "first", SMALL)
     next_process.store("more", b"x" * 900)
     assert sorted(path.name[9:] for path in next_process.path.iterdir()) == ["more", "whole"]
+
+
+def test_the_directories_of_uploads_are_private(home, uploads):
+    before = os.umask(0o022)
+    try:
+        path = uploads.store("a.txt", b"1")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (home.uploads, path.parent)]
+    assert modes == [0o700, 0o700]
 
 
 def test_a_live_session_s_uploads_are_not_unused(home, uploads):

@@ -48,6 +48,9 @@ AUDITED: Mapping[str, Audited] = {
     ),
     "POST /api/push/subscribe": Audited("notifications-on", ("label",), ("id",)),
     "DELETE /api/push/subscribe": Audited("notifications-off"),
+    "PATCH /api/notifications/devices/<device_id>": Audited(
+        "notifications-change", ("kinds", "detail")
+    ),
     "DELETE /api/notifications/devices/<device_id>": Audited("notifications-off"),
     f"PATCH {_MACHINE}": Audited("machine-rename", ("displayName",)),
     f"POST {_MACHINE}/restart-runner": Audited("runner-restart"),

@@ -37,6 +37,9 @@ from hapi.protocol.token import Scope
 
 POLL_SECONDS = 30  # Telegram holds getUpdates open for so long
 POLL_TIMEOUT = 50.0  # seconds for that request
+# Updates in one answer, of up to 100 kB each: a text of 4,096 characters as ASCII JSON, with
+# the text to which it replies.
+MAX_UPDATES = 40
 MIN_DELAY, MAX_DELAY = 1.0, 60.0  # seconds between attempts while Telegram cannot be reached
 REFUSED_DELAY = 600.0  # seconds, after it has refused the token
 CONFLICT = 409  # another program reads the updates of this bot
@@ -122,7 +125,8 @@ class TelegramBot:
                 if str(error) != problem:
                     self.log.warn("The Telegram bot: {reason}", reason=str(error))
                 problem = str(error)
-                wait = max(error.retry_after, delay * random.uniform(0.5, 1))
+                named = min(error.retry_after, REFUSED_DELAY)
+                wait = max(named, delay * random.uniform(0.5, 1))
                 if error.code in (401, 404):
                     wait = REFUSED_DELAY
                 delay = min(delay * 2, MAX_DELAY)
@@ -146,6 +150,7 @@ class TelegramBot:
     async def _poll(self) -> None:
         parameters: dict[str, Any] = {
             "timeout": POLL_SECONDS,
+            "limit": MAX_UPDATES,
             "allowed_updates": ["message", "callback_query"],
         }
         if self._offset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,13 @@ class BotApiError(Exception):
         self.code, self.retry_after = code, retry_after
 
 
+# An escaped backslash, a pair of surrogates, or half of one.
+_SURROGATES = re.compile(
+    rb"(\\\\)|(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+
+
 class _Parameters(msgspec.Struct):
     retry_after: float = 0.0
 
@@ -36,6 +44,15 @@ class _Reply(msgspec.Struct):
     error_code: int = 0
     description: str = ""
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+def _without_lone_surrogates(content: bytes) -> bytes:
+    """JSON whose halves of surrogate pairs, which are no text, are replaced: one of them in what a
+    stranger wrote must not keep all later updates from being read.
+    """
+    if rb"\ud" not in content.lower():
+        return content
+    return _SURROGATES.sub(lambda found: found[0] if found[1] or found[2] else b"?", content)
 
 
 @define(eq=False, repr=False)
@@ -57,7 +74,7 @@ class BotApi:
         exchange = Deferred.fromCoroutine(self._exchange(method, parameters))
         try:
             content = await exchange.addTimeout(timeout, self._clock)
-            reply = msgspec.json.decode(content, type=_Reply)
+            reply = msgspec.json.decode(_without_lone_surrogates(content), type=_Reply)
         except CancelledError:
             raise
         except (msgspec.DecodeError, UnicodeError) as error:

@@ -188,6 +188,31 @@ def test_a_device_may_answer_what_its_access_token_allows(scopes: Any, may_answe
     assert ("answer" in stage.got(device)[0]["data"]) is may_answer
 
 
+def test_a_token_changes_the_notifications_of_its_own_device_only_unless_it_administers(
+    tmp_path,
+) -> None:
+    stage, laptop, phone = Told(audit_directory=tmp_path), Device(), Device("https://push.example.com/send/2")
+    of_laptop = stage.subscribe(laptop, label="Laptop")
+    page = web_token(stage, create_token(stage, "read")["token"])
+    made = request(stage, page, "POST", "/api/push/subscribe", phone.subscription)
+    of_phone = made.body["id"]
+    before = stage.get(PATH)
+    for method, path, body in (
+        ("PATCH", f"{PATH}/{of_laptop}", {"kinds": [], "detail": "command"}),
+        ("POST", f"{PATH}/{of_laptop}/test", None),
+        ("DELETE", f"{PATH}/{of_laptop}", None),
+    ):
+        assert request(stage, page, method, path, body).status == 403
+    assert stage.get(PATH) == before
+    assert request(stage, page, "PATCH", f"{PATH}/{of_phone}", {"kinds": []}).status == 200
+    assert request(stage, page, "DELETE", f"{PATH}/{of_phone}").status == 200
+    administers = web_token(stage, create_token(stage, "admin", name="desk")["token"])
+    assert request(stage, administers, "DELETE", f"{PATH}/{of_laptop}").status == 200
+    entries = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    (change,) = [entry for entry in entries if entry["action"] == "notifications-change"]
+    assert (change["outcome"], change["subject"]) == ("done", {"device": of_phone})
+
+
 def test_a_revoked_token_ends_the_notifications_and_answers_of_its_device() -> None:
     stage, device = Told(), Device()
     made = create_token(stage, "approve")

@@ -368,6 +368,26 @@ def test_the_bot_asks_for_what_comes_after_the_last_update(chat: Chat) -> None:
     assert chat.bot.offset == 2
 
 
+def test_half_a_surrogate_pair_in_an_update_keeps_no_later_update_away(chat: Chat) -> None:
+    texts = [r"/start \ud83d\ude00 \uD83D!", r"\\ud83d \uDE00\ud83d"]
+    updates = [
+        f'{{"update_id":{number},"message":{{"message_id":{number},"from":{{"id":42}},'
+        f'"chat":{{"id":42,"type":"private"}},"text":"{text}"}}}}'
+        for number, text in enumerate(texts, 1)
+    ]
+    content = f'{{"ok":true,"result":[{",".join(updates)}]}}'.encode()
+    chat.bot.polls.pop(0).callback(ScriptedReply(200, content=content))
+    assert chat.bot.offset == 3
+    assert len(chat.bot.of("sendMessage")) == 2
+
+
+def test_the_hub_asks_again_within_minutes_whatever_wait_it_is_told(chat: Chat) -> None:
+    told = {"ok": False, "error_code": 429, "parameters": {"retry_after": 1e9}}
+    chat.bot.polls.pop(0).callback(reply(told))
+    chat.tick(601)
+    assert chat.bot.polls
+
+
 def test_an_outage_is_waited_for_longer_and_longer(chat: Chat) -> None:
     polls = 0
     for _ in range(12):

@@ -23,6 +23,7 @@ from hapi.hub.domain.errors import (
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
 from hapi.hub.notify.notifier import Notifier
+from hapi.hub.notify.recipients import Recipient
 from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.settings import SettingsChange, zone_named
 from hapi.protocol.rest.bodies import AnswerByToken, Subscribe, Unsubscribe
@@ -33,6 +34,7 @@ from hapi.protocol.rest.notifications import (
     VapidPublicKey,
 )
 from hapi.protocol.rest.outcome import Done
+from hapi.protocol.token import Scope
 from hapi.settings import ConfigurationError
 
 UNKNOWN_ZONE = "The time zone of the quiet hours is unknown"
@@ -101,7 +103,8 @@ class NotificationRoutes(Routes):
         quiet = change.quiet_hours
         if quiet is not None and quiet is not msgspec.UNSET and not zone_named(quiet.time_zone):
             raise InvalidRequest(INVALID_BODY, issues=field_issues("quietHours", UNKNOWN_ZONE))
-        changed = await self.notifier.recipients.change(device_id, context.namespace, change)
+        recipient = self._administered(context, device_id)
+        changed = await self.notifier.recipients.change(recipient.id, context.namespace, change)
         return changed.view()
 
     @app.route("/api/notifications/devices/<device_id>", methods=["DELETE"])
@@ -109,8 +112,8 @@ class NotificationRoutes(Routes):
     @operation(Done)
     async def remove_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
         """Send nothing more to a device."""
-        recipients = self.notifier.recipients
-        await recipients.remove(recipients.find(device_id, context.namespace))
+        recipient = self._administered(context, device_id)
+        await self.notifier.recipients.remove(recipient)
         return OK
 
     @app.route("/api/notifications/devices/<device_id>/test", methods=["POST"])
@@ -118,8 +121,18 @@ class NotificationRoutes(Routes):
     @operation(Done)
     async def test_device(self, context: RequestContext, device_id: str) -> dict[str, Any]:
         """Send a notification to a device that only says that it has arrived."""
-        self.notifier.test(self.notifier.recipients.find(device_id, context.namespace))
+        self.notifier.test(self._administered(context, device_id))
         return OK
+
+    def _administered(self, context: RequestContext, device_id: str) -> Recipient:
+        """A device that the token of the request may change: one that it was made with; with the
+        scope `admin`, each of the namespace. Raises NotFound, ScopeMissing.
+        """
+        recipients = self.notifier.recipients
+        recipient = recipients.find(device_id, context.namespace)
+        if recipient.row.token_id != recipients.token_id_of(context.principal):
+            context.require(Scope.ADMIN)
+        return recipient
 
     # --- answers ----------------------------------------------------------------------------------
 
