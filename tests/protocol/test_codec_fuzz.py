@@ -80,7 +80,7 @@ def test_a_changed_conversation_gives_steps_to_a_client__N11():
     """Each conversation opens correctly or nearly so, then receives anything until it closes."""
     garbage, seen = Garbage("client"), Counter()
     channel = None
-    for number in inputs(RELEASE):
+    for number in inputs(RELEASE, 20_000):  # enough for each kind of step
         now = number / 10
         if channel is None or channel.closed or garbage.random.random() < 0.02:
             channel = ClientChannel.start("/cli", {"token": "secret"}, now)

@@ -65,7 +65,7 @@ class Adoption:
         request = folder.request
         process = folder.process or (self._find_marked(folder) if folder.end is None else None)
         if request is None:
-            if process is None or self._processes.is_running(process.child) is False:
+            if process is None or self._is_gone(process.child):
                 return
             self.log.warn(
                 "The request of {attempt} is not readable; its process is adopted",
@@ -99,7 +99,7 @@ class Adoption:
 
     def _restore_from_journal(self, folder: AttemptFolder, identity: ProcessIdentity) -> None:
         """Save what a full disk refused, and the last runner could not write later."""
-        is_gone = self._processes.is_running(identity) is False
+        is_gone = self._is_gone(identity)
         if folder.session is not None and (folder.end is not None or not is_gone):
             return
         journal = self._read_journal()
@@ -133,17 +133,20 @@ class Adoption:
         """Decide whether the session has ended, and adopt it if it has not."""
         assert child.identity is not None
         folder = child.folder
-        is_gone = self._processes.is_running(child.identity) is False
-        if folder.end is None and is_gone and self._is_of_earlier_boot(child.identity):
+        if folder.end is None and self._is_of_earlier_boot(child.identity):
             self._save_unseen_end(folder, MACHINE_STOPPED)
             self._mark_ended(child)
-        elif folder.end is not None and is_gone:
+        elif folder.end is not None and self._is_gone(child.identity):
             self._mark_ended(child)
         else:  # also when it is unknown whether the process runs: unknown is not gone
             self._adopt(child)
 
     def _is_of_earlier_boot(self, identity: ProcessIdentity) -> bool:
-        return is_earlier_boot(identity.boot_id, self._processes.boot_id())
+        boot_id = self._processes.boot_id()
+        return is_earlier_boot(identity.boot_id, boot_id) and self._is_gone(identity)
+
+    def _is_gone(self, identity: ProcessIdentity) -> bool:
+        return self._processes.is_running(identity) is False
 
     def _adopt(self, child: Child) -> None:
         order = child.folder.stop
@@ -164,7 +167,7 @@ class Adoption:
     def _is_at_work(self, child: Child) -> bool:
         """Whether it must have announced itself, though no record of that exists: its report shows
         it, or it outlived the lease of its start."""
-        if child.identity is None or self._processes.is_running(child.identity) is False:
+        if child.identity is None or self._is_gone(child.identity):
             return False
         report, age = child.folder.report, self._now() - child.spec.started_at
         reports = report is not None and (report.ready or report.agent_session_id is not None)

@@ -191,7 +191,11 @@ def test_a_device_may_answer_what_its_access_token_allows(scopes: Any, may_answe
 def test_a_token_changes_the_notifications_of_its_own_device_only_unless_it_administers(
     tmp_path,
 ) -> None:
-    stage, laptop, phone = Told(audit_directory=tmp_path), Device(), Device("https://push.example.com/send/2")
+    stage, laptop, phone = (
+        Told(audit_directory=tmp_path),
+        Device(),
+        Device("https://push.example.com/send/2"),
+    )
     of_laptop = stage.subscribe(laptop, label="Laptop")
     page = web_token(stage, create_token(stage, "read")["token"])
     made = request(stage, page, "POST", "/api/push/subscribe", phone.subscription)
