@@ -89,6 +89,9 @@ def test_long_lines_are_wrapped_and_a_half_written_comment_outlives_a_reload(
     page.get_by_role("button", name="Wrap lines").click()
     assert not box.evaluate(wide)
     page.get_by_role("button", name="Comment on line 2", exact=True).click()
+    foot = page.locator(".diff-form .buttons").bounding_box()
+    assert foot is not None
+    assert foot["y"] + foot["height"] <= PHONE["viewport"]["height"]
     page.get_by_label("Comment", exact=True).fill("Half a")
     shot(page, tmp_path, "wrapped")
     page.reload()

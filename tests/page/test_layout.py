@@ -104,6 +104,26 @@ def test_the_head_of_a_session_overlaps_nothing_at_any_width_and_size_of_text(pl
             assert page.evaluate("document.querySelector('.main-head').scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 390])
+def test_the_largest_text_keeps_the_list_and_the_parts_of_a_session_on_the_screen(place, width):
+    session = place.session(name="Shop")
+    phone = {**PHONE, "viewport": {"width": width, "height": 844}}
+    page = place.visit("/", **phone)
+    size = "document.documentElement.style.fontSize = '22.5px'"
+    page.evaluate(size)
+    new = page.locator(".side-head").get_by_role("button", name="New session").bounding_box()
+    assert new["x"] + new["width"] <= width
+    assert page.evaluate(TOO_WIDE) == []
+    page.locator(f"[data-session='{session.id}']").click()
+    field = page.get_by_role("textbox", name="Message")
+    expect(field).to_be_visible()
+    assert field.evaluate("node => getComputedStyle(node).fontSize") == "22.5px"
+    page.goto(f"{place.url}/sessions/{session.id}/changes")
+    expect(page.locator(".work-tab")).to_have_count(5)
+    page.evaluate(size)
+    assert all(part["fits"] for part in page.evaluate(PARTS))
+
+
 PARTS = """() => [...document.querySelectorAll('.work-tab')].map(tab => {
   const {left, right, top} = tab.getBoundingClientRect();
   return {top, fits: left >= 0 && right <= innerWidth};

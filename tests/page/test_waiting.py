@@ -110,6 +110,29 @@ def test_a_notice_says_what_a_session_asks_and_takes_the_answer(place):
     expect(notice).to_have_count(0)
 
 
+def test_no_notice_covers_the_requests_on_the_list_or_among_those_that_wait(place):
+    page = log_in(place, "/", **PHONE)
+    asking(place, "Shop", "ls -a")
+    asking(place, "Blog", "ls -l")
+    notices = page.locator(".toast")
+    expect(notices).to_have_count(2)
+    rows = page.get_by_role("complementary").locator(".row")
+    link = page.get_by_role("link", name="2 sessions are waiting for you")
+    boxes = [each.bounding_box() for each in (*rows.all()[:2], notices.first, notices.last, link)]
+    tops = [box["y"] for box in boxes]
+    ends = [box["y"] + box["height"] for box in boxes]
+    assert all(end <= top for end, top in zip(ends[1:], tops[2:], strict=False)), boxes
+    link.click()
+    expect(page.locator(".tool")).to_contain_text("ls")
+    expect(notices).to_have_count(0)
+    third = asking(place, "Third", "ls -d")
+    expect(page.locator(".waiting-view .main-head")).to_contain_text("of 3")
+    page.go_back()
+    third.ask("again", "Run", {"command": "ls -R"}, kind="execute")
+    expect(notices).to_contain_text(["ls -R"])
+    expect(notices).to_have_count(1)
+
+
 def test_a_notice_goes_when_its_request_is_answered_elsewhere(place):
     page = place.open(place.session(name="Reading"), **PHONE)
     session = asking(place, "Shop", "make")

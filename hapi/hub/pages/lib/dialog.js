@@ -205,7 +205,7 @@ export function toast(
     iconButton("close", t("Dismiss"), { on: { click: dismiss } }),
   );
   if (actions.length > 1) node.classList.add("asks");
-  if (topic) dismissToasts(topic);
+  if (topic) dismissToasts((other) => other === topic);
   shelf.append(node);
   const most = matchMedia(NARROW).matches ? MAX_NARROW_TOASTS : MAX_TOASTS;
   while (shelf.children.length > most) shelf.firstElementChild?.remove();
@@ -213,10 +213,10 @@ export function toast(
   return dismiss;
 }
 
-/** Take away the notices about a topic. @param {string} topic */
-export function dismissToasts(topic) {
+/** Take away the notices about some topics. @param {(topic: string) => boolean} isGone */
+export function dismissToasts(isGone) {
   for (const shown of document.querySelectorAll(".toast"))
-    if (shown instanceof HTMLElement && shown.dataset.topic === topic) shown.remove();
+    if (shown instanceof HTMLElement && isGone(shown.dataset.topic ?? "")) shown.remove();
 }
 
 /**

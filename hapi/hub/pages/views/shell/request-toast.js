@@ -23,10 +23,11 @@ const MAX_TEXT = 160; // characters
 /**
  * Show the newest request of a session. False if it has none (any more).
  * @param {string} id of the session
- * @param {{ store: Store, api: Api, outbox: Outbox, go: Go }} surroundings
+ * @param {{ store: Store, api: Api, outbox: Outbox, go: Go, isOnScreen: () => boolean }} surroundings
  */
-export async function requestToast(id, { store, api, outbox, go }) {
+export async function requestToast(id, { store, api, outbox, go, isOnScreen }) {
   await store.readSession(id);
+  if (isOnScreen()) return true; // its view was opened meanwhile
   const session = store.sessions.get(id);
   const newest = session && pendingRequests(session)?.at(-1);
   if (!newest) return false;

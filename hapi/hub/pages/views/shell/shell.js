@@ -193,7 +193,7 @@ export class Shell {
     }
     this._view?.leave?.();
     this._store.open(sessionOf(route));
-    dismissToasts(`session:${this._store.openId}`);
+    dismissToasts((topic) => topic.startsWith("session:") && this._isOnScreen(topic.slice(8)));
     this._readLive();
     this._open(route);
   }
@@ -303,9 +303,10 @@ export class Shell {
 
   /** @param {Toast} message */
   async _showToast({ title, body, sessionId }) {
-    if (sessionId && (sessionId === this._store.openId || this._shown?.place === "waiting")) return;
+    if (sessionId && this._isOnScreen(sessionId)) return;
     const isAsking = sessionId && title === PERMISSION_TOAST;
     if (isAsking && (await this._showRequest(sessionId).catch(() => false))) return;
+    if (sessionId && this._isOnScreen(sessionId)) return; // by now
     const text = [title, body].filter(Boolean).join(": ");
     toast(text, {
       action: sessionId ? [t("Open"), () => this.go(sessionAddress(sessionId))] : null,
@@ -313,11 +314,16 @@ export class Shell {
     });
   }
 
+  /** Whether what a session asks is shown by the view itself. @param {string} id */
+  _isOnScreen(id) {
+    return id === this._store.openId || this._shown?.place === "waiting";
+  }
+
   /** Show what a session asks, with the answers. @param {string} id */
   async _showRequest(id) {
     const { requestToast } = await import("./request-toast.js");
     const { go, _store: store, _api: api, _outbox: outbox } = this;
-    return requestToast(id, { store, api, outbox, go });
+    return requestToast(id, { store, api, outbox, go, isOnScreen: () => this._isOnScreen(id) });
   }
 
   /** @param {string} id */

@@ -246,7 +246,9 @@ export class DiffView {
     if (below) below.after(this._form);
     else this._table.append(this._form);
     this._mark();
-    if (kept === null) field.focus();
+    if (kept !== null) return;
+    field.focus();
+    node.scrollIntoView({ block: "nearest" }); // with the buttons below the field
   }
 
   /** @param {string} text of the open form */
