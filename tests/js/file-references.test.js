@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { fileNamed, fileNamedBy, fileReferences } = await load("data/work/file-references.js");
+const { fileNamed, fileNamedBy, fileReferences, linkedFile } = await load(
+  "data/work/file-references.js",
+);
 
 test("files with a line are found in a text", () => {
   const found = (text) => fileReferences(text).map(({ path, line }) => [path, line]);
@@ -52,4 +54,18 @@ test("a document names files by relative addresses, within the session's directo
     "../../x",
   ])
     assert.equal(named(other), null);
+});
+
+test("the address of a link names a file with or without a line, or something else", () => {
+  const found = (address) => {
+    const file = linkedFile(address);
+    return file && [file.path, file.line];
+  };
+  assert.deepEqual(found("src/app.py:12"), ["src/app.py", 12]);
+  assert.deepEqual(found("app.py:12:7"), ["app.py", 12]);
+  assert.deepEqual(found("../docs/my%20file.md#L3-L9"), ["../docs/my file.md", 3]);
+  assert.deepEqual(found("README.md"), ["README.md", null]);
+  for (const none of ["//host/a.js", "javascript:a.b", "data:x/y.js", "#top", "a/b", "%", "x/"])
+    assert.equal(found(none), null, none);
+  assert.equal(found(`${"a/".repeat(200)}b.js`), null);
 });

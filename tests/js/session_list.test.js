@@ -24,16 +24,22 @@ const session = (id, { path = "/home/dev/shop", machineId = "m", ...more } = {})
 
 const ended = (id, more = {}) => session(id, { active: false, ...more });
 
+const FACTS = {
+  machines: new Map(),
+  catalog: new AgentCatalog(),
+  seen: new SeenSessions(new MemoryStorage(), NOW),
+  openId: null,
+  filters: NO_FILTERS,
+  foldOf: () => undefined,
+  now: NOW,
+};
+
 /** The items of the list, as short texts. */
 function shown(sessions, more = {}) {
   const facts = {
+    ...FACTS,
     sessions: new Map(sessions.map((each) => [each.id, each])),
-    machines: new Map(),
-    catalog: new AgentCatalog(),
     seen: new SeenSessions(new MemoryStorage(), NOW),
-    openId: null,
-    foldOf: () => undefined,
-    now: NOW,
     ...more,
     filters: { ...NO_FILTERS, ...more.filters },
   };
@@ -56,6 +62,17 @@ test("what needs the person stands first, then what is pinned, then the projects
     ...["v shop 1/2", "new", "old"],
   ]);
   assert.deepEqual(shown([]), []);
+});
+
+test("a project counts its sessions that are listed above it", () => {
+  const asking = session("asking", { agentState: { requests: { r: { tool: "Run" } } } });
+  const pinned = ended("pinned", { globalPinned: true });
+  const elsewhere = session("other", { path: "/home/dev/blog", globalPinned: true });
+  const sessions = [session("a"), ended("b"), asking, pinned, elsewhere];
+  const [project] = listItems({ ...FACTS, sessions: new Map(sessions.map((s) => [s.id, s])) })
+    .filter(({ kind }) => kind === "project")
+    .map((item) => item.project);
+  assert.deepEqual([project.running, project.total], [2, 4]);
 });
 
 test("a project is a directory on a machine, and a worktree belongs to the one that it was made from", () => {

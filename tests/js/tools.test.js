@@ -154,6 +154,24 @@ test("a plan to approve is Markdown, and is not allowed for the whole session", 
   assert.doesNotMatch(drawn, /# Plan|\*\*|for session/);
 });
 
+test("a plan that is also the content of its call is shown once", () => {
+  const drawn = (output) =>
+    drawBlock(
+      {
+        kind: "tool",
+        key: "t",
+        version: "",
+        at: 1,
+        name: "Approve Plan",
+        input: { plan: "# Steps\n\n1. **Read**" },
+        output,
+      },
+      context,
+    ).textContent;
+  assert.equal(drawn("# Steps\n\n1. **Read**\n").match(/Steps/g).length, 1);
+  assert.match(drawn("Approved: # Steps"), /Approved: # Steps/);
+});
+
 test("a title that only labels or unwraps the command is not shown beside it", () => {
   /** @param {string} title @param {string} command */
   const titled = (title, command) =>

@@ -3,7 +3,7 @@
 import { ownValue } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 
-/** @import { Agent, AgentCatalogAnswer, Choice, Json, PermissionMode, PermissionRequest } from "../types.js" */
+/** @import { Agent, AgentAvailability, AgentCatalogAnswer, Choice, Json, PermissionMode, PermissionRequest } from "../types.js" */
 
 const DEFAULT_AGENT = "claude"; // of sessions that name none
 const EDIT_TOOLS = ["Edit", "MultiEdit", "Write", "NotebookEdit"];
@@ -24,8 +24,9 @@ const UNKNOWN = {
 
 /** The agents of `GET /api/agents`; until they have been read, an agent's name is its label. */
 export class AgentCatalog {
-  /** @param {AgentCatalogAnswer | null} answer */
-  constructor(answer = null) {
+  /** @param {AgentCatalogAnswer | null} answer @param {Map<string, AgentAvailability[]>} [machines] the agents of each machine, which has its own besides */
+  constructor(answer = null, machines = new Map()) {
+    this._machines = machines;
     this._generic = answer?.generic ?? UNKNOWN;
     /** @type {Record<string, Agent>} */
     this._agents = Object.fromEntries((answer?.agents ?? []).map((agent) => [agent.name, agent]));
@@ -42,7 +43,13 @@ export class AgentCatalog {
 
   /** @param {string | null | undefined} name */
   label(name) {
-    return this._agent(name).label || name || t("Agent");
+    return this._agent(name).label || this._ownLabel(name) || name || t("Agent");
+  }
+
+  /** @param {string | null | undefined} name */
+  _ownLabel(name) {
+    const agents = [...this._machines.values()].flat();
+    return agents.find(({ agent, label }) => agent === name && typeof label === "string")?.label;
   }
 
   /** @param {string | null | undefined} name */

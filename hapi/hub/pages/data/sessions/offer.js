@@ -43,10 +43,13 @@ function namedModes(names, catalog) {
   }));
 }
 
+/** Permission modes that an agent tells, in the language of the page where the page has their names. @param {Json} modes */
+const offeredModes = (modes) => choicesOf(modes).map((mode) => ({ ...mode, name: t(mode.name) }));
+
 /** The permission modes of a session. @param {Session} session @param {AgentCatalog} catalog */
 export function sessionModes(session, catalog) {
   const { modes } = offerOf(session);
-  if (Array.isArray(modes)) return choicesOf(modes);
+  if (Array.isArray(modes)) return offeredModes(modes);
   return namedModes(catalog.permissionModes(session.metadata?.flavor), catalog);
 }
 
@@ -74,7 +77,7 @@ const USUAL_MODES = ["default", "request-review"]; // what an agent does unless 
  * @param {AgentCatalog} catalog
  */
 export function startModes(known, agent, catalog) {
-  if (Array.isArray(known?.offer?.modes)) return choicesOf(known.offer.modes);
+  if (Array.isArray(known?.offer?.modes)) return offeredModes(known.offer.modes);
   const named = known?.permissionModes;
   return namedModes(Array.isArray(named) ? named : catalog.permissionModes(agent), catalog).map(
     (mode) =>

@@ -43,8 +43,10 @@ export function filterCount({ agent, machine, state, days, unread }) {
  * @property {string} directory the whole path, "" if none is known
  * @property {string} machineId
  * @property {string} machine the machine's name, where sessions of several machines are listed
- * @property {Session[]} sessions
+ * @property {Session[]} sessions those below its head
  * @property {number} active how many of them run
+ * @property {number} total how many it has, with those that are listed above the projects
+ * @property {number} running how many of these run
  * @property {number} unread how many of them have news
  */
 
@@ -144,12 +146,29 @@ function byNeed(facts) {
 }
 
 /**
+ * How many sessions each project has, and how many of them run.
+ * @param {Session[]} sessions
+ */
+function countsOf(sessions) {
+  /** @type {Map<string, { total: number, running: number }>} */
+  const counts = new Map();
+  for (const session of sessions) {
+    const key = projectKey(session);
+    const { total, running } = counts.get(key) ?? { total: 0, running: 0 };
+    counts.set(key, { total: total + 1, running: running + Number(session.active) });
+  }
+  return counts;
+}
+
+/**
  * The projects of `sessions`: those with active sessions first, then the latest.
  * @param {Session[]} sessions
+ * @param {Session[]} others of the same projects, listed above them
  * @param {Facts} facts
  * @returns {Project[]}
  */
-export function projectsOf(sessions, facts) {
+function projectsOf(sessions, others, facts) {
+  const counts = countsOf([...sessions, ...others]);
   /** @type {Map<string, Project & { latest: number }>} */
   const projects = new Map();
   const machineIds = new Set();
@@ -169,7 +188,10 @@ export function projectsOf(sessions, facts) {
         machine: machineName(facts.machines.get(machineId)) || host || "",
         sessions: [],
         active: 0,
+        total: 0,
+        running: 0,
         unread: 0,
+        ...counts.get(key),
         latest: 0,
       };
       projects.set(key, project);
@@ -221,7 +243,7 @@ export function listItems(facts) {
   };
   section(t("Needs attention"), waiting);
   section(t("Pinned"), pinned);
-  for (const project of projectsOf(others, facts)) {
+  for (const project of projectsOf(others, [...waiting, ...pinned], facts)) {
     const isOpen = isFiltered || (facts.foldOf(project.key) ?? isOpenByItself(project, facts));
     items.push({ kind: "project", key: `project:${project.key}`, project, isOpen });
     if (isOpen) items.push(...projectItems(project, order, isFiltered, facts));

@@ -38,7 +38,6 @@ export class Store {
     this.outbox = outbox;
     this.seen = seen;
     this.access = FULL_ACCESS;
-    this.catalog = new AgentCatalog();
     /** @type {Promise<void> | null} */
     this._catalogRead = null;
     /** @type {Map<string, Session>} */
@@ -47,6 +46,7 @@ export class Store {
     this.machines = new Map();
     /** @type {Map<string, AgentAvailability[]>} by machine id */
     this.agents = new Map();
+    this.catalog = new AgentCatalog(null, this.agents);
     /** @type {Map<string, unknown>} by id of a session that the hub does not show, e.g. because it was deleted: its answer */
     this.refusals = new Map();
     /** @type {Connection} */
@@ -154,7 +154,7 @@ export class Store {
   readCatalog() {
     this._catalogRead ??= this._api.agentCatalog().then(
       (answer) => {
-        this.catalog = new AgentCatalog(answer);
+        this.catalog = new AgentCatalog(answer, this.agents);
         this.changed();
       },
       (error) => {

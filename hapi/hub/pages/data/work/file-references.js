@@ -6,6 +6,9 @@
 const REFERENCE =
   /(?<![\w./@:+~-])((?:~|\.{1,2})?(?:\/?[\w.@+-]+)(?:\/[\w.@+-]+)*\.[A-Za-z]\w{0,9}):(\d{1,7})(?::\d+)?(?![\w/])/g;
 const WHOLE_PATH = /^\/?(?:[\w.@+-]+\/)+[\w.@+-]+\.[A-Za-z]\w{0,9}$/;
+const LINKED =
+  /^((?:~\/|\/|(?:\.{1,2}\/)+)?(?:[\w.@+ -]+\/)*[\w.@+ -]+\.[A-Za-z]\w{0,9})(?::(\d{1,7})(?:[:-]\d+)?|#L(\d{1,7})(?:-L?\d+)?)?$/;
+const MAX_LINKED = 300; // characters
 const MAX_TEXT = 20_000; // characters of one text that are looked at
 
 /**
@@ -33,6 +36,18 @@ export function fileNamed(code) {
   if (reference && reference.start === 0 && reference.end === code.length) return reference;
   if (code.length > 300 || !WHOLE_PATH.test(code)) return null;
   return { start: 0, end: code.length, path: code, line: null };
+}
+
+/**
+ * The file that the address of a link in an answer names, such as "src/app.py:12" or "app.py#L12"; null for another address.
+ * @param {string} address
+ * @returns {{ path: string, line: number | null } | null}
+ */
+export function linkedFile(address) {
+  const match = LINKED.exec(address.length > MAX_LINKED ? "" : decoded(address));
+  if (!match) return null;
+  const line = match[2] ?? match[3];
+  return { path: match[1], line: line === undefined ? null : Number(line) };
 }
 
 /**

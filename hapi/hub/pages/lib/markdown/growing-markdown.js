@@ -6,6 +6,7 @@ import { completeLines, drawPiece, finish, itemsOf, piecesOf, placeOfBlock } fro
 import { BlockParser } from "./blocks.js";
 import { Drawing } from "./drawing.js";
 
+/** @import { FileNode } from "./drawing.js" */
 /** @import { Piece } from "./markdown.js" */
 
 /**
@@ -19,7 +20,9 @@ import { Drawing } from "./drawing.js";
  * what the block at the end costs, however long the text is. It shows the same as `markdown` does.
  */
 export class GrowingMarkdown {
-  constructor() {
+  /** @param {FileNode} [fileNode] shows the files that the text names */
+  constructor(fileNode) {
+    this._fileNode = fileNode;
     this.node = h("div", { class: "markdown" });
     this._text = "";
     this._rest = ""; // what follows the last complete line
@@ -81,7 +84,7 @@ export class GrowingMarkdown {
       before.isFinal = block.isFinal;
       return;
     }
-    const drawing = new Drawing(this._parser.definitions);
+    const drawing = new Drawing(this._parser.definitions, this._fileNode);
     const node = drawPiece(drawing, piece);
     if (!before) placeOfBlock(this.node, this._count++).append(node);
     const kept = keptItems(piece);
@@ -96,7 +99,7 @@ export class GrowingMarkdown {
   _showItems(shown) {
     const items = itemsOf(shown);
     if (shown.kept === items.length && shown.node.childNodes.length === items.length) return;
-    const drawing = new Drawing(this._parser.definitions);
+    const drawing = new Drawing(this._parser.definitions, this._fileNode);
     const children = [...shown.node.childNodes];
     items.slice(shown.kept).forEach((item, offset) => {
       const node = drawing.item(item, shown.isLoose);
@@ -111,7 +114,7 @@ export class GrowingMarkdown {
 
   /** Draw again what is shown. @param {Shown} shown */
   _draw(shown) {
-    const drawing = new Drawing(this._parser.definitions);
+    const drawing = new Drawing(this._parser.definitions, this._fileNode);
     shown.node = updated(shown.node, drawPiece(drawing, shown));
     this._depend(shown, drawing.labels);
   }

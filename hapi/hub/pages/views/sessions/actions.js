@@ -202,8 +202,8 @@ export function deleteDialog(session, api, done) {
   });
 }
 
-/** @param {ActionContext} context @param {Session[]} sessions */
-export function archiveAllDialog({ api }, sessions) {
+/** @param {ActionContext} context @param {Session[]} sessions @param {() => void} [done] called when they have been archived */
+export function archiveAllDialog({ api }, sessions, done = () => {}) {
   const count = sessions.length;
   confirmDialog({
     title: plural(count, "Archive {count} session?", "Archive {count} sessions?"),
@@ -214,17 +214,19 @@ export function archiveAllDialog({ api }, sessions) {
     ),
     action: t("Archive"),
     danger: false,
-    act: () =>
-      forAll(
+    act: async () => {
+      await forAll(
         sessions,
         ({ id }) => api.archiveSession(id),
-        (done) => plural(done, "{count} session archived.", "{count} sessions archived."),
-      ),
+        (ended) => plural(ended, "{count} session archived.", "{count} sessions archived."),
+      );
+      done();
+    },
   });
 }
 
-/** @param {ActionContext} context @param {Session[]} sessions those that have ended */
-export function deleteAllDialog({ api, store, go }, sessions) {
+/** @param {ActionContext} context @param {Session[]} sessions those that have ended @param {() => void} [done] called when they have been deleted */
+export function deleteAllDialog({ api, store, go }, sessions, done = () => {}) {
   const count = sessions.length;
   confirmDialog({
     title: plural(count, "Delete {count} session?", "Delete {count} sessions?"),
@@ -239,8 +241,9 @@ export function deleteAllDialog({ api, store, go }, sessions) {
       await forAll(
         sessions,
         ({ id }) => api.deleteSession(id),
-        (done) => plural(done, "{count} session deleted.", "{count} sessions deleted."),
+        (deleted) => plural(deleted, "{count} session deleted.", "{count} sessions deleted."),
       );
+      done();
       if (sessions.some(({ id }) => id === open)) go("/");
     },
   });

@@ -239,25 +239,23 @@ function progressMark({ completed, total }) {
 /** @param {ProjectItem} item @param {RowContext} context */
 function projectRow(item, context) {
   const { project, isOpen } = item;
-  const { name, path, machine, active, unread, sessions, machineId, directory } = project;
+  const { name, path, machine, unread, running, total, machineId, directory } = project;
   const counts =
-    active > 0
-      ? t("{place} of {count}", { place: active, count: sessions.length })
-      : String(sessions.length);
+    running > 0 ? t("{place} of {count}", { place: running, count: total }) : String(total);
   const counted =
-    active > 0
+    running > 0
       ? plural(
-          sessions.length,
+          total,
           "{active} of {count} session running",
           "{active} of {count} sessions running",
-          { active },
+          { active: running },
         )
-      : plural(sessions.length, "{count} session", "{count} sessions");
+      : plural(total, "{count} session", "{count} sessions");
   const head = h(
     "button",
     {
       type: "button",
-      class: `project-head ${active > 0 ? "has-active" : ""}`,
+      class: `project-head ${running > 0 ? "has-active" : ""}`,
       "aria-expanded": String(isOpen),
       "data-key": item.key,
       "data-focus": item.key,

@@ -67,13 +67,13 @@ export function drawSelectionBar(bar, context, ids) {
     labelledButton("folder", t("Archive"), t("Archive the selected sessions that run"), {
       disabled: running.length === 0,
       hidden: !access.allows("spawn"),
-      on: { click: andLeave(() => archiveAllDialog(context, running)) },
+      on: { click: () => archiveAllDialog(context, running, () => select(null)) },
     }),
     labelledButton("cross", t("Delete"), t("Delete the selected sessions that have ended"), {
       class: "danger",
       disabled: ended.length === 0,
       hidden: !access.allows("admin"),
-      on: { click: andLeave(() => deleteAllDialog(context, ended)) },
+      on: { click: () => deleteAllDialog(context, ended, () => select(null)) },
     }),
   );
 }

@@ -228,10 +228,11 @@ function ruleRow(rule, remove) {
 function factSection(session, store) {
   const meta = session.metadata ?? {};
   const { worktree } = meta;
+  const machine = store.machines.get(meta.machineId ?? "");
   return descriptionList([
     [t("Agent"), store.catalog.label(meta.flavor)],
-    [t("Machine"), machineName(store.machines.get(meta.machineId ?? "")) || meta.host],
-    [t("Directory"), abbreviateHome(meta.path, meta.homeDir)],
+    [t("Machine"), machineName(machine) || meta.host],
+    [t("Directory"), abbreviateHome(meta.path, machine?.metadata?.homeDir ?? meta.homeDir)],
     [
       t("Worktree"),
       worktree &&

@@ -8,6 +8,7 @@ import { dateAndTime, fileSize } from "../../lib/format.js";
 import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { applyTheme, FONT_SIZE_KEY, FONT_SIZES, THEME_KEY, THEMES } from "./appearance.js";
+import { scopeText, tokenName } from "./token-text.js";
 
 /** @import { Json, View, ViewContext } from "../../data/types.js" */
 
@@ -215,6 +216,7 @@ async function drawTokens(node, context) {
 
 /** @param {Json} token @param {() => void} changed @param {ViewContext} context */
 function tokenRow(token, changed, { api }) {
+  const name = tokenName(String(token.name));
   const used = token.lastUsedAt
     ? t("last used {time}", { time: dateAndTime(token.lastUsedAt) })
     : t("never used");
@@ -224,22 +226,22 @@ function tokenRow(token, changed, { api }) {
     h(
       "div",
       null,
-      h("strong", null, token.name),
-      h("p", { class: "hint" }, `${(token.scopes ?? []).join(", ")} · ${used}`),
+      h("strong", null, name),
+      h("p", { class: "hint" }, `${scopeText(token.scopes)} · ${used}`),
     ),
     linkButton(
       t("Revoke…"),
       () =>
         confirmDialog({
           title: t("Revoke this token?"),
-          text: t("“{name}” will no longer open this hub.", { name: token.name }),
+          text: t("“{name}” will no longer open this hub.", { name }),
           action: t("Revoke"),
           act: async () => {
             await api.request("DELETE", `/api/tokens/${encodeURIComponent(token.id)}`);
             changed();
           },
         }),
-      { "aria-label": t("Revoke {name}", { name: token.name }) },
+      { "aria-label": t("Revoke {name}", { name }) },
     ),
   );
 }

@@ -6,6 +6,7 @@ import { openDialog, toast } from "../../lib/dialog.js";
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { plural, t } from "../../lib/language.js";
 import { SessionActions } from "../chat/actions.js";
+import { keepPlace } from "../chat/reading-place.js";
 
 /**
  * @import { Review } from "../../data/work/review.js"
@@ -83,6 +84,7 @@ function reviewDialog(context, review) {
         actions.send(promptOf(review.comments, introduction.value));
         review.clear();
         close();
+        keepPlace(null); // the end, where the comments are
         go(sessionAddress(id));
       };
       return [

@@ -1,6 +1,6 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
-import { linkFiles } from "./file-links.js";
+import { fileMark, linkFiles } from "./file-links.js";
 import { h, icon } from "../../../lib/dom.js";
 import { GrowingMarkdown } from "../../../lib/markdown/growing-markdown.js";
 import { t } from "../../../lib/language.js";
@@ -72,8 +72,8 @@ export function updateBlock(node, block, context) {
 
 /** The Markdown of a text, which grows if the agent is still saying it. @param {TextBlock | ThoughtBlock} block */
 function blockText({ text, live }) {
-  if (!live) return { content: markdown(text), growth: null };
-  const growth = new GrowingMarkdown();
+  if (!live) return { content: markdown(text, fileMark), growth: null };
+  const growth = new GrowingMarkdown(fileMark);
   growth.grow(text);
   return { content: growth.node, growth };
 }

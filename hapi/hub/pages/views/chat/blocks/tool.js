@@ -204,6 +204,7 @@ function outputNode(block, context) {
   const changes = changesIn(block.changes);
   const isShown =
     (changes.length > 0 && text === allOf(changes)) ||
+    text === block.input?.plan?.trimEnd?.() ||
     (isQuestionTool(block) && text === describeTool(block).title);
   if (!text || isShown) return null;
   const form = isDiff(text) ? "diff" : "plain";
