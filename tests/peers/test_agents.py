@@ -148,7 +148,8 @@ def test_a_missing_agent_a_missing_directory_and_a_bad_request_are_refused_in_wo
         "agent": "grok",
         "message": user.spawn(machine, cast.directory("project"), "grok")["message"],
     }
-    assert "grok" in user.machine(machine)["runnerState"]["lastSpawnError"]["message"]
+    problem = until(lambda: (user.machine(machine)["runnerState"] or {}).get("lastSpawnError"))
+    assert "grok" in problem["message"]
     (cast.path / "file").write_text("")
     in_the_way = user.spawn(machine, cast.path / "file", "opencode")
     assert in_the_way["type"] == "error"
