@@ -93,6 +93,17 @@ const noMarkup = {
   ],
 };
 
+// What the browser keeps belongs to an origin, which several hubs may share.
+const noSharedStorage = {
+  "no-restricted-globals": [
+    "error",
+    ...["localStorage", "sessionStorage", "indexedDB", "BroadcastChannel"].map((name) => ({
+      name,
+      message: "Use lib/storage.js, which gives each base path keys of its own.",
+    })),
+  ],
+};
+
 export default [
   { ignores: ["hapi/hub/pages/vendor/**"] },
   {
@@ -100,7 +111,7 @@ export default [
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules,
   },
-  { files: ["hapi/hub/pages/**/*.js"], rules: noMarkup },
+  { files: ["hapi/hub/pages/**/*.js"], rules: { ...noMarkup, ...noSharedStorage } },
   {
     files: ["hapi/hub/pages/**/*.js"],
     // The names of a notification's actions are no texts, and failures for developers are English in every language.

@@ -1,13 +1,14 @@
 // The start of the page: a person who is logged in sees their sessions, anyone else the login.
 
 import { fill } from "./lib/dom.js";
+import { deviceStorage, tabStorage } from "./lib/storage.js";
 import { Identity, takeTokenFromAddress } from "./data/hub/identity.js";
 import { applyTheme } from "./views/settings/appearance.js";
 import { loginProblem, loginView } from "./views/shell/login.js";
 import { Shell } from "./views/shell/shell.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
-const identity = new Identity(localStorage, sessionStorage);
+const identity = new Identity(deviceStorage, tabStorage);
 /** @type {Shell | null} */
 let shell = null;
 
@@ -40,7 +41,8 @@ function showShell() {
 /** Log in with the token of the address, if there is one. */
 async function begin() {
   const token = takeTokenFromAddress(location, history);
-  const isMiniApp = location.hash.includes("tgWebAppData=") || "hapi.telegram" in sessionStorage;
+  const isMiniApp =
+    location.hash.includes("tgWebAppData=") || tabStorage.getItem("hapi.telegram") !== null;
   if (isMiniApp && !shell) {
     const { beginMiniApp } = await import("./data/hub/telegram.js");
     const page = {
@@ -79,6 +81,6 @@ addEventListener("beforeinstallprompt", (event) => {
   Object.assign(window, { installOffer: event });
   dispatchEvent(new Event("hapi-installable"));
 });
-applyTheme(localStorage);
+applyTheme(deviceStorage);
 addEventListener("hashchange", begin); // a link with a token was pasted into an open page
 begin();

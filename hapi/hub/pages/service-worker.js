@@ -8,7 +8,9 @@ const BUILD = "";
 /** @type {string[]} */
 const FILES = [];
 
-const CACHE_PREFIX = "hapi-";
+/** The caches belong to the origin, on which other hubs may be served below other paths. */
+const BASE_PATH = new URL(worker.registration.scope).pathname.replace(/\/$/, "");
+const CACHE_PREFIX = BASE_PATH ? `${BASE_PATH} hapi-` : "hapi-"; // as lib/storage.js names what the page keeps
 const CACHE = `${CACHE_PREFIX}${BUILD}`;
 const SHELLS = ["./", "./sessions/-", "./sessions/-/changes"]; // documents by their depth below the page's root
 const DOWN = [502, 503, 504]; // what a proxy replies for a hub that is away

@@ -3,6 +3,8 @@
 // The file of another language is read before this module is done, and thereby before any module that imports it runs: a text
 // may be a constant of a module.
 
+import { deviceStorage } from "./storage.js";
+
 /** @typedef {string | number} Value what stands in a place of a sentence */
 /** @typedef {Record<string, string | Record<string, string>>} Catalogue a text, or one for each of the language's plural forms */
 
@@ -47,13 +49,10 @@ async function readCatalogue(language) {
 }
 
 // Unit tests and workers have none of these.
-const { document: ownDocument, localStorage: ownStorage, navigator: ownNavigator } = globalThis;
+const { document: ownDocument, navigator: ownNavigator } = globalThis;
 const preferredLanguages = ownNavigator?.languages ?? ["en"];
 /** The language that the page should speak, also if its file could not be read. */
-export const WANTED_LANGUAGE = languageFor(
-  ownStorage?.getItem(LANGUAGE_KEY) ?? null,
-  preferredLanguages,
-);
+export const WANTED_LANGUAGE = languageFor(deviceStorage.getItem(LANGUAGE_KEY), preferredLanguages);
 /** @type {Catalogue} */
 let catalogue = {};
 /** @type {string} */

@@ -1,5 +1,6 @@
 // What a person has entered for an agent's request and not sent yet: kept on the device, so that it outlives a reload.
 
+import { deviceStorage } from "../../lib/storage.js";
 import { ANSWERS_KEY } from "./drafts.js";
 
 const MAX_REQUESTS = 50; // of which what was entered is kept
@@ -23,7 +24,7 @@ function stored(storage) {
  * @param {Storage} [storage]
  * @returns {string[] | undefined}
  */
-export function enteredAnswer(requestId, field, storage = localStorage) {
+export function enteredAnswer(requestId, field, storage = deviceStorage) {
   const request = stored(storage)[requestId];
   const values = request && Object.hasOwn(request, field) ? request[field] : undefined;
   return Array.isArray(values) ? values.map(String) : undefined;
@@ -35,14 +36,14 @@ export function enteredAnswer(requestId, field, storage = localStorage) {
  * @param {string[]} values
  * @param {Storage} [storage]
  */
-export function keepAnswer(requestId, field, values, storage = localStorage) {
+export function keepAnswer(requestId, field, values, storage = deviceStorage) {
   const { [requestId]: before, ...others } = stored(storage);
   const kept = Object.entries(others).slice(1 - MAX_REQUESTS);
   put(storage, Object.fromEntries([...kept, [requestId, { ...before, [field]: values }]]));
 }
 
 /** Forget what was entered for a request that is answered. @param {string} requestId @param {Storage} [storage] */
-export function forgetAnswer(requestId, storage = localStorage) {
+export function forgetAnswer(requestId, storage = deviceStorage) {
   const { [requestId]: answered, ...others } = stored(storage);
   if (answered !== undefined) put(storage, others);
 }

@@ -4,6 +4,7 @@
 import { withBase, withoutBase } from "../../lib/base-path.js";
 import { errorMessage, problemOf, statusOf, Unreachable } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
+import { tabStorage } from "../../lib/storage.js";
 
 /** @import { Identity } from "./identity.js" */
 
@@ -105,7 +106,7 @@ export class MiniApp {
  * @param {{ identity: Identity, showShell: () => void, showLogin: (notice: string) => void, go: (path: string) => void }} page
  */
 export async function beginMiniApp({ identity, showShell, showLogin, go }) {
-  const miniApp = MiniApp.find(location, sessionStorage) ?? new MiniApp(new URLSearchParams());
+  const miniApp = MiniApp.find(location, tabStorage) ?? new MiniApp(new URLSearchParams());
   const place = () => withoutBase(location.pathname);
   miniApp.start({ back: () => go(parentOf(place())), isHome: () => place() === "/" });
   try {

@@ -2,6 +2,7 @@
 
 import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
+import { keptName } from "../../lib/storage.js";
 import { OutboxStorage } from "./outbox-storage.js";
 
 /**
@@ -249,8 +250,10 @@ export class Outbox {
    */
   async _exclusively(sessionId, run, { ifAvailable = false } = {}) {
     if (!this._locks) return run();
-    return this._locks.request(`hapi.outbox.${sessionId}`, { ifAvailable }, async (lock) =>
-      lock === null ? null : run(),
+    return this._locks.request(
+      keptName(`hapi.outbox.${sessionId}`),
+      { ifAvailable },
+      async (lock) => (lock === null ? null : run()),
     );
   }
 

@@ -3,6 +3,7 @@
 import { copyText } from "../browser/clipboard.js";
 import { fill, h, iconButton, icon } from "../dom.js";
 import { t } from "../language.js";
+import { deviceStorage } from "../storage.js";
 import { languageNamed } from "./languages.js";
 
 /** @import { Tokens } from "./highlight.js" */
@@ -186,7 +187,7 @@ async function copyCode(text, control) {
 /** Whether a person chose this for code the last time. @param {Mode} mode */
 function isChosen(mode) {
   try {
-    return localStorage.getItem(`hapi.code.${mode}`) === "yes";
+    return deviceStorage.getItem(`hapi.code.${mode}`) === "yes";
   } catch {
     return false; // the browser keeps nothing
   }
@@ -195,7 +196,7 @@ function isChosen(mode) {
 /** @param {Mode} mode @param {boolean} isOn */
 function choose(mode, isOn) {
   try {
-    localStorage.setItem(`hapi.code.${mode}`, isOn ? "yes" : "no");
+    deviceStorage.setItem(`hapi.code.${mode}`, isOn ? "yes" : "no");
   } catch {
     // The browser keeps nothing: it counts for this block alone.
   }

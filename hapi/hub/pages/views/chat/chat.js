@@ -20,6 +20,7 @@ import { announce, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { attempt } from "../../lib/errors.js";
 import { t } from "../../lib/language.js";
+import { deviceStorage } from "../../lib/storage.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { readsAloud } from "../../data/composer/preferences.js";
 import { keepPrompt } from "../../data/composer/recent-prompts.js";
@@ -131,10 +132,10 @@ export class ChatView {
     );
     this._unwatchLive = store.watchLive(() => this._drawLive());
     this._starters = starters({
-      storage: localStorage,
+      storage: deviceStorage,
       write: (text) => this._composer.replace(text),
     });
-    this._reader = answerReader(() => readsAloud(localStorage));
+    this._reader = answerReader(() => readsAloud(deviceStorage));
     this._announced = announcementOf(undefined, store.catalog);
     this.node = this._frame();
     this._composer.watch(this.node);
@@ -265,7 +266,7 @@ export class ChatView {
   _send(text) {
     if (this._options.store.transcript(this._options.id).hasNewer) this._toLatest();
     this._scroll.follow();
-    keepPrompt(localStorage, text);
+    keepPrompt(deviceStorage, text);
     this._actions.send(text, ...this._area.take());
   }
 

@@ -3,6 +3,7 @@
 import { PushDevice } from "../../data/hub/push.js";
 import { pendingCount } from "../../data/sessions/sessions.js";
 import { hasServiceWorker, registerWorker } from "../../lib/browser/service-worker.js";
+import { deviceStorage } from "../../lib/storage.js";
 
 /**
  * @import { Api } from "../../data/hub/api.js"
@@ -44,7 +45,7 @@ export async function startDevice({ api, store, go, signal }) {
   };
   document.addEventListener("visibilitychange", whenVisible, { signal });
   closeSeen();
-  await new PushDevice(api, localStorage).refresh().catch(() => {}); // at the next visit, then
+  await new PushDevice(api, deviceStorage).refresh().catch(() => {}); // at the next visit, then
 }
 
 /** @param {ServiceWorkerRegistration} registration @param {string} id @param {boolean} isWaiting */
@@ -58,7 +59,7 @@ async function closeNotifications(registration, id, isWaiting) {
 
 /** End the notifications of this device, as the person logs out. @param {Api} api */
 export async function forgetDevice(api) {
-  const device = new PushDevice(api, localStorage);
+  const device = new PushDevice(api, deviceStorage);
   if (!hasServiceWorker() || device.id === null) return;
   const late = new Promise((resolve) => {
     setTimeout(resolve, FORGET_TIMEOUT);

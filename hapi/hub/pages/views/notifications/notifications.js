@@ -4,6 +4,7 @@ import { PushDevice } from "../../data/hub/push.js";
 import { fill, h, iconButton, linkButton, problemLine } from "../../lib/dom.js";
 import { orToast } from "../../lib/dialog.js";
 import { t } from "../../lib/language.js";
+import { deviceStorage } from "../../lib/storage.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { ownDevice } from "./own-device.js";
 import { deviceSettings } from "./settings.js";
@@ -14,7 +15,7 @@ await stylesheet(new URL("../../style/notifications.css", import.meta.url).href)
 
 /** @param {ViewContext} context @returns {View} */
 export function view({ store, api, go }) {
-  const push = new PushDevice(api, localStorage);
+  const push = new PushDevice(api, deviceStorage);
   const own = ownDevice(push, async () => {
     if (push.id !== null) opened.add(push.id);
     await read();

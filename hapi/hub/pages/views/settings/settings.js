@@ -6,6 +6,7 @@ import { descriptionList } from "../../lib/description-list.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { dateAndTime, fileSize } from "../../lib/format.js";
 import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
+import { deviceStorage } from "../../lib/storage.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { applyTheme, FONT_SIZE_KEY, FONT_SIZES, THEME_KEY, THEMES } from "./appearance.js";
 import { scopeText, tokenName } from "./token-text.js";
@@ -50,7 +51,7 @@ export function view(context) {
 function appearanceSection() {
   /** @param {string} id @param {string} label @param {string} key @param {Record<string, string>} choices @param {string} standard */
   const field = (id, label, key, choices, standard) => {
-    const current = localStorage.getItem(key) ?? standard;
+    const current = deviceStorage.getItem(key) ?? standard;
     const select = h(
       "select",
       { id },
@@ -59,8 +60,8 @@ function appearanceSection() {
       ),
     );
     select.addEventListener("change", () => {
-      localStorage.setItem(key, select.value);
-      applyTheme(localStorage);
+      deviceStorage.setItem(key, select.value);
+      applyTheme(deviceStorage);
     });
     return h("div", { class: "field" }, h("label", { for: id }, label), select);
   };
@@ -76,7 +77,7 @@ function appearanceSection() {
 
 /** Each language has its own name; another one is spoken after the page has been loaded anew. */
 function languageField() {
-  const chosen = localStorage.getItem(LANGUAGE_KEY) ?? "";
+  const chosen = deviceStorage.getItem(LANGUAGE_KEY) ?? "";
   const names = Object.entries(LANGUAGE_NAMES).map(([id, { name }]) => [id, name]);
   const select = h(
     "select",
@@ -86,8 +87,8 @@ function languageField() {
     ),
   );
   select.addEventListener("change", () => {
-    if (select.value === "") localStorage.removeItem(LANGUAGE_KEY);
-    else localStorage.setItem(LANGUAGE_KEY, select.value);
+    if (select.value === "") deviceStorage.removeItem(LANGUAGE_KEY);
+    else deviceStorage.setItem(LANGUAGE_KEY, select.value);
     location.reload();
   });
   return h("div", { class: "field" }, h("label", { for: "language" }, t("Language")), select);

@@ -15,6 +15,7 @@ import { closeTopmost, dismissToasts, toast } from "../../lib/dialog.js";
 import { errorMessage, isTemporary } from "../../lib/errors.js";
 import { visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
+import { deviceStorage, keyOf } from "../../lib/storage.js";
 import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
 import { waitingLink } from "../waiting/link.js";
@@ -47,10 +48,10 @@ export class Shell {
     this._identity = identity;
     this._onLoggedOut = onLoggedOut;
     this._api = new Api(identity);
-    this._outbox = new Outbox(this._api, localStorage, navigator.locks ?? null);
-    this._store = new Store(this._api, this._outbox, new SeenSessions(localStorage));
+    this._outbox = new Outbox(this._api, deviceStorage, navigator.locks ?? null);
+    this._store = new Store(this._api, this._outbox, new SeenSessions(deviceStorage));
     this._store.access = identity.access;
-    this._drafts = new Drafts(localStorage);
+    this._drafts = new Drafts(deviceStorage);
     this._stream = new EventStream(this._api, {
       onEvent: (event) => this._store.receive(event),
       onStatus: (status) => {
@@ -80,7 +81,7 @@ export class Shell {
       store: this._store,
       api: this._api,
       go: this.go,
-      storage: localStorage,
+      storage: deviceStorage,
       newSession: (machineId, directory) => this._newSession(machineId, directory),
       openMenu: () => this.go("/settings"),
     });
@@ -126,11 +127,11 @@ export class Shell {
 
   /** @param {AbortSignal} signal */
   async _showHints(signal) {
-    if (signal.aborted || localStorage.getItem("hapi.hints.dismissed") !== null) return;
+    if (signal.aborted || deviceStorage.getItem("hapi.hints.dismissed") !== null) return;
     const module = await import("../sessions/hints.js").catch(() => null); // at the next visit, then
     const { _api: api, _store: store, _identity: identity } = this;
     if (module && !signal.aborted)
-      this._side.append(module.hints({ api, store, identity, storage: localStorage, signal }));
+      this._side.append(module.hints({ api, store, identity, storage: deviceStorage, signal }));
   }
 
   stop() {
@@ -156,8 +157,9 @@ export class Shell {
 
   /** Another tab has changed what this device keeps. @param {StorageEvent} event */
   _onStorage(event) {
-    this._drafts.onStorage(event);
-    this._outbox.onStorage(event);
+    const change = { key: keyOf(event.key ?? ""), newValue: event.newValue };
+    this._drafts.onStorage(change);
+    this._outbox.onStorage(change);
   }
 
   _retryNow() {
@@ -269,7 +271,7 @@ export class Shell {
       store: this._store,
       machineId,
       directory,
-      storage: localStorage,
+      storage: deviceStorage,
       done: (id) => this.go(sessionAddress(id)),
     });
   }
@@ -345,7 +347,7 @@ export class Shell {
     if (notice === undefined) {
       this._outbox.clear();
       this._drafts.clear();
-      forgetPrompts(localStorage);
+      forgetPrompts(deviceStorage);
       history.replaceState(null, "", withBase("/"));
     }
     this._onLoggedOut(notice);

@@ -7,6 +7,7 @@ import { readText } from "../../lib/browser/clipboard.js";
 import { toast } from "../../lib/dialog.js";
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
+import { deviceStorage, tabStorage } from "../../lib/storage.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { workFrame } from "../work/frame.js";
 import { keyRow } from "./keys.js";
@@ -57,7 +58,7 @@ class TerminalView {
         onChange: () => this._drawTerminals(),
         onOutput: (id, data, isReplay) => this._panes.get(id)?.output(data, isReplay),
       },
-      sessionStorage,
+      tabStorage,
     );
     this._tabs = h("div", {
       class: "terminal-tabs",
@@ -185,7 +186,7 @@ class TerminalView {
   /** @param {number} step */
   _resizeFont(step) {
     this._fontSize = Math.min(MAX_SIZE, Math.max(MIN_SIZE, this._fontSize + step));
-    localStorage.setItem(SIZE_KEY, String(this._fontSize));
+    deviceStorage.setItem(SIZE_KEY, String(this._fontSize));
     for (const pane of this._panes.values()) pane.screen()?.setFontSize(this._fontSize);
     this._fit();
   }
@@ -275,6 +276,6 @@ function tool(text, label, click) {
 }
 
 function readSize() {
-  const size = Number(localStorage.getItem(SIZE_KEY));
+  const size = Number(deviceStorage.getItem(SIZE_KEY));
   return size >= MIN_SIZE && size <= MAX_SIZE ? size : DEFAULT_SIZE;
 }

@@ -7,6 +7,7 @@ import { isText, textOf } from "../../data/work/file-content.js";
 import { totals } from "../../data/work/working-tree.js";
 import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { plural, t } from "../../lib/language.js";
+import { deviceStorage } from "../../lib/storage.js";
 import { DiffView } from "./diff.js";
 import { GitActions } from "./git-actions.js";
 import { waitingNote, workFrame } from "./frame.js";
@@ -36,7 +37,7 @@ class ChangesView {
   constructor(context) {
     this._context = context;
     this._frame = workFrame(context, "changes");
-    this._review = new Review(localStorage, context.id);
+    this._review = new Review(deviceStorage, context.id);
     this._bar = reviewBar({ context, review: this._review, frame: this._frame });
     /** @type {WorkingTree | null} */
     this._tree = null;
@@ -315,24 +316,24 @@ class ChangesView {
   }
 
   get _wraps() {
-    return localStorage.getItem(WRAP_KEY) === "1";
+    return deviceStorage.getItem(WRAP_KEY) === "1";
   }
 
   /** @param {Event} event */
   _toggleWrap({ currentTarget }) {
-    if (this._wraps) localStorage.removeItem(WRAP_KEY);
-    else localStorage.setItem(WRAP_KEY, "1");
+    if (this._wraps) deviceStorage.removeItem(WRAP_KEY);
+    else deviceStorage.setItem(WRAP_KEY, "1");
     this._diff?.wrap(this._wraps);
     if (currentTarget instanceof HTMLElement) currentTarget.ariaPressed = String(this._wraps);
   }
 
   get _isSplit() {
-    return this._widths.matches && localStorage.getItem(SPLIT_KEY) === "1";
+    return this._widths.matches && deviceStorage.getItem(SPLIT_KEY) === "1";
   }
 
   _toggleSplit() {
-    if (this._isSplit) localStorage.removeItem(SPLIT_KEY);
-    else localStorage.setItem(SPLIT_KEY, "1");
+    if (this._isSplit) deviceStorage.removeItem(SPLIT_KEY);
+    else deviceStorage.setItem(SPLIT_KEY, "1");
     this._show();
   }
 

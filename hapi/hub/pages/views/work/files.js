@@ -8,6 +8,7 @@ import { toast } from "../../lib/dialog.js";
 import { fileSize, relativeTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { markdown } from "../../lib/markdown/markdown.js";
+import { deviceStorage } from "../../lib/storage.js";
 import { picture } from "../chat/blocks/picture.js";
 import { codeLines } from "./code-lines.js";
 import { foundFiles, foundLines } from "./found.js";
@@ -288,12 +289,12 @@ class FilesView {
   }
 
   get _wraps() {
-    return localStorage.getItem(WRAP_KEY) === "1";
+    return deviceStorage.getItem(WRAP_KEY) === "1";
   }
 
   _toggleWrap() {
-    if (this._wraps) localStorage.removeItem(WRAP_KEY);
-    else localStorage.setItem(WRAP_KEY, "1");
+    if (this._wraps) deviceStorage.removeItem(WRAP_KEY);
+    else deviceStorage.setItem(WRAP_KEY, "1");
     this._show();
   }
 

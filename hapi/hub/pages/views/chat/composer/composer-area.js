@@ -1,6 +1,7 @@
 // The place to write: the composer with its files, settings, time and completions, and the draft that it keeps.
 
 import { toast } from "../../../lib/dialog.js";
+import { deviceStorage } from "../../../lib/storage.js";
 import { CompletionSources } from "../../../data/composer/completion-sources.js";
 import { AttachedFiles } from "./attachments.js";
 import { Composer } from "./composer.js";
@@ -46,7 +47,7 @@ export class ComposerArea {
       onStop: stop,
       find: (token, show) => this._sources.find(token, show),
       notify: toast,
-      storage: localStorage,
+      storage: deviceStorage,
     });
     this._unwatchDrafts = drafts.watch((changed) => {
       if (changed !== id) return;
@@ -78,7 +79,7 @@ export class ComposerArea {
       composer: this.composer,
       schedule: this.schedule,
       files: this.files,
-      storage: localStorage,
+      storage: deviceStorage,
       onPromptsChanged: () => this._sources.forget(),
     });
   }
