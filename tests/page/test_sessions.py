@@ -38,7 +38,7 @@ def test_sessions_stand_by_project_and_first_those_that_need_somebody(place):
     page = place.visit()
     shop = re.compile("^shop")
     expect(titles(page)).to_have_text(["Needs attention", "Asking", shop, "Quiet", "Ended"])
-    head = page.get_by_role("button", name="shop 1 of 2 sessions running")
+    head = page.get_by_role("button", name="shop 2 of 3 sessions running")
     expect(head).to_have_attribute("aria-expanded", "true")
     fresh = place.session(name="Fresh")
     fresh.record(type="message", message="hello")
