@@ -73,15 +73,27 @@ def test_a_diff_has_its_added_and_removed_lines_in_colours(place):
 
 def test_code_that_takes_too_long_stays_plain_and_the_next_one_is_coloured(place):
     session = place.session()
-    page = place.open(session)
-    endless = "addEventListener('message', ({data}) => { postMessage({id: data.id, started: true});"
-    page.route(
-        "**/highlight-worker.js",
-        lambda route: route.fulfill(
-            content_type="text/javascript", body=f"{endless} for (;;) {{}} }});"
-        ),
-        times=1,
-    )
+    page = place.visit()
+    endless = """
+      const RealWorker = Worker;
+      let isFirst = true;
+      globalThis.Worker = class {
+        constructor(address, options) {
+          if (!isFirst) return new RealWorker(address, options);
+          isFirst = false;
+        }
+        addEventListener(kind, listener) {
+          if (kind === "message") this.listener = listener;
+        }
+        postMessage({ id }) {
+          setTimeout(() => this.listener({ data: { id, started: true } }));
+        }
+        terminate() {}
+      };
+    """
+    page.add_init_script(endless)
+    page.goto(f"{place.url}/sessions/{session.id}")
+    expect(page.get_by_role("textbox", name="Message")).to_be_enabled()
     session.record(type="message", message=fence(PYTHON))
     expect(page.locator(".code code")).to_have_text(PYTHON)
     session.record(type="message", message=fence("let a = 1;", "js"))
