@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.programs import until
+
 pytestmark = pytest.mark.peer("chromium")
 
 PYTHON = 'def greet(name):\n    """Say hello."""\n    return f"hello {name}"  # loud'
@@ -43,7 +45,7 @@ def test_lines_are_wrapped_and_numbered_when_a_person_wants_that_and_stay_so(pla
     page.get_by_role("button", name="Show line numbers").click()
     numbers = "line => getComputedStyle(line, '::before').content"
     expect(page.locator(".code .line")).to_have_count(2)
-    assert "counter" in page.locator(".code .line").last.evaluate(numbers)
+    until(lambda: "counter" in page.locator(".code .line").last.evaluate(numbers))
     assert page.locator(".code code").evaluate("code => code.textContent") == LONG
     page.reload()
     for name in ("Wrap long lines", "Show line numbers"):
