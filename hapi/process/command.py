@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from signal import SIGKILL
 from typing import Any
 
 from attrs import frozen
@@ -13,6 +14,9 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+
+from hapi.process.kernel import kernel
+from hapi.process.tree import descendants
 
 MAX_OUTPUT = 16 << 20  # bytes of standard output; a command that writes more is killed
 MAX_ERROR_OUTPUT = 64 << 10  # bytes of standard error; of more the end is kept
@@ -62,9 +66,18 @@ class _CommandProtocol(ProcessProtocol):
             self.exited.callback(getattr(reason.value, "exitCode", None))
 
     def kill(self) -> None:
+        """Kill the command and what it has started, such as the program by which git reaches a
+        remote repository, which would wait for its answer without end."""
+        transport = self.transport
+        if transport is None or transport.pid is None:
+            return
+        identity = kernel().identify(transport.pid)
+        below = [] if identity is None else (descendants(kernel(), identity) or [])[1:]
         with suppress(ProcessExitedAlready):
-            if self.transport is not None:
-                self.transport.signalProcess("KILL")
+            transport.signalProcess("KILL")
+        for each in below:
+            with suppress(OSError):
+                kernel().send(each, SIGKILL)
 
 
 async def run_command(

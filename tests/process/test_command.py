@@ -1,6 +1,7 @@
 """Short commands on real processes: output, exit code, deadline, limits."""
 
 import os
+import select
 
 import pytest_twisted
 
@@ -40,6 +41,20 @@ async def test_a_command_that_is_missing_says_so(reactor):
 async def test_a_command_that_is_late_is_killed(reactor):
     result = await shell(reactor, "exec sleep 600", timeout=0.2)
     assert (result.exit_code, result.error) == (None, "sh did not finish within 0.2 s")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_late_command_has_started_is_killed_with_it(reactor, tmp_path):
+    os.mkfifo(tmp_path / "open")
+    end = os.open(tmp_path / "open", os.O_RDONLY | os.O_NONBLOCK)
+    script = "(echo started; exec sleep 600) > open & wait"
+    assert (await shell(reactor, script, timeout=1.0, directory=str(tmp_path))).error
+    try:
+        assert os.read(end, 100) == b"started\n"
+        assert select.select([end], [], [], 60)[0]  # until nobody has it open any longer
+        assert os.read(end, 100) == b""
+    finally:
+        os.close(end)
 
 
 @pytest_twisted.ensureDeferred

@@ -6,6 +6,9 @@ session's directory. As when changes are read, git gets a git directory of its o
 filter, no helper. What would need one is refused. The index that git leaves there takes the place
 of the repository's own, which is locked meanwhile as git itself does it: the new one is written to
 `index.lock` and then renamed. Pushing reads the user's own configuration as well, for credentials.
+
+Actions on the index take turns. A push leaves the index alone and sends the branch as it is when it
+begins, so that files are staged and committed meanwhile, as git allows it.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ OFF = (
 )
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
 
+PUSHING = f"A push is under way already. It ends within {PUSH_TIMEOUT:g} seconds."
+
 T = TypeVar("T")
 
 
@@ -65,7 +70,8 @@ class GitActions:
     _environ: Mapping[str, str]
     _methods: GitMethods
     _allowed: bool
-    _lock: DeferredLock = field(factory=DeferredLock)
+    _lock: DeferredLock = field(factory=DeferredLock)  # of the index
+    _is_pushing: bool = False
 
     async def info(self, params: Any) -> Any:
         """Whether actions are possible, and where a push would go."""
@@ -83,7 +89,16 @@ class GitActions:
         return await self._act(params, CommitChanges, self._commit)
 
     async def push(self, params: Any) -> Any:
-        return await self._act(params, Nothing, self._push)
+        """Refused at once while another push runs; the network may take its time."""
+        if not self._allowed:
+            return {"success": False, "error": OFF}
+        if self._is_pushing:
+            return {"success": False, "error": PUSHING}
+        self._is_pushing = True
+        try:
+            return await self._answered(params, Nothing, self._push)
+        finally:
+            self._is_pushing = False
 
     async def _act(self, params: Any, kind: type[T], act: Callable[[T], Awaitable[Any]]) -> Any:
         if not self._allowed:

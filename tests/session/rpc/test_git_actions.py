@@ -10,10 +10,12 @@ import subprocess
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
 from hapi.confined_directory import ConfinedDirectory
 from hapi.session.rpc.git import GitMethods
-from hapi.session.rpc.git_actions import OFF, GitActions
+from hapi.session.rpc.git_actions import OFF, PUSHING, GitActions
 from tests.support.work_repository import WorkRepository
 
 IDENTITY = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
@@ -272,6 +274,23 @@ async def test_a_branch_is_pushed_to_its_remote(act, repository, remote):
     )
     assert pushed.stdout == b"Begin\n"
     assert repository.git("rev-parse", "origin/main") == repository.git("rev-parse", "main")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_push_that_gets_no_answer_holds_up_no_other_action(act, repository):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        repository.git("remote", "add", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/x")
+        push = Deferred.fromCoroutine(act.push(None))
+        called, _ = await deferToThread(silent.accept)  # the push has begun
+        with called:
+            repository.write("a.txt", "changed\n")
+            assert (await act.stage({"paths": ["a.txt"]}))["success"]
+            assert (await act.commit({"message": "Meanwhile"})).success
+            assert error(await act.push(None)) == PUSHING
+            assert not push.called
+    assert error(await push)  # the remote has hung up
+    assert repository.git("log", "-1", "--format=%s") == "Meanwhile\n"
+    assert error(await act.push(None)) != PUSHING
 
 
 @pytest.mark.parametrize("url", ["ext::sh -c true", "/tmp/x.git", "file:///tmp/x", "-x", "foo::y"])
