@@ -2,8 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, MemoryStorage } from "./support.js";
 
-const { commandCompletions, completed, fileCompletions, matching, sessionCompletions, tokenAt } =
-  await load("data/composer/completions.js");
+const {
+  commandCompletions,
+  completed,
+  distinguished,
+  fileCompletions,
+  matching,
+  sessionCompletions,
+  tokenAt,
+} = await load("data/composer/completions.js");
 const { Drafts } = await load("data/composer/drafts.js");
 const { enteredAnswer, forgetAnswer, keepAnswer } = await load("data/composer/answer-drafts.js");
 const { enterChoice, enterSends, setEnterChoice } = await load("data/composer/preferences.js");
@@ -66,8 +73,34 @@ test("files with a space in their path are quoted, and other sessions become lin
   const session = (id, name, updatedAt) => ({ id, active: true, updatedAt, metadata: { name } });
   const sessions = [session("1", "Fix [x]", 1), session("2", "Fix y", 2), session("3", "Fix", 3)];
   assert.deepEqual(
-    sessionCompletions(sessions, "fix", "3").map(({ insert }) => insert),
+    sessionCompletions(sessions, "fix", "3", new Map()).map(({ insert }) => insert),
     ["[Fix y](/sessions/2)", "[Fix  x](/sessions/1)"],
+  );
+});
+
+test("paths of completions begin at the home directory, and equal names are told apart", () => {
+  const machines = new Map([["m", { metadata: { homeDir: "/home/ada" } }]]);
+  const session = (id, path) => ({
+    ...{ id, active: true, updatedAt: Number(id[0]) },
+    metadata: { name: "Fix", machineId: "m", path },
+  });
+  const sessions = [
+    session("3-other-machine", "/home/ada/shop"),
+    session("2-second-one", "/home/ada/shop"),
+    session("1", "/srv/shop"),
+  ];
+  const found = distinguished([
+    ...fileCompletions({ files: [{ fullPath: "docs/a.md", fileName: "a.md", filePath: "docs" }] }),
+    ...sessionCompletions(sessions, "", "", machines),
+  ]);
+  assert.deepEqual(
+    found.map(({ description, place, isAlike }) => [description, place, isAlike === true]),
+    [
+      ["docs", "docs/a.md", false],
+      ["~/shop · 3-other-", "/home/ada/shop", true],
+      ["~/shop · 2-second", "/home/ada/shop", true],
+      ["/srv/shop", "/srv/shop", true],
+    ],
   );
 });
 

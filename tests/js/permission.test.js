@@ -83,6 +83,8 @@ test("rules are told in words", () => {
     label: "Change",
     value: "/a\n/b",
   });
+  const short = (path) => path.replace("/home/ada", "~");
+  assert.equal(ruleText({ id: "b", kind: "edit", paths: ["/home/ada/a"] }, short).value, "~/a");
   assert.deepEqual(ruleText({ id: "c", kind: "edit" }), { label: "Change any file", value: "" });
   assert.equal(ruleText({ id: "d", tool: "WebFetch" }).value, "WebFetch");
   assert.match(ruleText({ id: "e", prefix: "npm test" }).label, /begin with/);

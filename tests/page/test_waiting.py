@@ -16,7 +16,7 @@ FITS = "document.documentElement.scrollWidth <= document.documentElement.clientW
 
 
 def asking(place: Any, name: str, *commands: str) -> ScriptedSession:
-    session: ScriptedSession = place.session(name=name)
+    session: ScriptedSession = place.session(name=name, homeDir="/home/dev")
     session.serve("permission")
     session.answers["permission"] = {"ok": True}
     for number, command in enumerate(commands):
@@ -42,6 +42,9 @@ def test_requests_of_all_sessions_are_answered_one_after_the_other(place):
     head = page.locator(".waiting-view .main-head")
     expect(head).to_contain_text("1 of 3")
     expect(page.locator(".waiting-session")).to_contain_text("Shop")
+    directory = page.locator(".waiting-session .path-label")
+    expect(directory).to_have_text("~/shop")
+    expect(directory).to_have_attribute("title", "/home/dev/shop")
     expect(page.locator(".tool")).to_contain_text("make build")
     page.get_by_role("button", name="Next request").click()
     expect(page.locator(".tool")).to_contain_text("make test")

@@ -76,6 +76,16 @@ export function fill(parent, ...children) {
   append(parent, ...children);
 }
 
+/**
+ * A path, of which the end is shown where there is no room for all of it. The title is the whole path.
+ * @param {string} shown
+ * @param {string} [whole] the absolute path
+ * @param {string} [look]
+ */
+export function pathLabel(shown, whole = shown, look = "") {
+  return h("span", { class: `path-label ${look}`, title: whole }, h("bdi", null, shown));
+}
+
 /** @typedef {keyof typeof ICONS} IconName */
 const ICONS = {
   plus: "M12 5v14M5 12h14",

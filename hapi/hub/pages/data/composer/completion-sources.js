@@ -3,6 +3,7 @@
 import { t } from "../../lib/language.js";
 import {
   commandCompletions,
+  distinguished,
   fileCompletions,
   matching,
   promptCompletions,
@@ -25,7 +26,7 @@ const MAX_SESSIONS = 6;
 export class CompletionSources {
   /**
    * @param {Pick<Api, "commands" | "skills" | "savedPrompts" | "findFiles">} api
-   * @param {Pick<Store, "sessions">} store
+   * @param {Pick<Store, "sessions" | "machines">} store
    * @param {string} sessionId
    */
   constructor(api, store, sessionId) {
@@ -81,15 +82,19 @@ export class CompletionSources {
 
   /** @param {string} query @param {(items: Completion[], note?: string) => void} show */
   _findMentions(query, show) {
-    const sessions = sessionCompletions(this._store.sessions.values(), query, this._id);
-    const first = sessions.slice(0, MAX_SESSIONS);
-    show(first);
+    const { sessions, machines } = this._store;
+    const found = sessionCompletions(sessions.values(), query, this._id, machines);
+    const first = found.slice(0, MAX_SESSIONS);
+    show(distinguished(first));
     if (!this._store.sessions.get(this._id)?.active) return;
     this._timer = setTimeout(async () => {
       const answer = await this._api.findFiles(this._id, query, MAX_FILES).catch(() => null);
       const files = fileCompletions(answer);
       const isRefused = answer?.success === false;
-      show([...files, ...first], isRefused ? t("The session cannot search its files.") : "");
+      show(
+        distinguished([...files, ...first]),
+        isRefused ? t("The session cannot search its files.") : "",
+      );
     }, SEARCH_DELAY);
   }
 }

@@ -1,8 +1,8 @@
 // What a person is typing may become a command, a skill, the path of a file or a link to a session. Pure.
 
-import { isWorthListing, titleOf } from "../sessions/sessions.js";
+import { isWorthListing, shownPath, titleOf } from "../sessions/sessions.js";
 
-/** @import { Json, OfferedChoice, SavedPrompt, Session } from "../types.js" */
+/** @import { Json, Machine, OfferedChoice, SavedPrompt, Session } from "../types.js" */
 
 const MAX_QUERY = 200; // characters
 
@@ -13,6 +13,8 @@ const MAX_QUERY = 200; // characters
  * @property {string} id
  * @property {string} label
  * @property {string} description
+ * @property {string} [place] the whole path, of which the description is the short form
+ * @property {boolean} [isAlike] another one has the same label
  * @property {string} insert what the box gets instead of what was typed
  */
 
@@ -127,9 +129,10 @@ export function sessionReference(session) {
  * @param {Iterable<Session>} sessions
  * @param {string} query
  * @param {string} ownId
+ * @param {Map<string, Machine>} machines
  * @returns {Completion[]}
  */
-export function sessionCompletions(sessions, query, ownId) {
+export function sessionCompletions(sessions, query, ownId, machines) {
   const wanted = query.toLowerCase();
   return [...sessions]
     .filter((session) => session.id !== ownId && isWorthListing(session))
@@ -140,9 +143,31 @@ export function sessionCompletions(sessions, query, ownId) {
       kind: "session",
       id: session.id,
       label: title,
-      description: path,
+      description: shownPath(session, machines),
+      place: path,
       insert: sessionReference(session),
     }));
+}
+
+/**
+ * The same completions; those with the label of another one know it, and sessions of the same place have their ids beside it.
+ * @param {Completion[]} items
+ * @returns {Completion[]}
+ */
+export function distinguished(items) {
+  const counts = new Map();
+  const keysOf = (/** @type {Completion} */ { label, description }) => [
+    label,
+    `${label}\n${description}`,
+  ];
+  for (const key of items.flatMap(keysOf)) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return items.map((item) => {
+    const [alike, equal] = keysOf(item).map((key) => counts.get(key) > 1);
+    if (!alike) return item;
+    const isEqual = equal && item.kind === "session";
+    const description = isEqual ? `${item.description} · ${item.id.slice(0, 8)}` : item.description;
+    return { ...item, description, isAlike: true };
+  });
 }
 
 /** The files of the route's answer. @param {Json} answer @returns {Completion[]} */
@@ -155,6 +180,7 @@ export function fileCompletions(answer) {
       id: fullPath,
       label: String(fileName ?? fullPath),
       description: String(filePath ?? ""),
+      place: fullPath,
       insert: /\s/.test(fullPath) ? `@"${fullPath}"` : `@${fullPath}`,
     }));
 }

@@ -104,15 +104,16 @@ const KIND_LABELS = {
 /**
  * A rule in words, and the command or the names in it.
  * @param {PermissionRule} rule
+ * @param {(path: string) => string} [short] a path as people read it
  * @returns {{ label: string, value: string }}
  */
-export function ruleText(rule) {
+export function ruleText(rule, short = (path) => path) {
   const [kind, anything] = ownValue(KIND_LABELS, rule.kind) ?? [t("Use"), t("Use anything")];
   if (typeof rule.command === "string") {
     const { directory } = rule;
     const label =
       typeof directory === "string"
-        ? t("Run this command in {directory}", { directory })
+        ? t("Run this command in {directory}", { directory: short(directory) })
         : t("Run this command");
     return { label, value: rule.command };
   }
@@ -121,7 +122,7 @@ export function ruleText(rule) {
   const paths = (Array.isArray(rule.paths) ? rule.paths : []).filter(
     (path) => typeof path === "string",
   );
-  if (paths.length > 0) return { label: kind, value: paths.join("\n") };
+  if (paths.length > 0) return { label: kind, value: paths.map(short).join("\n") };
   if (typeof rule.tool === "string") return { label: t("Use this tool"), value: rule.tool };
   return { label: anything, value: "" };
 }

@@ -1,8 +1,14 @@
 // What the list of sessions shows: which rows, in which order, under which heads. Pure.
 
-import { abbreviateHome } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
-import { isWorthListing, machineName, pendingCount, stateOf, titleOf } from "./sessions.js";
+import {
+  isWorthListing,
+  machineName,
+  pendingCount,
+  shownPath,
+  stateOf,
+  titleOf,
+} from "./sessions.js";
 
 /**
  * @import { AgentCatalog } from "./agents.js"
@@ -86,9 +92,12 @@ export function projectKey({ metadata }) {
 }
 
 /** @param {Session} session @param {Map<string, Machine>} machines */
-export function projectPath({ metadata }, machines) {
-  const home = machines.get(metadata?.machineId ?? "")?.metadata?.homeDir ?? metadata?.homeDir;
-  return abbreviateHome(metadata?.worktree?.basePath ?? metadata?.path, home);
+export function projectPath(session, machines) {
+  return shownPath(
+    session,
+    machines,
+    session.metadata?.worktree?.basePath ?? session.metadata?.path,
+  );
 }
 
 /** @param {string} path */

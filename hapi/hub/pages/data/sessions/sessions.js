@@ -1,6 +1,6 @@
 // What can be said of a session or a machine from its data. Pure.
 
-import { ownValue, sentence } from "../../lib/format.js";
+import { abbreviateHome, ownValue, sentence } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { isObject } from "../json.js";
 
@@ -95,6 +95,24 @@ export function titleOf(session) {
   const directory = path?.split(/[\\/]/).filter(Boolean).at(-1);
   const told = withoutMarks(summary?.text ?? "");
   return name || told || directory || t("Session {id}", { id: session.id.slice(0, 8) });
+}
+
+/**
+ * A path on the machine of a session as people read it: from the home directory.
+ * @param {Session | undefined} session
+ * @param {Map<string, Machine>} machines
+ * @param {string | null} [path] of the directory in which the session works, without another
+ */
+export function shownPath(session, machines, path = session?.metadata?.path) {
+  const { machineId, homeDir } = session?.metadata ?? {};
+  return abbreviateHome(path, machines.get(machineId ?? "")?.metadata?.homeDir ?? homeDir);
+}
+
+/** The directories in which a machine allows sessions, as people read them. @param {Machine} machine */
+export function shownRoots({ metadata }) {
+  return (metadata?.workspaceRoots ?? [])
+    .map((root) => abbreviateHome(root, metadata?.homeDir))
+    .join(", ");
 }
 
 /** A title without the marks of code in Markdown, which older programs took over from the prompt. @param {string} title */

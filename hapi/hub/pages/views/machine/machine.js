@@ -7,7 +7,7 @@ import { errorMessage } from "../../lib/errors.js";
 import { relativeTime } from "../../lib/format.js";
 import { unavailableReason } from "../../data/sessions/agent-availability.js";
 import { plural, t } from "../../lib/language.js";
-import { machineName } from "../../data/sessions/sessions.js";
+import { machineName, shownRoots } from "../../data/sessions/sessions.js";
 
 /**
  * @import { Api } from "../../data/hub/api.js"
@@ -204,7 +204,8 @@ function agentSection(agents) {
 }
 
 /** @param {Machine} machine */
-function factSection({ metadata, runnerState }) {
+function factSection(machine) {
+  const { metadata, runnerState } = machine;
   return h(
     "section",
     null,
@@ -215,7 +216,7 @@ function factSection({ metadata, runnerState }) {
       [t("Runner version"), metadata?.happyCliVersion],
       [t("Runner state"), runnerState?.status],
       [t("Home directory"), metadata?.homeDir],
-      [t("Workspace roots"), metadata?.workspaceRoots?.join(", ")],
+      [t("Workspace roots"), shownRoots(machine)],
     ]),
   );
 }

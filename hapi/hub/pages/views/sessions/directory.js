@@ -5,6 +5,7 @@ import { errorMessage } from "../../lib/errors.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { expandHome, isAbsolute } from "../../lib/paths.js";
 import { t } from "../../lib/language.js";
+import { shownRoots } from "../../data/sessions/sessions.js";
 
 /**
  * @import { IconName } from "../../lib/dom.js"
@@ -123,7 +124,7 @@ async function pathState(api, machine, path) {
     if (answer.outsideWorkspaceRoots?.includes(path)) {
       return [
         t("This machine only allows directories in {roots}.", {
-          roots: machine.metadata?.workspaceRoots?.join(", ") ?? "",
+          roots: shownRoots(machine),
         }),
         "caution",
       ];

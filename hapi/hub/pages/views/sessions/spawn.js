@@ -7,7 +7,7 @@ import { expandHome, isAbsolute } from "../../lib/paths.js";
 import { unavailableReason } from "../../data/sessions/agent-availability.js";
 import { parts, plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
-import { machineName } from "../../data/sessions/sessions.js";
+import { machineName, shownRoots } from "../../data/sessions/sessions.js";
 import { ABSOLUTE_PATH_HINT, directoryField } from "./directory.js";
 import { askWhenUnfolded } from "./offer-inquiry.js";
 import { spawnOptions } from "./spawn-options.js";
@@ -177,7 +177,7 @@ export function refusalText({ code, message = "" }, { machine, agent }, catalog,
       reason: explained(message),
     });
   if (code === "outside_workspace_roots") {
-    const roots = machine.metadata?.workspaceRoots?.join(", ") ?? t("its workspace roots");
+    const roots = shownRoots(machine) || t("its workspace roots");
     return t("{name} only allows sessions in {roots}.", { name, roots });
   }
   if (code === "runner_upgrade_required")

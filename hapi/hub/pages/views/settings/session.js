@@ -3,11 +3,11 @@
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { descriptionList } from "../../lib/description-list.js";
 import { openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
-import { abbreviateHome, dateAndTime } from "../../lib/format.js";
+import { dateAndTime } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { AgentSettings } from "../../data/store/agent-settings.js";
 import { rulesOf, ruleText } from "../../data/sessions/permissions.js";
-import { machineName, titleOf } from "../../data/sessions/sessions.js";
+import { machineName, shownPath, titleOf } from "../../data/sessions/sessions.js";
 import { describeUsage } from "../../data/sessions/usage.js";
 import { conversationSection, endSection } from "./session-actions.js";
 
@@ -179,9 +179,10 @@ function textField({ id: name, label, choices, current }, disabled, set) {
 }
 
 /** What is allowed without asking; nothing if there is no such rule. @param {Session} session @param {SettingsOptions} options */
-function rulesSection(session, { api, store: { access } }) {
+function rulesSection(session, { api, store: { access, machines } }) {
   const node = h("div", { class: "field" });
   const problem = problemLine();
+  const short = (/** @type {string} */ path) => shownPath(session, machines, path);
   /** @param {PermissionRule[]} rules */
   const draw = (rules) => {
     node.hidden = rules.length === 0;
@@ -191,7 +192,7 @@ function rulesSection(session, { api, store: { access } }) {
       h(
         "ul",
         { class: "rules", "aria-labelledby": "session-rules" },
-        rules.map((rule) => ruleRow(rule, access.allows("approve") ? remove : null)),
+        rules.map((rule) => ruleRow(rule, short, access.allows("approve") ? remove : null)),
       ),
       problem,
     );
@@ -208,9 +209,13 @@ function rulesSection(session, { api, store: { access } }) {
   return node;
 }
 
-/** @param {PermissionRule} rule @param {((rule: PermissionRule, control: HTMLButtonElement) => void) | null} remove */
-function ruleRow(rule, remove) {
-  const { label, value } = ruleText(rule);
+/**
+ * @param {PermissionRule} rule
+ * @param {(path: string) => string} short
+ * @param {((rule: PermissionRule, control: HTMLButtonElement) => void) | null} remove
+ */
+function ruleRow(rule, short, remove) {
+  const { label, value } = ruleText(rule, short);
   const control = button(t("Remove"), {
     "aria-label": t("Remove: {label} {value}", { label, value }).trim(),
   });
@@ -232,7 +237,7 @@ function factSection(session, store) {
   return descriptionList([
     [t("Agent"), store.catalog.label(meta.flavor)],
     [t("Machine"), machineName(machine) || meta.host],
-    [t("Directory"), abbreviateHome(meta.path, machine?.metadata?.homeDir ?? meta.homeDir)],
+    [t("Directory"), shownPath(session, store.machines)],
     [
       t("Worktree"),
       worktree &&

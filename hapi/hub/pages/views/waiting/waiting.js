@@ -1,12 +1,12 @@
 // Everything that waits for a person, over all sessions, one request at a time.
 
-import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
+import { button, fill, followLink, h, iconButton, pathLabel } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
-import { abbreviateHome, relativeTime } from "../../lib/format.js";
+import { relativeTime } from "../../lib/format.js";
 import { parts, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { sessionAddress } from "../../data/addresses.js";
-import { machineName, titleOf } from "../../data/sessions/sessions.js";
+import { machineName, shownPath, titleOf } from "../../data/sessions/sessions.js";
 import { placeInQueue, SessionReads, waitingRequests } from "../../data/sessions/waiting.js";
 import { SessionActions } from "../chat/actions.js";
 import { drawBlock } from "../chat/blocks/block.js";
@@ -188,12 +188,7 @@ export class WaitingView {
     const { store, go } = this._options;
     const { flavor, machineId, path, host } = session.metadata ?? {};
     const machine = store.machines.get(machineId ?? "");
-    const places = [
-      store.catalog.label(flavor),
-      machineName(machine) || host,
-      abbreviateHome(path, machine?.metadata?.homeDir),
-      request.createdAt ? relativeTime(request.createdAt) : "",
-    ];
+    const places = [store.catalog.label(flavor), machineName(machine) || host];
     const address = sessionAddress(session.id);
     /** @type {RequestBlock} */
     const block = {
@@ -209,7 +204,13 @@ export class WaitingView {
         "p",
         { class: "waiting-session" },
         h("a", { href: address, on: { click: followLink(go, address) } }, title),
-        h("span", { class: "muted" }, places.filter(Boolean).join(" · ")),
+        h(
+          "span",
+          { class: "muted waiting-places" },
+          h("span", null, places.filter(Boolean).join(" · ")),
+          path && pathLabel(shownPath(session, store.machines), path),
+          request.createdAt && h("span", null, relativeTime(request.createdAt)),
+        ),
       ),
       drawBlock(block, this._context(session.id, path)),
       h(

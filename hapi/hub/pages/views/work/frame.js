@@ -1,11 +1,10 @@
 // What the views of a session's work share: the head with the session's title and the way back, and the tabs.
 
 import { sessionAddress, sessionPartAddress } from "../../data/addresses.js";
-import { titleOf } from "../../data/sessions/sessions.js";
+import { shownPath, titleOf } from "../../data/sessions/sessions.js";
 import { WorkRequests } from "../../data/work/work-requests.js";
-import { button, fill, followLink, h, iconButton } from "../../lib/dom.js";
+import { button, fill, followLink, h, iconButton, pathLabel } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
-import { abbreviateHome } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
@@ -75,13 +74,11 @@ export function workFrame({ store, api, go, id }, tab) {
 
   function drawHead() {
     const shown = session();
-    const { path: directory, homeDir, machineId } = shown?.metadata ?? {};
-    const home = store.machines.get(machineId ?? "")?.metadata?.homeDir ?? homeDir;
-    const [name, place] = [shown ? titleOf(shown) : t("Session"), abbreviateHome(directory, home)];
+    const name = shown ? titleOf(shown) : t("Session");
+    const place = shownPath(shown, store.machines);
     const label = title.firstElementChild;
     if (label && label.textContent !== name) fill(label, name);
-    if (path.textContent !== place)
-      fill(path, h("span", { class: "subline" }, h("bdi", null, place)));
+    if (path.textContent !== place) fill(path, place && pathLabel(place, shown?.metadata?.path));
   }
 
   /** Read the session itself, which an address that was opened directly does not have yet. */

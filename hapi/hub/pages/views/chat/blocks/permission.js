@@ -3,6 +3,7 @@
 import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../../lib/dom.js";
 import { t } from "../../../lib/language.js";
 import { markdown } from "../../../lib/markdown/markdown.js";
+import { relativePath } from "../../../data/conversation/tools.js";
 import { enteredAnswer, keepAnswer } from "../../../data/composer/answer-drafts.js";
 import {
   allowsOnce,
@@ -51,7 +52,12 @@ export function permissionPrompt(requestId, request, context) {
       "aria-label": t("Permission for {tool}", { tool: request.tool }),
     },
     text !== null && h("div", { class: "permission-text" }, markdown(text)),
-    paths.length > 0 && h("pre", { class: "permission-paths" }, paths.join("\n")),
+    paths.length > 0 &&
+      h(
+        "pre",
+        { class: "permission-paths" },
+        paths.map((path) => relativePath(path, context.directory)).join("\n"),
+      ),
     h(
       "p",
       { class: "permission-ask" },

@@ -1,6 +1,6 @@
 // What a person can choose above the composer while they type: commands and skills after "/", files and sessions after "@".
 
-import { fill, h } from "../../../lib/dom.js";
+import { fill, h, pathLabel } from "../../../lib/dom.js";
 import { t } from "../../../lib/language.js";
 import { completed, tokenAt } from "../../../data/composer/completions.js";
 
@@ -130,13 +130,13 @@ export class CompletionMenu {
   }
 
   /** @param {Completion} item @param {number} index */
-  _option({ kind, label, description }, index) {
+  _option({ kind, label, description, place, isAlike }, index) {
     return h(
       "li",
       {
         role: "option",
         id: `completion-${index}`,
-        class: kind,
+        class: isAlike ? `${kind} alike` : kind,
         "aria-selected": String(index === this._selected),
         on: {
           pointerdown: (/** @type {Event} */ event) => event.preventDefault(), // the box keeps the focus
@@ -144,7 +144,9 @@ export class CompletionMenu {
         },
       },
       h("span", { class: "completion-name" }, label),
-      h("span", { class: "completion-about muted" }, description),
+      place
+        ? pathLabel(description, place, "completion-about muted")
+        : h("span", { class: "completion-about muted" }, description),
       KINDS[kind] && h("span", { class: "tag" }, KINDS[kind]),
     );
   }
