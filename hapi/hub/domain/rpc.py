@@ -29,10 +29,12 @@ MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 @define(eq=False, repr=False)
 class RpcRouter:
     """Routes calls to the sockets that serve them. The socket that registered a method last gets
-    its calls.
+    its calls; when it goes, an earlier one that is still there gets them again. Two runners of a
+    machine are there during a hand-off, and may connect in either order when the hub restarts.
     """
 
     _methods: dict[str, Peer] = field(factory=dict)
+    _earlier: dict[str, list[Peer]] = field(factory=dict)  # those before it, the latest last
     _served: dict[Peer, set[str]] = field(factory=dict)
     calls: Counter[tuple[str, str]] = field(factory=Counter)  # by name and result: see RESULTS
     open_calls: int = 0
@@ -44,21 +46,39 @@ class RpcRouter:
             return False
         before = self._methods.get(method)
         if before is not None and before is not peer:
-            self._served[before].discard(method)
+            self._withdraw_earlier(peer, method)
+            self._earlier.setdefault(method, []).append(before)
         self._methods[method] = peer
         served.add(method)
         return True
 
     def unregister(self, peer: Peer, method: str) -> None:
-        if self._methods.get(method) is peer:
-            del self._methods[method]
-            self._served[peer].discard(method)
+        served = self._served.get(peer, set())
+        if method in served:
+            served.discard(method)
+            self._withdraw(peer, method)
 
     def forget(self, peer: Peer) -> None:
         """Remove all methods of a socket that has closed."""
         for method in self._served.pop(peer, ()):
-            if self._methods.get(method) is peer:
-                del self._methods[method]
+            self._withdraw(peer, method)
+
+    def _withdraw(self, peer: Peer, method: str) -> None:
+        if self._methods.get(method) is not peer:
+            self._withdraw_earlier(peer, method)
+        elif earlier := self._earlier.get(method):
+            self._methods[method] = earlier.pop()
+            if not earlier:
+                del self._earlier[method]
+        else:
+            del self._methods[method]
+
+    def _withdraw_earlier(self, peer: Peer, method: str) -> None:
+        earlier = self._earlier.get(method, [])
+        if peer in earlier:
+            earlier.remove(peer)
+            if not earlier:
+                del self._earlier[method]
 
     def serves(self, owner: str, name: str) -> bool:
         return f"{owner}:{name}" in self._methods
@@ -96,8 +116,7 @@ class RpcRouter:
         try:
             answer = await peer.call(REQUEST, request, timeout=timeout)
         except PeerGone as error:
-            if self._methods.get(method) is None:
-                self.forget(peer)
+            self.forget(peer)
             raise CallFailed(f"RPC socket disconnected: {method}", gone=True) from error
         except (AckTimeout, DeferredTimeout) as error:
             raise CallFailed(

@@ -85,7 +85,11 @@ class HandoffCoordinator:
         if self.inherited is not None:
             self._handoffs.add_peer(self.inherited.outgoing_pid)
             self._incoming = IncomingHandoff(
-                self._clock, self._processes, self.inherited, self._abandoned
+                self._clock,
+                self._processes,
+                self.inherited,
+                self._abandoned,
+                self._outgoing_left,
             )
 
     def is_peer(self, pid: int) -> bool:
@@ -114,6 +118,12 @@ class HandoffCoordinator:
 
     def _abandoned(self) -> None:
         self._runner.retire("exception", 1)
+
+    def _outgoing_left(self) -> None:
+        """When the hub restarted during the hand-off, the outgoing runner may have connected after
+        this one. npm's hub then took its methods away with its link, and gave them to nobody.
+        """
+        self._runner.hub.resume()
 
     def startup_failed(self, reason: Failure) -> None:
         """In a replacement: tell the outgoing runner why this one cannot start."""

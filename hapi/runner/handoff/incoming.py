@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from hapi.runner.lock.home_lock import RunnerLock
 
 EXIT_TIMEOUT = 1.0  # seconds from the end of the channel until the outgoing runner must be gone
+# Seconds after the confirmation until the outgoing runner is gone at the latest: it closes its link
+# and its port before it exits.
+LEAVING_TIMEOUT = 60.0
 MAX_REASON_CHARACTERS = 500
 
 
@@ -34,13 +37,15 @@ class OutgoingRunnerStays(Exception):
 class IncomingHandoff:
     """A replacement's part of a hand-off.
 
-    `abandoned` is called when the outgoing runner keeps serving after all.
+    `abandoned` is called when the outgoing runner keeps serving after all, `outgoing_left` when it
+    has exited, or at the latest LEAVING_TIMEOUT after it has handed the home over.
     """
 
     _clock: Any
     _processes: IProcesses
     _inherited: InheritedDescriptors
     _abandoned: Callable[[], object]
+    _outgoing_left: Callable[[], object]
     # The home is this runner's. Before that, it must not remove lock, state and socket files.
     confirmed: bool = False
     _channel: HandoffChannel | None = None
@@ -97,15 +102,10 @@ class IncomingHandoff:
 
         Raises OutgoingRunnerStays.
         """
-        outgoing = self._processes.identify(self._inherited.outgoing_pid)
-        # An outgoing runner that is gone is not the parent any more.
-        if outgoing is not None and outgoing.pid == os.getppid():
-            try:
-                await self._processes.when_exited(outgoing).addTimeout(EXIT_TIMEOUT, self._clock)
-            except (TimeoutError, CancelledError):
-                raise OutgoingRunnerStays(
-                    f"process {outgoing.pid} did not hand this home over"
-                ) from None
+        if not await self._outgoing_exited(EXIT_TIMEOUT):
+            raise OutgoingRunnerStays(
+                f"process {self._inherited.outgoing_pid} did not hand this home over"
+            )
         self._confirm("The outgoing runner exited during the hand-off; this runner owns the home")
 
     def _confirm(self, message: str) -> None:
@@ -114,6 +114,27 @@ class IncomingHandoff:
             self._inherited.streams.use()
             self._inherited.streams = None
         self.log.info(message)
+        run_in_background(
+            self._tell_when_outgoing_left(),
+            self.log,
+            "Waiting for the exit of the outgoing runner failed",
+        )
+
+    async def _tell_when_outgoing_left(self) -> None:
+        await self._outgoing_exited(LEAVING_TIMEOUT)
+        self._outgoing_left()
+
+    async def _outgoing_exited(self, seconds: float) -> bool:
+        """Wait for the exit of the outgoing runner, `seconds` at most; whether it has exited."""
+        outgoing = self._processes.identify(self._inherited.outgoing_pid)
+        # An outgoing runner that is gone is not the parent any more.
+        if outgoing is None or outgoing.pid != os.getppid():
+            return True
+        try:
+            await self._processes.when_exited(outgoing).addTimeout(seconds, self._clock)
+        except (TimeoutError, CancelledError):
+            return False
+        return True
 
     def startup_failed(self, reason: Failure) -> None:
         """Tell the outgoing runner why this one cannot start."""

@@ -128,19 +128,23 @@ async def has_background_commands(reactor: Any, agent: ProcessIdentity, since: f
 
     Agents run commands in a shell, or as a process that leads a session of its own so that it can
     be ended with its children. Their own helpers, such as MCP servers, are neither, or start with
-    the agent's session.
+    the agent's session. What has just been started, and runs no program yet, counts.
     """
     for identity in await _below(reactor, agent):
         if identity.pid == agent.pid or kernel().started_at(identity) <= since:
             continue
-        if _runs_shell(identity.pid) or _leads_session(identity.pid):
+        if _may_be_shell(identity.pid) or _leads_session(identity.pid):
             return True
     return False
 
 
-def _runs_shell(pid: int) -> bool:
-    program = (kernel().read_command_line(pid) or b"").split(b"\0")[0]
-    return os.path.basename(os.fsdecode(program)).lstrip("-") in SHELLS
+def _may_be_shell(pid: int) -> bool:
+    line = kernel().read_command_line(pid)
+    if line is None:
+        return False
+    program = line.split(b"\0")[0]
+    # The kernel shows no arguments while a process loads the program that it is to run.
+    return not line or os.path.basename(os.fsdecode(program)).lstrip("-") in SHELLS
 
 
 def _leads_session(pid: int) -> bool:

@@ -28,6 +28,31 @@ def test_the_older_socket_can_claim_them_again_when_the_newer_one_failed__H11():
     assert rpc._methods["m:stop-session"] is old
 
 
+def test_the_replacement_serves_again_when_the_older_socket_connected_after_it_and_left__H11():
+    rpc, old, new = RpcRouter(), Peer(), Peer()
+    for peer in (new, old, new, old):
+        rpc.register(peer, "m:stop-session")
+    assert rpc._methods["m:stop-session"] is old
+    rpc.forget(old)
+    assert rpc._methods["m:stop-session"] is new
+    rpc.forget(new)
+    assert not rpc._methods
+    assert not rpc._earlier
+
+
+def test_an_older_socket_that_withdraws_a_method_does_not_get_it_back():
+    rpc, old, middle, new = RpcRouter(), Peer(), Peer(), Peer()
+    for peer in (old, middle, new):
+        rpc.register(peer, "m:stop-session")
+    rpc.unregister(middle, "m:stop-session")
+    rpc.unregister(new, "m:stop-session")
+    assert rpc._methods["m:stop-session"] is old
+    rpc.forget(middle)
+    rpc.unregister(old, "m:stop-session")
+    assert not rpc._methods
+    assert not rpc._earlier
+
+
 def test_of_two_runners_with_one_machine_id_the_newest_is_asked_and_nothing_goes_to_and_fro__N19():
     stage = Stage()
     machine, older = stage.machine()
@@ -45,4 +70,6 @@ def test_of_two_runners_with_one_machine_id_the_newest_is_asked_and_nothing_goes
     assert not newer.hung_up
     assert len(page.of("machine-updated")) <= 9 * 2 + 1
     newer.drop()
+    assert stage.registry.rpc._methods[f"{machine}:list-directory"] is older
+    older.drop()
     assert not stage.registry.rpc.serves(machine, "list-directory")

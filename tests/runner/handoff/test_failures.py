@@ -122,6 +122,8 @@ class Runner:
     def __init__(self, home):
         self.options, self.left = options_for(home, handoff_disabled=True), []
         self.lock, self.endpoints = None, SimpleNamespace(listeners=None)
+        self.claimed = []
+        self.hub = SimpleNamespace(resume=lambda: self.claimed.append("machine"))
 
     def retire(self, source, exit_code):
         self.left.append((source, exit_code))
@@ -196,6 +198,7 @@ def test_a_runner_on_probation_leaves_without_a_word_until_the_home_is_its_own__
     incoming.channel.lineReceived(b'{"word":"yours"}')
     assert not incoming.handoff.leaves_silently
     assert incoming.handoff.throttle.success_ages() == [10.0, 20.0, 0.0]
+    assert incoming.runner.claimed == ["machine"]  # the other one is gone
 
 
 def test_a_runner_on_probation_says_why_it_cannot_come_up_and_that_it_leaves__H01_H13(incoming):

@@ -53,10 +53,11 @@ class Scene:
     """A new runner, and what the old one says to it."""
 
     def __init__(self, monkeypatch, parent=True):
-        self.clock, self.processes, self.lock, self.forsaken = (
+        self.clock, self.processes, self.lock, self.forsaken, self.left = (
             Clock(),
             MemoryProcesses(),
             Lock(),
+            [],
             [],
         )
         self.old = self.processes.add(
@@ -67,7 +68,11 @@ class Scene:
         monkeypatch.setattr(talking, "open_channel", lambda reactor, descriptor: self.channel)
         inherited = InheritedDescriptors(self.old.pid, 5, 6, 7, 8)
         self.incoming = IncomingHandoff(
-            self.clock, self.processes, inherited, lambda: self.forsaken.append(True)
+            self.clock,
+            self.processes,
+            inherited,
+            lambda: self.forsaken.append(True),
+            lambda: self.left.append(True),
         )
         self.inherited = Deferred.fromCoroutine(self.incoming.take_over(self.lock))
 
@@ -148,6 +153,24 @@ def test_one_that_dies_after_the_turn_has_left_us_the_home__P04(monkeypatch):
     assert scene.forsaken == []
 
 
+def test_a_new_runner_is_told_when_the_old_one_has_left__H11(monkeypatch):
+    scene = Scene(monkeypatch)
+    scene.says("yours", token="t", ages=[])
+    scene.says("keep")
+    assert scene.left == []
+    scene.processes.exit(scene.old, 0)
+    assert scene.left == [True]
+    assert scene.clock.getDelayedCalls() == []
+
+
+def test_a_new_runner_does_not_wait_for_ever_for_the_old_one_to_leave__H11(monkeypatch):
+    scene = Scene(monkeypatch)
+    scene.says("yours", token="t", ages=[])
+    scene.says("keep")
+    scene.clock.advance(60.0)
+    assert scene.left == [True]
+
+
 def test_a_new_runner_that_cannot_come_up_says_why__H01(monkeypatch):
     scene = Scene(monkeypatch)
     scene.incoming.startup_failed(Failure(OSError("no " + "x" * 900)))
@@ -180,7 +203,7 @@ def test_once_the_home_is_ours_the_old_one_hears_no_more(monkeypatch):
 
 def test_one_who_was_never_spoken_to_leaves_in_silence(monkeypatch):
     incoming = IncomingHandoff(
-        Clock(), MemoryProcesses(), InheritedDescriptors(1, 5, 6, 7, 8), lambda: None
+        Clock(), MemoryProcesses(), InheritedDescriptors(1, 5, 6, 7, 8), lambda: None, lambda: None
     )
     incoming.startup_failed(Failure(OSError("x")))
     incoming.leave("os-signal")

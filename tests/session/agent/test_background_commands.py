@@ -11,6 +11,7 @@ import pytest_twisted
 
 from hapi.process.kernel import kernel
 from hapi.session.agent.tree import has_background_commands
+from tests.support.programs import until
 
 # An agent that starts the command of its arguments when it is told to.
 AGENT = """
@@ -34,6 +35,7 @@ def agent(how, command):
             process.stdin.write("begin\n")
             process.stdin.flush()
             pids.append(int(process.stdout.readline()))
+            until(lambda: kernel().read_command_line(pids[-1]), what="the command's program")
 
         try:
             yield kernel().identify(process.pid), begin
@@ -71,3 +73,14 @@ async def test_what_ran_before_the_first_prompt_does_not_count():
     with agent("attached", SHELL) as (identity, begin):
         begin()
         assert not await has_background_commands(reactor, identity, time.time() + 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_that_has_not_loaded_its_program_yet_counts(monkeypatch):
+    from twisted.internet import reactor
+
+    with agent("attached", PLAIN) as (identity, begin):
+        before = time.time() - 1
+        begin()
+        monkeypatch.setattr(kernel(), "read_command_line", lambda pid: b"")
+        assert await has_background_commands(reactor, identity, before)
