@@ -55,6 +55,13 @@ test("a hub that lists no terminals is asked for those that this tab had", async
   );
 });
 
+test("the end of a terminal names its session: others may have terminals of that id", async () => {
+  const { terminals, sent } = made({ terminals: [{ terminalId: "a", attached: true }] });
+  await terminals.joined(() => SIZE);
+  terminals.close(terminals.find("a"));
+  assert.deepEqual(sent, [["close", { sessionId: "s", terminalId: "a" }]]);
+});
+
 test("a size that is measured while a shell opens is told as soon as it is open", async () => {
   const { terminals, sent } = made();
   await terminals.joined(() => SIZE);

@@ -21,7 +21,9 @@ from hapi.protocol.work import terminals as wire
 from hapi.protocol.work.terminals import (
     CLOSED_UNEXPECTEDLY,
     SCROLLBACK,
+    Close,
     Exit,
+    OfSession,
     Open,
     Output,
     Problem,
@@ -30,6 +32,7 @@ from hapi.protocol.work.terminals import (
     TerminalEvent,
     Write,
     cells,
+    create_problem,
     read,
 )
 
@@ -44,7 +47,7 @@ IN_USE = "Terminal ID is already in use."
 IDLE = "Terminal closed due to inactivity."
 TOO_FAST = "Too many terminals were opened at once. Try again in a moment."
 REPLACED = "Terminal closed: too many were left open."
-Key = tuple[str, str]  # namespace and id of a terminal
+Key = tuple[str, str]  # ids of a session and of a terminal in it
 
 
 @define(eq=False, repr=False)
@@ -87,6 +90,7 @@ class Terminals:
     _registry: HubRegistry
     _audit: AuditLog
     _terminals: dict[Key, HubTerminal] = field(factory=dict)
+    _attached: dict[tuple[Peer, str], HubTerminal] = field(factory=dict)  # by page and id
     _created: dict[str, tuple[float, float]] = field(factory=dict)  # session: tokens left, since
     _idle_call: IDelayedCall | None = None
     log = Logger()
@@ -97,23 +101,28 @@ class Terminals:
     # --- from pages -------------------------------------------------------------------------------
 
     def create(self, peer: Peer, payload: Any) -> None:
-        """Open a terminal, or attach the page to one that exists."""
+        """Open a terminal, or attach the page to one that exists.
+
+        Ids are those of a session. A page names terminals by their ids alone, so that it cannot
+        be attached to two of the same id.
+        """
         asked = read(payload, Open)
         if asked is None:
+            if (problem := create_problem(payload)) is not None:
+                self._refuse(peer, payload, problem)
             return
-        terminal = self._terminals.get((peer.principal.namespace, asked.terminal_id))
-        if terminal is not None and terminal.session.id != asked.session_id:
-            if terminal.peer is not peer:
-                self._refuse(peer, asked, IN_USE)
-            return
+        terminal = self._terminals.get((asked.session_id, asked.terminal_id))
+        other = self._attached.get((peer, asked.terminal_id))
         session = self._reachable(asked.session_id, peer)
         if session is None:
-            self._refuse(peer, asked, UNAVAILABLE)
+            self._refuse(peer, payload, UNAVAILABLE)
+        elif other is not None and other is not terminal:
+            self._refuse(peer, payload, IN_USE)
         elif terminal is not None and terminal.peer is peer:
             self._set_size(terminal, asked)
             self._ask(terminal, wire.OPEN)
         elif (problem := self._refusal(peer, session, is_new=terminal is None)) is not None:
-            self._refuse(peer, asked, problem)
+            self._refuse(peer, payload, problem)
         elif terminal is not None:
             self._attach(terminal, peer, asked)
         else:
@@ -133,12 +142,20 @@ class Terminals:
                 self._send(terminal, wire.RESIZE, cols=terminal.cols, rows=terminal.rows)
 
     def close(self, peer: Peer, payload: Any) -> None:
-        """End a terminal of the page, or one of its namespace that no page is attached to."""
-        if (asked := read(payload, TerminalEvent)) is None:
+        """End a terminal of the page, or one of its namespace that no page is attached to.
+
+        Nothing is ended if sessions have several of that id, and none is named.
+        """
+        if (asked := read(payload, Close)) is None:
             return
-        terminal = self._terminals.get((peer.principal.namespace, asked.terminal_id))
-        if terminal is not None and terminal.peer in (peer, None):
-            self._end(terminal, "closed", peer)
+        attached = self._of(peer, asked)
+        found = [
+            each
+            for each in ([attached] if attached else self._left_in(peer.principal.namespace))
+            if each.id == asked.terminal_id and asked.session_id in (each.session.id, None)
+        ]
+        if len(found) == 1:
+            self._end(found[0], "closed", peer)
 
     def listed(self, peer: Peer, session_id: str) -> list[dict[str, Any]]:
         """The terminals of a session, as the answer to `terminal:list`."""
@@ -156,7 +173,8 @@ class Terminals:
     def page_left(self, peer: Peer) -> None:
         """The page is gone: its terminals go on without it."""
         for terminal in self._attached_to(peer):
-            terminal.peer, terminal.last_traffic = None, self._now
+            self._set_page(terminal, None)
+            terminal.last_traffic = self._now
             terminal.is_lagging = terminal.awaits_replay = False
 
     def page_reads(self, peer: Peer) -> None:
@@ -182,8 +200,8 @@ class Terminals:
                 self._reconnected(session, running.terminal_ids)
             return
         handle = SESSION_EVENTS.get(name)
-        terminal = self._terminals.get((session.namespace, str(given.get("terminalId"))))
-        if handle is not None and terminal is not None and terminal.session is session:
+        terminal = self._terminals.get((session_id, str(given.get("terminalId"))))
+        if handle is not None and terminal is not None:
             handle(self, terminal, given)
 
     def session_ended(self, session: HubSession) -> None:
@@ -205,7 +223,7 @@ class Terminals:
             elif terminal.peer is not None:
                 self._replay(terminal)
         for terminal_id in running:
-            if (session.namespace, terminal_id) not in self._terminals:
+            if (session.id, terminal_id) not in self._terminals:
                 self._add(
                     HubTerminal(
                         terminal_id,
@@ -299,12 +317,12 @@ class Terminals:
             peer.address or "",
             remembers,
             self._now,
-            peer,
         )
         left = [each for each in self._of_session(session.id) if each.peer is None]
         if len(self._of_session(session.id)) >= MAX_KEPT and left:
             self._end(min(left, key=lambda each: each.last_traffic), REPLACED)
         self._add(terminal)
+        self._set_page(terminal, peer)
         self._set_size(terminal, asked)
         self._record("terminal-open", terminal, {})
         self._ask(terminal, wire.OPEN)
@@ -312,7 +330,8 @@ class Terminals:
     def _attach(self, terminal: HubTerminal, peer: Peer, asked: Open) -> None:
         if terminal.peer is not None:
             self._tell(terminal, wire.DETACHED)
-        terminal.peer, terminal.principal = peer, peer.principal
+        self._set_page(terminal, peer)
+        terminal.principal = peer.principal
         terminal.address = peer.address or ""
         terminal.is_lagging = False
         self._set_size(terminal, asked)
@@ -337,18 +356,19 @@ class Terminals:
         self._send(terminal, wire.CLOSE)
         self._record("terminal-close", terminal, {"reason": reason})
         if terminal.peer is by:
-            terminal.peer = None
+            self._set_page(terminal, None)
         self._forget(terminal, wire.ERROR, message=reason)
 
     def _forget(self, terminal: HubTerminal, event: str, **values: Any) -> None:
         """Say how it ended to the page that is attached, and forget the terminal."""
         if terminal.error_call is not None and terminal.error_call.active():
             terminal.error_call.cancel()
-        if self._terminals.pop((terminal.session.namespace, terminal.id), None) is not None:
+        if self._terminals.pop((terminal.session.id, terminal.id), None) is not None:
             self._tell(terminal, event, **values)
+            self._set_page(terminal, None)
 
     def _add(self, terminal: HubTerminal) -> None:
-        self._terminals[(terminal.session.namespace, terminal.id)] = terminal
+        self._terminals[(terminal.session.id, terminal.id)] = terminal
         if self._idle_call is None:
             self._idle_call = self._registry.clock.callLater(IDLE_CHECK_INTERVAL, self._check_idle)
 
@@ -367,11 +387,26 @@ class Terminals:
 
     def _of(self, peer: Peer, asked: TerminalEvent) -> HubTerminal | None:
         """The terminal of an event, if the page is attached to it."""
-        terminal = self._terminals.get((peer.principal.namespace, asked.terminal_id))
-        return terminal if terminal is not None and terminal.peer is peer else None
+        return self._attached.get((peer, asked.terminal_id))
+
+    def _set_page(self, terminal: HubTerminal, peer: Peer | None) -> None:
+        """The page that is attached from now on."""
+        if terminal.peer is not None:
+            del self._attached[(terminal.peer, terminal.id)]
+        terminal.peer = peer
+        if peer is not None:
+            self._attached[(peer, terminal.id)] = terminal
 
     def _attached_to(self, peer: Peer) -> Iterator[HubTerminal]:
-        return (each for each in list(self._terminals.values()) if each.peer is peer)
+        return (each for each in list(self._attached.values()) if each.peer is peer)
+
+    def _left_in(self, namespace: str) -> list[HubTerminal]:
+        """Those that no page is attached to."""
+        return [
+            each
+            for each in self._terminals.values()
+            if each.peer is None and each.session.namespace == namespace
+        ]
 
     def _of_session(self, session_id: str) -> list[HubTerminal]:
         return [each for each in self._terminals.values() if each.session.id == session_id]
@@ -392,8 +427,13 @@ class Terminals:
             facts = {"sessionId": terminal.session.id, "terminalId": terminal.id}
             terminal.peer.emit(event, {**facts, **values})
 
-    def _refuse(self, peer: Peer, asked: Open, message: str) -> None:
-        facts = {"sessionId": asked.session_id, "terminalId": asked.terminal_id}
+    def _refuse(self, peer: Peer, payload: dict[str, Any], message: str) -> None:
+        """Answer a `terminal:create`, with those of its ids that are none of anything else."""
+        facts: dict[str, Any] = {}
+        if (session := read(payload, OfSession)) is not None:
+            facts["sessionId"] = session.session_id
+        if (terminal := read(payload, TerminalEvent)) is not None:
+            facts["terminalId"] = terminal.terminal_id
         peer.emit(wire.ERROR, {**facts, "message": message})
 
     def _record(self, action: str, terminal: HubTerminal, facts: dict[str, Any]) -> None:

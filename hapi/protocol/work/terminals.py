@@ -4,6 +4,7 @@ Two links carry them: page and hub on the namespace `/terminal`, hub and session
 The events and rules are those of npm's hub 0.30. Ours besides, which npm's programs ignore:
 
 - `terminal:list` (page, with an acknowledgement) asks for the terminals of a session.
+- `terminal:error` answers a malformed `terminal:create`, which npm's hub ignores.
 - `terminal:detached` (hub to page): another page has taken the terminal over.
 - `terminal:running` (session to hub, after each connect) lists the terminals that are alive.
 - `terminal:attach` (hub to session) is `terminal:open` for a terminal that exists: the session
@@ -45,7 +46,8 @@ SCROLLBACK = 256 * 1024  # characters that are kept for a replay, as npm's hub k
 CLOSED_UNEXPECTEDLY = "Terminal stream closed unexpectedly."
 """What npm's session sends as `terminal:error` before `terminal:exit`, however the shell ends."""
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+# An id goes into the environment of the shell and into the audit: visible ASCII characters.
+Id = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH, pattern=r"\A[!-~]+\Z")]
 Cells = Annotated[int, msgspec.Meta(gt=0)]
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -54,6 +56,12 @@ class TerminalEvent(msgspec.Struct, frozen=True, rename="camel"):
     """The payload of an event that has nothing but a terminal."""
 
     terminal_id: Id
+
+
+class Close(TerminalEvent, frozen=True, rename="camel"):
+    """`terminal:close`. npm's page names no session."""
+
+    session_id: Id | None = None
 
 
 class Open(TerminalEvent, frozen=True, rename="camel"):
@@ -109,6 +117,18 @@ def read(payload: Any, kind: type[T]) -> T | None:
         return msgspec.convert(payload, kind)
     except (msgspec.ValidationError, RecursionError):
         return None
+
+
+def create_problem(payload: Any) -> str | None:
+    """What is wrong with a `terminal:create` that `read` refuses; None if it names no terminal."""
+    terminal_id = payload.get("terminalId") if isinstance(payload, dict) else None
+    if not isinstance(terminal_id, str) or not terminal_id:
+        return None
+    if read(payload, TerminalEvent) is None:
+        return f"A terminal's ID has 1 to {MAX_ID_LENGTH} visible ASCII characters."
+    if read(payload, OfSession) is None:
+        return "No session is named in which the terminal is to be opened."
+    return "The size of a terminal is given as whole numbers of columns and rows above 0."
 
 
 def cells(number: int) -> int:

@@ -8,9 +8,11 @@ import json
 import pytest
 
 from hapi.hub.terminals.terminals import CREATE_BURST, IDLE_TIMEOUT
+from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.work.terminals import CLOSED_UNEXPECTEDLY, SCROLLBACK
 from tests.support.access_tokens import create_token, web_token
 from tests.support.hub_stage import TOKEN, Stage
+from tests.support.memory_client import MemoryClient
 from tests.support.terminal_stage import ATTACHES, MemoryPage, asked, page, refusal, says
 
 
@@ -133,13 +135,11 @@ def test_the_same_page_that_creates_again_gets_ready_and_no_replay(stage, live):
         None,
         {},
         {"terminalId": "", "cols": 80, "rows": 24},
-        {"terminalId": "t", "cols": 0, "rows": 24},
-        {"terminalId": "t", "cols": "80", "rows": 24},
-        {"terminalId": "t", "cols": 80.5, "rows": 24},
-        {"terminalId": "t" * 201, "cols": 80, "rows": 24},
+        {"terminalId": 5, "cols": 80, "rows": 24},
+        {"cols": 80, "rows": 24},
     ],
 )
-def test_malformed_events_are_ignored(stage, live, payload):
+def test_an_event_that_names_no_terminal_is_ignored(stage, live, payload):
     session, process = live
     made = page(stage)
     made.send("create", payload if payload is None else {"sessionId": session, **payload})
@@ -147,10 +147,77 @@ def test_malformed_events_are_ignored(stage, live, payload):
     assert asked(process, "open") == []
 
 
-def test_a_terminal_has_at_most_a_thousand_columns_and_rows(stage, live):
-    session, process = live
-    page(stage).create(session, cols=100_000, rows=100_000)
-    assert asked(process, "open")[0]["cols"] == asked(process, "open")[0]["rows"] == 1000
+@pytest.mark.parametrize("size", [0, -1, -(10**30), 80.5, 80.0, 1e9, 1e30, "80", None, True, [80]])
+def test_a_size_that_is_none_is_refused_in_words_and_changes_no_open_terminal(stage, size):
+    session, process = live = stage.live()
+    made = opened(stage, live)
+    for cols, rows in ((size, 24), (80, size)):
+        made.create(session, "t2", cols, rows)
+        made.send("resize", {"terminalId": "t1", "cols": cols, "rows": rows})
+    assert (
+        made.of("error")
+        == [
+            {
+                "sessionId": session,
+                "terminalId": "t2",
+                "message": "The size of a terminal is given as whole numbers of columns and rows "
+                "above 0.",
+            }
+        ]
+        * 2
+    )
+    assert len(asked(process, "open")) == 1
+    assert asked(process, "resize") == []
+
+
+@pytest.mark.parametrize(
+    "terminal", ["t" * 201, "t" * 2**20, "t\0", "\n", "t t", "t\x1b[2J", "ü", "\ud800", "t\n"]
+)
+def test_an_odd_id_is_refused_in_words_and_not_repeated(stage, terminal):
+    """It would get into the environment of the shell."""
+    session, process = stage.live()
+    made = page(stage)
+    made.create(session, terminal)
+    for name in ("write", "resize", "close"):
+        made.send(name, {"terminalId": terminal, "data": "x", "cols": 1, "rows": 1})
+    message = "A terminal's ID has 1 to 200 visible ASCII characters."
+    assert made.heard == [("terminal:error", {"sessionId": session, "message": message})]
+    assert asked(process, "open") == []
+    process.send("terminal:running", {"sessionId": session, "terminalIds": [terminal]})
+    assert made.listed(session) == []
+
+
+def test_a_terminal_of_no_session_is_refused_in_words(stage, live):
+    made = page(stage)
+    made.create("s" * 201)
+    message = "No session is named in which the terminal is to be opened."
+    assert made.heard == [("terminal:error", {"terminalId": "t1", "message": message})]
+
+
+@pytest.mark.parametrize("size", [1001, 100_000, 10**9, 2**64, 10**30])
+def test_a_terminal_has_at_most_a_thousand_columns_and_rows(stage, size):
+    session, process = stage.live()
+    made = page(stage)
+    made.create(session, cols=size, rows=size)
+    made.send("resize", {"terminalId": "t1", "cols": size, "rows": size})
+    for (event,) in (asked(process, "open"), asked(process, "resize")):
+        assert event["cols"] == event["rows"] == 1000
+
+
+@pytest.mark.parametrize("size", ["1e9", "-1", "-0", "80.0", "[]"])
+def test_no_odd_number_in_a_frame_opens_a_terminal_or_ends_the_connection(stage, size):
+    session, process = stage.live()
+    server = SocketServer(stage.clock, {"/terminal": stage.hub.terminals})
+    client = MemoryClient.of(server)
+    client.say(f'40/terminal,{{"token":"{stage.jwt()}"}}')
+    ids = f'"sessionId":"{session}","terminalId":"t1"'
+    heard = client.say(f'42/terminal,["terminal:create",{{{ids},"cols":{size},"rows":24}}]')
+    assert asked(process, "open") == []
+    assert [text for text in heard if "whole numbers" in text] == heard
+    client.say(f'42/terminal,["terminal:create",{{{ids},"cols":80,"rows":24}}]')
+    assert client.ended is None
+    assert len(asked(process, "open")) == 1
+    client.drop()
 
 
 def test_the_exit_reaches_the_page_with_its_code(stage, live):
@@ -185,20 +252,51 @@ def test_terminals_of_others_cannot_be_written_to_resized_or_closed(stage, live)
     assert asked(process, "write") == asked(process, "resize") == asked(process, "close") == []
 
 
-def test_an_id_of_another_session_is_in_use(stage, live):
-    opened(stage, live)
+@pytest.mark.parametrize("namespace", ["default", "alice"])
+def test_every_session_has_ids_of_its_own(stage, live, namespace):
+    """Whoever uses an id first, page or process, does not keep others from it."""
+    session, process = live
+    first = opened(stage, live)
+    other, other_process = stage.live(namespace, tag="other", **ATTACHES)
+    other_process.send("terminal:running", {"sessionId": other, "terminalIds": ["t1", "t2"]})
+    second = page(stage, namespace)
+    second.create(other)
+    second.send("write", {"terminalId": "t1", "data": "second"})
+    first.send("write", {"terminalId": "t1", "data": "first"})
+    assert [event["data"] for event in asked(process, "write")] == ["first"]
+    assert [event["data"] for event in asked(other_process, "write")] == ["second"]
+    page(stage).create(session, "t2")
+    assert first.errors == second.errors == []
+    says(process, "exit", session, code=0, signal=None)
+    assert len(first.of("exit")) == 1
+    assert second.of("exit") == []
+
+
+def test_one_page_cannot_have_the_same_id_in_two_sessions(stage, live):
+    """It names terminals by their ids alone."""
+    made = opened(stage, live)
     other, process = stage.live(tag="other")
-    made = page(stage)
     made.create(other)
     assert made.errors == ["Terminal ID is already in use."]
     assert asked(process, "open") == []
-
-
-def test_another_namespace_may_use_the_same_id(stage, live):
-    opened(stage, live)
-    session, process = stage.live("alice")
-    page(stage, "alice").create(session)
+    made.send("close", {"terminalId": "t1"})
+    made.create(other)
     assert len(asked(process, "open")) == 1
+
+
+def test_a_terminal_without_a_page_is_closed_only_if_it_is_certain_which(stage, live):
+    session, process = live
+    opened(stage, live).leave()
+    other, other_process = stage.live(tag="other", **ATTACHES)
+    other_process.send("terminal:running", {"sessionId": other, "terminalIds": ["t1"]})
+    made = page(stage)
+    made.send("close", {"terminalId": "t1"})
+    page(stage, "alice").send("close", {"terminalId": "t1", "sessionId": session})
+    assert asked(process, "close") == asked(other_process, "close") == []
+    made.send("close", {"terminalId": "t1", "sessionId": other})
+    assert (len(asked(process, "close")), len(asked(other_process, "close"))) == (0, 1)
+    made.send("close", {"terminalId": "t1"})
+    assert len(asked(process, "close")) == 1
 
 
 def test_another_page_takes_over_with_what_was_shown(stage, live):

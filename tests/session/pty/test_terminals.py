@@ -217,6 +217,18 @@ async def test_there_are_at_most_so_many_and_events_of_others_are_ignored(hub, t
 
 
 @pytest_twisted.ensureDeferred
+async def test_odd_ids_and_sizes_of_a_hub_open_nothing_and_break_nothing(hub, terminals):
+    for terminal in ("t\0", "t" * 2**20, "\ud800", ""):
+        hub.open(terminal)
+    for size in (0, -1, 80.5, 1e30, "80"):
+        hub.open(cols=size)
+    assert len(terminals) == 0
+    hub.open(cols=10**30, rows=10**9)
+    hub.type("stty size\r")
+    await hub.says("1000 1000")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_directory_that_is_gone_is_no_crash(hub, terminals, tmp_path):
     tmp_path.rmdir()
     hub.open()

@@ -88,7 +88,7 @@ export class Terminals {
   /** End the shell, and take the terminal out of the list. @param {Terminal} terminal */
   close(terminal) {
     if (terminal.phase !== "ended")
-      this._socket.emit("terminal:close", { terminalId: terminal.id });
+      this._socket.emit("terminal:close", { sessionId: this._sessionId, terminalId: terminal.id });
     this.list = this.list.filter((other) => other !== terminal);
     this._changed();
   }
