@@ -29,6 +29,8 @@ MEMORY_TIMEOUT = 15.0  # seconds that its agent may take to open the earlier ses
 # Seconds in which an active session tells that its agent opens the earlier session. It sends that
 # with its first alive; npm's sessions tell nothing.
 MEMORY_NOTICE_TIMEOUT = 0.25
+# The same when its last process has told: this one tells too, as soon as a loaded machine lets it.
+LATE_NOTICE_TIMEOUT = 5.0
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
 
 
@@ -37,7 +39,7 @@ class Resumed:
     """A session that was asked to go on, and how it does.
 
     `session` may be another row. `memory`: `kept` if the agent remembers the conversation, `new` if
-    it began anew, `unknown` if it takes long to open its session; None if nobody tells.
+    it began anew, `unknown` if it takes long to open or to tell; None if its sessions never tell.
     """
 
     session: HubSession
@@ -136,10 +138,9 @@ class Resuming:
         """What the session tells of its agent's memory; `earlier` is what its last process told.
         Raises OperationFailed if its agent cannot be started.
         """
-        clock = self.registry.clock
-        noticed_by, deadline = (
-            clock.seconds() + seconds for seconds in (MEMORY_NOTICE_TIMEOUT, MEMORY_TIMEOUT)
-        )
+        clock, tells = self.registry.clock, isinstance(earlier, dict)
+        noticed_by = clock.seconds() + (LATE_NOTICE_TIMEOUT if tells else MEMORY_NOTICE_TIMEOUT)
+        deadline = clock.seconds() + MEMORY_TIMEOUT
         while True:
             told = session.metadata.get("agentMemory")
             state = told.get("state") if isinstance(told, dict) and told != earlier else None
@@ -151,7 +152,7 @@ class Resuming:
             if not session.active or clock.seconds() >= (
                 deadline if state == "opening" else noticed_by
             ):
-                return "unknown" if state == "opening" else None
+                return "unknown" if state == "opening" or tells else None
             await deferLater(clock, ACTIVE_POLL_INTERVAL)
 
 
