@@ -24,7 +24,7 @@ from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notice, NoticeKind, session_label
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.notify.answers import request_digest
-from hapi.hub.notify.bot_api import BotApi, BotApiError
+from hapi.hub.notify.bot_api import BotApi, BotApiError, read_id
 from hapi.hub.notify.contents import escape_lines, has_plain_answer, request_text, text_of
 from hapi.hub.notify.recipients import Recipient, Recipients
 from hapi.hub.notify.request_answers import RequestAnswers
@@ -157,8 +157,8 @@ class TelegramBot:
             parameters["offset"] = self._offset
         updates = await self._api.call("getUpdates", parameters, POLL_TIMEOUT)
         for update in updates if isinstance(updates, list) else []:
-            number = update.get("update_id") if isinstance(update, dict) else None
-            if not isinstance(number, int):
+            number = read_id(update.get("update_id")) if isinstance(update, dict) else None
+            if number is None:
                 continue
             self._offset = max(self._offset, number + 1)
             run_in_background(
@@ -177,15 +177,15 @@ class TelegramBot:
     # --- what people write ------------------------------------------------------------------------
 
     def _recipient(self, sender: Any) -> Recipient | None:
-        number = sender.get("id") if isinstance(sender, dict) else None
-        return self._recipients.at(TELEGRAM, str(number)) if isinstance(number, int) else None
+        number = read_id(sender.get("id")) if isinstance(sender, dict) else None
+        return None if number is None else self._recipients.at(TELEGRAM, str(number))
 
     async def _read(self, message: dict[str, Any]) -> None:
         chat, text = message.get("chat"), message.get("text")
         if not isinstance(chat, dict) or chat.get("type") != "private":
             return
-        chat_id = chat.get("id")
-        if not isinstance(chat_id, int) or not isinstance(text, str):
+        chat_id = read_id(chat.get("id"))
+        if chat_id is None or not isinstance(text, str):
             return
         recipient = self._recipient(message.get("from"))
         command = text.split()[0].partition("@")[0] if text.startswith("/") else ""
@@ -237,7 +237,9 @@ class TelegramBot:
         if Scope.CHAT not in self._recipients.scopes(recipient):
             await self._say(chat_id, NOT_ALLOWED)
             return
-        number = message.get("message_id")
+        number = read_id(message.get("message_id"))
+        if number is None:
+            return
         try:
             local_id = f"telegram-{chat_id}-{number}"  # an update that comes again sends it once
             await self._messages.post(session, PostMessage(text=text, local_id=local_id))
@@ -251,7 +253,7 @@ class TelegramBot:
         """The session that a message of the bot is about: known, or named by its buttons."""
         if not isinstance(message, dict):
             return None
-        session_id = self._about.get((chat_id, message.get("message_id", 0)), "")
+        session_id = self._about.get((chat_id, read_id(message.get("message_id")) or 0), "")
         if not session_id and self._app_url is not None:
             prefix = f"{self._app_url}/sessions/"
             for url in _addresses(message.get("reply_markup")):
@@ -402,8 +404,7 @@ class TelegramBot:
         if buttons:
             message["reply_markup"] = {"inline_keyboard": buttons}
         sent = await self._call("sendMessage", message)
-        found = sent.get("message_id") if isinstance(sent, dict) else None
-        return found if isinstance(found, int) else None
+        return read_id(sent.get("message_id")) if isinstance(sent, dict) else None
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> Any:
         """Call a method in the order of a chat, again while Telegram is busy. None if it failed,

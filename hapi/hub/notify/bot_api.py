@@ -15,6 +15,15 @@ from hapi.net.common.errors import describe_connection_error
 
 CALL_TIMEOUT = 20.0  # seconds
 MAX_REPLY_SIZE = 8 << 20  # bytes
+# "At most 52 significant bits" (Bot API, "User" and "Chat"). Those of groups are negative; people,
+# messages and updates have positive ones.
+MAX_ID = (1 << 52) - 1
+
+
+def read_id(value: Any) -> int | None:
+    """The id of a person, of their private chat, of a message or of an update; None if it is none
+    that Telegram gives."""
+    return value if type(value) is int and 0 < value <= MAX_ID else None
 
 
 class BotApiError(Exception):

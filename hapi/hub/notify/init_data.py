@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from hapi.hub.notify.bot_api import read_id
+
 MAX_AGE = 24 * 3600  # seconds
 MAX_AHEAD = 600  # seconds that Telegram's clock may be ahead
 MAX_LENGTH = 16384  # characters
@@ -54,6 +56,6 @@ def read_init_data(text: str, token: str, now: float) -> TelegramUser:
         user = msgspec.json.decode(values.get("user", ""), type=TelegramUser)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InvalidInitData("Invalid user schema") from error
-    if user.id <= 0 or user.is_bot:
+    if read_id(user.id) is None or user.is_bot:
         raise InvalidInitData("Invalid user schema")
     return user

@@ -181,6 +181,21 @@ def test_data_for_another_bot_or_without_a_user_is_refused(chat: Chat) -> None:
         assert (nobody.status, nobody.body["error"]) == (401, "Invalid user schema")
 
 
+ODD_IDS = ["0", "-42", str(1 << 52), "9" * 400, "42.0", "4.2e1", "1e999", "true", '"42"', "[42]"]
+
+
+@pytest.mark.parametrize("number", ODD_IDS)
+def test_an_id_that_telegram_gives_to_nobody_is_refused(chat: Chat, number: str) -> None:
+    now = chat.now() / 1000
+    data = init_data(now, user=f'{{"id": {number}}}')
+    answer = chat.log_in(data)
+    assert (answer.status, answer.body["error"]) == (401, "Invalid user schema")
+    given = {"initData": data, "accessToken": TOKEN}
+    assert chat.rest("POST", "/api/bind", given, None).status == 401
+    assert chat.get("/api/notifications/devices")["devices"] == []
+    assert chat.bind(user_id=(1 << 52) - 1).status == 200
+
+
 def test_a_wrong_access_token_binds_nobody(chat: Chat) -> None:
     assert chat.bind("wrong").status == 401
     assert chat.log_in().status == 401
@@ -379,6 +394,32 @@ def test_half_a_surrogate_pair_in_an_update_keeps_no_later_update_away(chat: Cha
     chat.bot.polls.pop(0).callback(ScriptedReply(200, content=content))
     assert chat.bot.offset == 3
     assert len(chat.bot.of("sendMessage")) == 2
+
+
+@pytest.mark.parametrize("number", [each for each in ODD_IDS if each != "1e999"])
+def test_odd_ids_in_updates_are_nobodys_and_keep_no_update_away(chat: Chat, number: str) -> None:
+    chat.bind()
+    button = {"web_app": {"url": f"{APP}/sessions/{chat.sid}"}}
+    answered = {"message_id": 1, "reply_markup": {"inline_keyboard": [[button]]}}
+
+    def update(text: str, number: str, message: str, sender: str, place: str) -> str:
+        return (
+            f'{{"update_id":{number},"message":{{"message_id":{message},"from":{{"id":{sender}}},'
+            f'"chat":{{"id":{place},"type":"private"}},"text":"{text}",'
+            f'"reply_to_message":{json.dumps(answered)}}}}}'
+        )
+
+    updates = [
+        update("odd", number, "8", "42", "42"),
+        update("odd", "9", number, "42", "42"),
+        update("odd", "9", "8", number, "42"),
+        update("odd", "9", "8", "42", number),
+        update("good", "9", "8", "42", "42"),
+    ]
+    content = f'{{"ok":true,"result":[{",".join(updates)}]}}'.encode()
+    chat.bot.polls.pop(0).callback(ScriptedReply(200, content=content))
+    assert chat.prompts() == ["good"]
+    assert chat.bot.offset == 10
 
 
 def test_the_hub_asks_again_within_minutes_whatever_wait_it_is_told(chat: Chat) -> None:
