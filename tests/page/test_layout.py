@@ -327,3 +327,53 @@ def test_notices_of_one_session_take_each_others_place_and_leave_the_screen_free
     page.keyboard.press("Enter")  # the notice may lie above the row
     expect(page.get_by_role("textbox", name="Message")).to_be_visible()
     assert page.locator(".toast", has_text="make again").count() == 0
+
+
+SHOW_NOTICE = """async (text) => (await import(
+  document.querySelector('link[href$="lib/bundle.js"]').href)).toast(text)"""
+COVERED = """() => {
+  const boxOf = (node) => node.getBoundingClientRect();
+  const notices = [...document.querySelectorAll(".toast")].map(boxOf);
+  return [...document.querySelectorAll(
+      ".main-head, .dialog-head, .dialog-body, .tool, .composer, .side .row, .waiting-link")]
+    .filter((node) => node.checkVisibility() && (node.closest("dialog") !== null) ===
+      (document.querySelector("dialog") !== null))
+    .filter((node) => notices.some((notice) =>
+      Math.min(notice.right, boxOf(node).right) - Math.max(notice.left, boxOf(node).left) > 1 &&
+      Math.min(notice.bottom, boxOf(node).bottom) - Math.max(notice.top, boxOf(node).top) > 1))
+    .map((node) => node.className);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(PHONE, 0), (PHONE, 30), ({}, 0)], ids=["phone", "phone-long", "desktop"]
+)
+def test_notices_cover_nothing_and_move_no_question_of_an_agent(place, size, count):
+    session = place.session(name="Shop")
+    for number in range(count):
+        session.record(type="message", message=f"Answer {number}", id=f"a{number}")
+    session.ask("r", "Run", {"command": "ls"}, kind="execute")
+    page = place.open(session, **size)
+    deny = page.get_by_role("button", name="Deny", exact=True)
+    expect(deny).to_be_in_viewport()
+    before = deny.bounding_box()
+    page.evaluate(SHOW_NOTICE, "Session renamed")
+    expect(page.locator(".toast")).to_be_in_viewport(ratio=1)
+    assert page.evaluate(COVERED) == []
+    assert deny.bounding_box() == before
+    page.get_by_role("button", name="Session settings").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate(SHOW_NOTICE, "Reference copied")
+    expect(page.locator(".toast").last).to_be_in_viewport(ratio=1)
+    assert page.evaluate(COVERED) == []
+    page.keyboard.press("Escape")
+    expect(page.locator(".toast").last).to_be_in_viewport(ratio=1)
+
+
+def test_a_notice_stays_while_a_person_goes_to_another_view(place):
+    session = place.session(name="Shop")
+    page = place.visit(**PHONE)
+    page.evaluate(SHOW_NOTICE, "Session renamed")
+    page.locator(f"[data-session='{session.id}']").click()
+    expect(page.get_by_role("textbox", name="Message")).to_be_enabled()
+    expect(page.locator(".toast")).to_be_in_viewport(ratio=1)

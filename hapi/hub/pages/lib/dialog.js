@@ -19,6 +19,10 @@ const TOAST_DURATION = 7000; // ms
 const MAX_TOASTS = 3; // at a time; on a narrow screen fewer, which would cover it
 const MAX_NARROW_TOASTS = 2;
 const NARROW = "(max-width: 799px)";
+const END_DISTANCE = 80; // px; a conversation that is closer to its end follows it
+
+/** @type {HTMLElement | null} what holds the toasts */
+let shelf = null;
 
 /**
  * Open a dialog with the content that `build` creates.
@@ -43,9 +47,9 @@ export function openDialog(title, build, { wide = false } = {}) {
     body,
   );
   node.addEventListener("close", () => {
-    const shelf = node.querySelector("#toasts");
+    const hasToasts = shelf !== null && node.contains(shelf);
     node.remove();
-    if (shelf instanceof HTMLElement) raiseToasts(shelf);
+    if (hasToasts) keepToasts();
   });
   // A press on the backdrop has the dialog itself as its target.
   node.addEventListener("mousedown", (event) => {
@@ -156,12 +160,45 @@ export function showProblem(problem, text) {
 }
 
 /**
- * Put the toasts above everything and within reach: a modal dialog makes all outside itself inert.
- * @param {HTMLElement} shelf
+ * Give the toasts room of their own on what is on screen, so that they cover nothing, and so that nothing moves that a
+ * person may be about to press: in a dialog, which makes all outside itself inert, below its head; in a pane below what
+ * scrolls, or above it while the end of a conversation is in view.
+ * @param {HTMLElement} toasts
  */
-function raiseToasts(shelf) {
-  ([...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body).append(shelf);
-  shelf.showPopover();
+function placeToasts(toasts) {
+  const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
+  const pane = document.querySelector(visiblePane()) ?? document.body;
+  if (dialog) dialog.querySelector(".dialog-head")?.after(toasts);
+  else if (toasts.parentNode !== pane) {
+    const scroller = scrollerOf(pane);
+    if (!scroller) pane.append(toasts);
+    else if (showsEndOfConversation(scroller)) scroller.before(toasts);
+    else scroller.after(toasts);
+  }
+}
+
+/** Show the toasts on the view that is on screen now, if there are any. */
+export function keepToasts() {
+  if (shelf?.childElementCount && !shelf.closest("dialog[open]")) placeToasts(shelf);
+}
+
+/** The selector of the pane that notices belong to. */
+function visiblePane() {
+  return matchMedia(NARROW).matches ? '.shell[data-pane="list"] > .side, .main' : ".main";
+}
+
+/** What scrolls in a pane: the tallest of its parts that do. @param {Element} pane */
+function scrollerOf(pane) {
+  return [...pane.children]
+    .filter((part) => /auto|scroll/.test(getComputedStyle(part).overflowY))
+    .sort((one, other) => other.clientHeight - one.clientHeight)
+    .at(0);
+}
+
+/** @param {Element} scroller */
+function showsEndOfConversation(scroller) {
+  const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+  return scroller.matches(".chat > .log") && scroller.scrollTop > 0 && below < END_DISTANCE;
 }
 
 /**
@@ -181,16 +218,8 @@ export function toast(
     topic = "",
   } = {},
 ) {
-  const shelf =
-    document.getElementById("toasts") ??
-    h("div", {
-      id: "toasts",
-      class: "toasts",
-      role: "status",
-      "aria-live": "polite",
-      popover: "manual",
-    });
-  raiseToasts(shelf);
+  shelf ??= h("div", { id: "toasts", class: "toasts", role: "status", "aria-live": "polite" });
+  placeToasts(shelf);
   const text = content instanceof Node ? content : h("span", { class: "toast-text" }, content);
   const node = h("div", { class: `toast ${tone}`, "data-topic": topic || null }, text);
   const dismiss = () => node.remove();

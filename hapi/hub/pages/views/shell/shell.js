@@ -11,7 +11,7 @@ import { pendingCount } from "../../data/sessions/sessions.js";
 import { Store } from "../../data/store/store.js";
 import { withBase, withoutBase } from "../../lib/base-path.js";
 import { fill, h } from "../../lib/dom.js";
-import { closeTopmost, dismissToasts, toast } from "../../lib/dialog.js";
+import { closeTopmost, dismissToasts, keepToasts, toast } from "../../lib/dialog.js";
 import { errorMessage, isTemporary } from "../../lib/errors.js";
 import { visible } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
@@ -289,6 +289,7 @@ export class Shell {
     this._banner.draw(this._status);
     this._side.draw();
     this._view?.draw?.();
+    keepToasts();
     const asking = [...store.sessions.values()].filter(
       (session) => pendingCount(session) > 0,
     ).length;
