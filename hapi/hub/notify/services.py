@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from hapi.hub.notify.proxy import TunnelEndpoint
 from hapi.hub.notify.proxy_address import ProxyAddress
+from hapi.hub.notify.public_hosts import is_public, is_public_name
 from hapi.protocol.authority import Authority
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -34,8 +35,6 @@ MAX_ENDPOINT_LENGTH = 2048  # characters
 # The end of a host that programs read as an IPv4 address: 127.1, 0x7f.1, 2130706433 (URL Standard,
 # "ends in a number").
 _NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)$")
-# IPv6 addresses that stand for IPv4 ones of the local network: RFC 4291 (2.5.5.1), RFC 8215
-_LOCAL_IPV6 = tuple(map(ipaddress.ip_network, ("::/96", "64:ff9b:1::/48")))
 
 
 class EndpointRefused(ValueError):
@@ -74,13 +73,19 @@ def read_endpoint(url: str, allows_private: bool = False) -> PushService:
         raise EndpointRefused(
             "The address in the endpoint of a push service must be four decimal numbers or IPv6"
         )
-    if not allows_private and (
-        host == "localhost"
-        or host.endswith((".localhost", ".local", ".internal"))
-        or ("." not in host and address is None)
-        or (address is not None and not is_public(str(address)))
-    ):
-        raise EndpointRefused("The endpoint of a push service must be at a public address")
+    if port == 0:
+        raise EndpointRefused("The port in the endpoint of a push service must be 1 to 65535")
+    if not allows_private:
+        if address is None and not is_public_name(host):
+            raise EndpointRefused(
+                "The endpoint of a push service must be at a public address: the name of its host "
+                "is one of local networks"
+            )
+        if address is not None and not is_public(host):
+            raise EndpointRefused(
+                "The endpoint of a push service must be at a public address: that of its host is "
+                "private or reserved"
+            )
     name = f"[{host}]" if ":" in host else host
     return PushService(url, f"https://{name}" + ("" if port in (None, 443) else f":{port}"))
 
@@ -90,20 +95,6 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public Internet."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
-        if inner is not None and not inner.is_global:
-            return False
-        if found in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 (RFC 6052)
-            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-        if any(found in network for network in _LOCAL_IPV6):
-            return False
-    return found.is_global and not found.is_multicast
 
 
 @implementer(IResolutionReceiver)

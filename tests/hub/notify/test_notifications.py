@@ -443,6 +443,11 @@ def result_of_check(stage: Told) -> None:
         "https://[64:ff9b::a00:1]/1",
         "https://router/1",
         "https://printer.local/1",
+        "https://nas.HOME.arpa/1",
+        "https://192.88.99.1/1",
+        "https://[fec0::1]/1",
+        "https://[2002:808:808::1]/1",
+        "https://push.example.com:0/1",
         "https://user:password@push.example.com/1",
         "https://push.example.com:x/1",
         "https:///1",
@@ -486,7 +491,9 @@ def test_half_a_subscription_is_refused(body: Any) -> None:
         ("https://127.1/1", "must be four decimal numbers or IPv6"),
         ("https://localhost./1", "without a dot at its end"),
         ("https://user@push.example.com/1", "must not contain a user name"),
-        ("https://10.0.0.1/1", "must be at a public address"),
+        ("https://10.0.0.1/1", "at a public address: that of its host is private or reserved"),
+        ("https://x/1", "at a public address: the name of its host is one of local networks"),
+        ("https://push.example.com:0/1", "port in the endpoint of a push service must be 1 to"),
     ],
 )
 def test_a_refused_endpoint_is_told_why(endpoint: str, reason: str) -> None:

@@ -16,7 +16,8 @@ from twisted.internet import reactor
 from twisted.web.client import Agent, RequestTransmissionFailed
 
 from hapi.hub.notify.proxy import ProxyAddress, ProxyRefused
-from hapi.hub.notify.services import ServiceEndpoints, is_public
+from hapi.hub.notify.public_hosts import is_public, is_public_name
+from hapi.hub.notify.services import ServiceEndpoints
 from hapi.settings import ConfigurationError
 from tests.support.notify_service import PushService
 
@@ -124,24 +125,44 @@ def test_what_is_no_proxy_is_refused_without_its_password(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:192.168.1.1", False),
-        ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False),
-    ],
-)
-def test_which_addresses_are_public(address: str, expected: bool) -> None:
-    assert is_public(address) is expected
+PUBLIC = """
+8.8.8.8 192.0.1.1 192.88.98.1 2606:4700::1111 2001:4860:4860::8888 ::ffff:8.8.8.8 64:ff9b::808:808
+"""
+
+
+@pytest.mark.parametrize("address", PUBLIC.split())
+def test_addresses_of_the_internet_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+# One of each entry of the IANA special-purpose address registries, of what is not allocated, and of
+# IPv6 addresses that hold an IPv4 one.
+SPECIAL = """
+0.0.0.0 0.1.2.3 10.1.2.3 100.64.0.1 127.0.0.1 169.254.169.254 172.31.0.1 192.0.0.1 192.0.0.8
+192.0.0.9 192.0.0.10 192.0.0.170 192.0.2.1 192.31.196.1 192.52.193.1 192.88.99.1 192.168.1.1
+192.175.48.1 198.19.255.1 198.51.100.1 203.0.113.1 224.0.0.1 239.1.2.3 240.0.0.1 255.255.255.255
+:: ::1 ::7f00:1 ::ffff:192.168.1.1 ::ffff:192.88.99.1 64:ff9b::7f00:1 64:ff9b::c058:6301
+64:ff9b:1::808:808 100::1 100:0:0:1::1 2001::1 2001:0:808:808::1 2001:1::1 2001:2::1 2001:3::1
+2001:4:112::1 2001:10::1 2001:20::1 2001:30::1 2001:db8::1 2002:7f00:1:: 2002:808:808::1
+2620:4f:8000::1 3fff::1 4000::1 5f00::1 8000::1 fc00::1 fd00::1 fe80::1%eth0 fec0::1 ff02::1 ff0e::1
+"""
+
+
+@pytest.mark.parametrize("address", SPECIAL.split())
+def test_special_addresses_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+LOCAL_NAMES = """
+router localhost printer.local db.internal nas.home.arpa 1.0.0.127.in-addr.arpa hub.lan hub.home
+a.localdomain site.corp host.intranet x.private hidden.onion a.test a.invalid a.example a.alt
+"""
+
+
+@pytest.mark.parametrize("name", LOCAL_NAMES.split())
+def test_names_of_local_networks_are_not_public(name: str) -> None:
+    assert not is_public_name(name)
+
+
+def test_names_that_only_look_like_local_ones_are_public() -> None:
+    assert all(map(is_public_name, ("push.example.com", "local.net", "notlocal.com", "home.pl")))
