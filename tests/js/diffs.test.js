@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } = await load(
-  "data/conversation/diffs.js",
-);
+const { changesIn, diffFiles, isDiff, withoutFileHead } = await load("data/conversation/diffs.js");
+const { diffLines, diffRows } = await load("lib/code/diff-lines.js");
 
 const DIFF = [
   "diff --git a/a.sql b/a.sql",
@@ -45,6 +44,41 @@ test("lines of a hunk are no heads of files, whatever they look like", () => {
     diffLines("-old\n+new").map(({ kind }) => kind),
     ["minus", "plus"],
   );
+});
+
+test("the rows of a diff have numbers, and none of the marks that only programs need", () => {
+  const shown = (text) =>
+    diffRows(text).map(({ kind, old, new: next, text: line, cut }) =>
+      kind === "head" ? line : `${kind} ${old} ${next} ${line}${cut ? " cut" : ""}`,
+    );
+  assert.deepEqual(shown(DIFF), [
+    "a.sql",
+    "same 1 1 select 1;",
+    "minus 2 null -- a comment that goes",
+    "plus null 2 ++ two that come",
+    "plus null 3 -- the second",
+    "b.txt",
+    "minus 1 null gone cut",
+  ]);
+  const one = "--- a/x.py\n+++ b/x.py\n@@ -3 +3 @@ def f():\n-a\n+b\n@@ -9,2 +9 @@\n c\n-d";
+  assert.deepEqual(shown(one), [
+    "def f():",
+    "minus 3 null a",
+    "plus null 3 b",
+    "⋯",
+    "same 9 9 c",
+    "minus 10 null d",
+  ]);
+  assert.deepEqual(shown(" kept\n-old\n+new\n…"), [
+    "same null null kept",
+    "minus null null old",
+    "plus null null new",
+    "same null null …",
+  ]);
+  assert.deepEqual(shown("diff --git a/x b/y\nrename from x\nrename to y"), [
+    "rename from x",
+    "rename to y",
+  ]);
 });
 
 test("the files of a diff are named with the lines they add and remove", () => {

@@ -140,3 +140,4 @@ def test_comments_on_lines_are_sent_as_one_prompt(place, session, repository, tm
     expect(sent).to_contain_text("Please keep the English words.")
     expect(sent).to_contain_text("src/poem.txt:5")
     expect(sent).to_contain_text("Why five?")
+    expect(sent.locator(".diff-row.plus")).to_have_text(["+added: zwei", "+added: drei"])

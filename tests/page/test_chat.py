@@ -331,13 +331,23 @@ def test_diffs_of_tools_are_drawn_with_file_names_and_counts(place):
     card = page.locator(".block.tool").first
     expect(card.locator(".diff-caption")).to_have_text(["src/a.py+2−1"])
     expect(card.locator(".tool-text")).to_have_count(1)  # the output repeats the change
-    expect(card.locator(".tool-text .plus")).to_have_text(["+2", "+three"])
-    expect(card.locator(".tool-text .same")).to_have_text("<b>one</b>", use_inner_text=True)
+    expect(card.locator(".tool-text .plus")).to_have_text(["2+added: 2", "3+added: three"])
+    expect(card.locator(".tool-text .same .diff-text")).to_have_text("<b>one</b>")
+    expect(card).not_to_contain_text("@@")
+    sign, code = (
+        card.locator(f".plus {part}").first.bounding_box() for part in (".diff-sign", ".diff-text")
+    )
+    assert sign["x"] + sign["width"] <= code["x"]  # a column of its own
     session.record(type="tool-call", callId="c2", name="git diff", input={}, status="pending")
     session.record(type="tool-call-result", callId="c2", output=diff)
     output = page.locator(".block.tool").nth(1).locator(".tool-output")
     expect(output.locator(".diff-caption")).to_have_text("src/a.py+2−1")
-    expect(output.locator(".minus").last).to_have_text("-two")
+    expect(output.locator(".minus").last).to_have_text("2-removed: two")
+    session.ask("r1", "Edit", {"file_path": "/home/dev/shop/src/a.py", "diff": diff})
+    asked = page.locator(".block.asks, .block.request").last
+    expect(asked.locator(".diff-row.minus")).to_have_text("2-removed: two")
+    expect(asked.get_by_text("src/a.py")).to_have_count(1)  # told once
+    expect(asked).not_to_contain_text("@@")
 
 
 def test_the_head_of_a_session_shows_how_full_the_context_is(place):

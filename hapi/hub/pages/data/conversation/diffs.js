@@ -1,52 +1,18 @@
-// Unified diffs as what is shown of them: the kind of each line, and what changes in which file. Pure.
+// What unified diffs change in which file. Pure.
 
+import { diffLines, pathOf } from "../../lib/code/diff-lines.js";
 import { isObject } from "../json.js";
 
 /** @import { Json } from "../types.js" */
 
-/** @typedef {"plus" | "minus" | "hunk" | "meta" | "same"} LineKind */
 /** @typedef {{ path: string, added: number, removed: number }} FileCounts */
 /** @typedef {FileCounts & { text: string }} Change */
 
 const START = /^(?:diff --git |Index: |--- [^\n]*\n\+\+\+ |@@ -\d)/;
-const HUNK = /^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@/;
 
 /** Whether a text is a unified diff. @param {string} text */
 export function isDiff(text) {
   return START.test(text);
-}
-
-/**
- * The lines of a diff with their kinds. How many lines of a hunk follow is told by its head, so that a removed line
- * that begins with dashes is no head of a file. A text without hunks is taken line by line.
- * @param {string} text
- * @returns {{ line: string, kind: LineKind }[]}
- */
-export function diffLines(text) {
-  const hasHunks = /^@@ -\d/m.test(text);
-  let before = 0;
-  let after = 0;
-  return text.split("\n").map((line) => {
-    if (hasHunks && before <= 0 && after <= 0) {
-      const head = HUNK.exec(line);
-      if (!head) return { line, kind: line.startsWith("@@ -") ? "hunk" : "meta" };
-      before = Number(head[1] ?? 1);
-      after = Number(head[2] ?? 1);
-      return { line, kind: "hunk" };
-    }
-    if (line.startsWith("-")) {
-      before -= 1;
-      return { line, kind: "minus" };
-    }
-    if (line.startsWith("+")) {
-      after -= 1;
-      return { line, kind: "plus" };
-    }
-    if (hasHunks && line.startsWith("\\")) return { line, kind: "meta" };
-    before -= 1;
-    after -= 1;
-    return { line, kind: "same" };
-  });
 }
 
 /**
@@ -69,20 +35,6 @@ export function diffFiles(text) {
     previous = line;
   }
   return files;
-}
-
-/** The path in the head of a file: of the new version, or of the old one of a file that is deleted. @param {string} line @param {string} previous */
-function pathOf(line, previous) {
-  const path = nameIn(line);
-  return path === "/dev/null" && previous.startsWith("--- ") ? nameIn(previous) : path;
-}
-
-/** @param {string} line `+++ b/path<TAB>time` */
-function nameIn(line) {
-  return line
-    .slice(4)
-    .split("\t")[0]
-    .replace(/^[ab]\//, "");
 }
 
 /**

@@ -35,6 +35,7 @@ const VERBS_BY_NAME = { write: t("Write"), edit: t("Edit"), read: t("Read"), lis
  * @property {string} text
  * @property {"plain" | "command" | "path" | "diff" | "markdown" | "todos"} form
  * @property {boolean} [isGrowing]
+ * @property {string} [path] of the file that a diff is about
  * @property {Todo[]} [steps] of a to-do list
  */
 
@@ -78,7 +79,7 @@ function describedInput({ name, title: given, input, toolKind }, directory) {
   if (typeof path !== "string") return { title, details: inputDetails(input) };
   const place = placeTitle({ title, name, toolKind, path, directory });
   const more = changeOf(input);
-  if (more) return { title: place.title, details: [...place.details, more] };
+  if (more) return { title: place.title, details: [...place.details, { ...more, path }] };
   const { offset, limit, ...others } = input;
   if (Object.keys(others).length === 1)
     return { title: `${place.title}${lineRange(offset, limit)}`, details: place.details };

@@ -1,10 +1,11 @@
 // The diff of one file as rows with line numbers, one below the other or side by side. Pure.
 
+import { HUNK } from "../../lib/code/diff-lines.js";
 import { t } from "../../lib/language.js";
 import { unquoted } from "./working-tree.js";
 
-/** @typedef {"plus" | "minus" | "same"} RowKind */
-/** @typedef {{ kind: RowKind, old: number | null, new: number | null, text: string, cut: boolean }} Row `cut`: the file ends without a line feed */
+/** @import { Row, RowKind } from "../../lib/code/diff-lines.js" */
+
 /** @typedef {{ head: string, rows: Row[] }} Hunk */
 /**
  * @typedef {object} FileDiff
@@ -15,7 +16,6 @@ import { unquoted } from "./working-tree.js";
  */
 /** @typedef {{ left: Row | null, right: Row | null }} Pair */
 
-const HUNK = /^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)$/;
 /** @type {[RegExp, (match: RegExpExecArray) => string][]} */
 const FACTS = [
   [/^new file mode 120000$/, () => t("New symbolic link")],

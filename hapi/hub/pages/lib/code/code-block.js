@@ -14,7 +14,7 @@ const LONG_LINE = 50; // characters; only longer lines can be wrapped
 const COPIED_TIME = 1500; // ms
 const DIAGRAM = "mermaid"; // the language that is drawn
 
-/** @typedef {{ code: string, language: string, tokens: Tokens | null }} Source `code`: without the marks of what is drawn */
+/** @typedef {{ code: string, language: string, path: string, tokens: Tokens | null }} Source `code`: without the marks of what is drawn; `path`: of the file that a diff is about */
 /** @type {WeakMap<Node, Source>} of blocks that are in the document */
 const drawn = new WeakMap();
 
@@ -24,8 +24,9 @@ const drawn = new WeakMap();
  * Code in a frame. It is plain at first; `colourCode` adds the colours when the text is complete.
  * @param {string} code
  * @param {string} language as the fence names it; may be ""
+ * @param {string} [path] of the file that a diff is about
  */
-export function codeBlock(code, language) {
+export function codeBlock(code, language, path = "") {
   const content = h("code");
   const lines = code.split("\n");
   const canBeNumbered = lines.length > 1 && lines.length <= MAX_LINES;
@@ -45,7 +46,7 @@ export function codeBlock(code, language) {
     ),
     h("pre", { tabindex: "0" }, content),
   );
-  drawn.set(frame, { code, language, tokens: null });
+  drawn.set(frame, { code, language, path, tokens: null });
   fillCode(content, code, null, isNumbered);
   return frame;
 }
@@ -66,6 +67,7 @@ export function colourCode(root) {
     // The frame may have been made while the language was being written.
     if (state) state.language = frame.querySelector(".language")?.textContent ?? "";
     if (state?.language === DIAGRAM) drawDiagram(frame, state.code);
+    else if (state && languageNamed(state.language) === "diff") drawDiff(frame, state);
     else if (state && !state.tokens && languageNamed(state.language)) colour(frame, state);
   }
 }
@@ -74,6 +76,13 @@ export function colourCode(root) {
 async function drawDiagram(frame, source) {
   const { showDiagram } = await import("./diagram.js");
   showDiagram(frame, source);
+}
+
+/** @param {Element} frame @param {Source} source */
+async function drawDiff(frame, { code, path }) {
+  const { diffCard } = await import("./diff.js");
+  frame.className = "code diff-code"; // its lines have numbers of their own and are broken
+  frame.querySelector("code")?.replaceChildren(diffCard(code, path));
 }
 
 /** The code of a block as it was written: what is shown has marks for invisible characters. @param {Element} frame */

@@ -3,19 +3,17 @@
 import { sideBySide } from "../../data/work/hunks.js";
 import { placeOf } from "../../data/work/review.js";
 import { append, button, fill, h } from "../../lib/dom.js";
-import { highlight, highlightedLines } from "../../lib/code/highlight.js";
-import { plural, t } from "../../lib/language.js";
-import { languageOfPath } from "../../lib/code/languages.js";
+import { colourRows, lineCells, lineText, SIGNS } from "../../lib/code/diff.js";
+import { t } from "../../lib/language.js";
 import { commentForm, keptComment } from "./comment.js";
 
 /**
- * @import { FileDiff, Pair, Row } from "../../data/work/hunks.js"
+ * @import { Row } from "../../lib/code/diff-lines.js"
+ * @import { FileDiff, Pair } from "../../data/work/hunks.js"
  * @import { Comment, Review } from "../../data/work/review.js"
  */
 
 const ROWS_AT_ONCE = 1000; // rows drawn at first and with each "Show more"
-const MAX_LINE_LENGTH = 4000; // characters shown of one line
-const SIGNS = { plus: "+", minus: "-", same: " " };
 
 /** @typedef {{ row: Row, node: HTMLElement }} Drawn */
 /** @typedef {{ side: "old" | "new", first: number, last: number }} Range */
@@ -59,39 +57,23 @@ export class DiffView {
     this._waiting = this._lines();
     this._drawMore();
     this._reopen();
-    this._colour("old");
-    this._colour("new");
+    this._colour();
   }
 
-  /** Colour the lines of one side, as soon as their tokens are found. @param {"old" | "new"} side */
-  async _colour(side) {
-    const rows = this._diff.hunks
-      .flatMap((hunk) => hunk.rows)
-      .filter((row) => row[side] !== null && (side === "new" || row.kind === "minus"));
-    const code = rows.map((row) => row.text).join("\n");
-    const tokens = await highlight(code, languageOfPath(this._path));
-    if (!tokens) return;
-    const lines = highlightedLines(code, tokens);
-    for (const [index, row] of rows.entries()) {
-      this._coloured.set(row, lines[index]);
-      for (const node of this._texts.get(row) ?? []) this._fillText(node, row);
-    }
+  /** Colour the lines, as soon as their tokens are found. */
+  _colour() {
+    const rows = this._diff.hunks.flatMap((hunk) => hunk.rows);
+    return colourRows(rows, this._path, (row, parts) => {
+      this._coloured.set(row, parts);
+      for (const node of this._texts.get(row) ?? []) fill(node, lineText(row, parts));
+    });
   }
 
   /** @param {Row} row */
   _text(row) {
-    const node = h("span", null);
-    this._fillText(node, row);
+    const node = h("span", null, lineText(row, this._coloured.get(row)));
     this._texts.set(row, [...(this._texts.get(row) ?? []), node]);
     return node;
-  }
-
-  /** @param {HTMLElement} node @param {Row} row */
-  _fillText(node, row) {
-    const isLong = row.text.length > MAX_LINE_LENGTH;
-    const coloured = isLong ? undefined : this._coloured.get(row);
-    const parts = coloured?.map((part) => (part instanceof Node ? part.cloneNode(true) : part));
-    fill(node, parts ?? (isLong ? row.text.slice(0, MAX_LINE_LENGTH) : row.text));
   }
 
   /** Everything to draw, in order: the head of a hunk, then its rows or pairs of rows. */
@@ -126,31 +108,11 @@ export class DiffView {
       { class: `diff-row ${row.kind}` },
       this._number(row, "old"),
       this._number(row, "new"),
-      this._cell(row),
+      lineCells(row, this._text(row)),
     );
     if (row.old !== null) this._drawn.set(`old ${row.old}`, { row, node });
     if (row.new !== null) this._drawn.set(`new ${row.new}`, { row, node });
     return node;
-  }
-
-  /** @param {Row} row */
-  _cell(row) {
-    const left = row.text.length - MAX_LINE_LENGTH;
-    return h(
-      "code",
-      { class: "diff-text" },
-      h("span", { class: "diff-sign", "aria-hidden": "true" }, SIGNS[row.kind]),
-      row.kind !== "same" &&
-        h(
-          "span",
-          { class: "for-readers" },
-          `${row.kind === "plus" ? t("added:") : t("removed:")} `,
-        ),
-      this._text(row),
-      left > 0 &&
-        h("em", null, [" … ", plural(left, "{count} more character", "{count} more characters")]),
-      row.cut && h("em", null, " ", t("(no line feed at the end of the file)")),
-    );
   }
 
   /** @param {Pair} pair */
@@ -166,7 +128,7 @@ export class DiffView {
         h(
           "div",
           { class: `diff-side ${kind}` },
-          row ? [this._number(row, side), this._cell(row)] : null,
+          row ? [this._number(row, side), lineCells(row, this._text(row))] : null,
         ),
       );
       const line = row?.[side];

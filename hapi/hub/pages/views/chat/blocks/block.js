@@ -8,10 +8,11 @@ import { markdown, MORE_SHOWN } from "../../../lib/markdown/markdown.js";
 import { dayLabel, isoTime, timeOfDay } from "../../../lib/format.js";
 import { prose, visibleProse } from "../../../lib/prose.js";
 import { copyButton } from "../../../lib/browser/clipboard.js";
-import { codeBlock } from "../../../lib/code/code-block.js";
+import { codeBlock, colourCode } from "../../../lib/code/code-block.js";
 import { reportOnce } from "../../../lib/errors.js";
 import { rawText } from "../../../data/json.js";
 import { fencedParts } from "../../../data/conversation/markup.js";
+import { fileReferences } from "../../../data/work/file-references.js";
 import { describeTool } from "../../../data/conversation/tools.js";
 import { deliveryActions, deliveryLabel } from "./delivery.js";
 import { foldable } from "./fold.js";
@@ -200,7 +201,9 @@ function promptText({ key, text }, context) {
     const shown = isCut
       ? lines.slice(0, FOLDED_PROMPT_LINES).join("\n").slice(0, FOLDED_PROMPT_CHARACTERS)
       : text;
-    return h("div", { class: `bubble ${isCut ? "cut" : ""}`.trim() }, promptParts(shown));
+    const bubble = h("div", { class: `bubble ${isCut ? "cut" : ""}`.trim() }, promptParts(shown));
+    colourCode(bubble);
+    return bubble;
   };
   const isLong = lines.length > FOLDED_PROMPT_LINES + 2 || text.length > FOLDED_PROMPT_CHARACTERS;
   return isLong ? foldable(`${key}/prompt`, text, context, draw) : draw(false);
@@ -208,9 +211,17 @@ function promptText({ key, text }, context) {
 
 /** A prompt as it was typed, with its fenced blocks of code as such. @param {string} text */
 function promptParts(text) {
-  return fencedParts(text).map((part) =>
-    part.language === undefined ? prose(part.text) : codeBlock(part.text, part.language),
+  const parts = fencedParts(text);
+  return parts.map(({ text: shown, language }, index) =>
+    language === undefined
+      ? prose(shown)
+      : codeBlock(shown, language, pathAbove(parts[index - 1]?.text ?? "")),
   );
+}
+
+/** The path of the file that the line above a diff names, as comments on its lines do. @param {string} text */
+function pathAbove(text) {
+  return fileReferences(text.slice(text.lastIndexOf("\n") + 1))[0]?.path ?? "";
 }
 
 /** @param {ThoughtBlock} block @param {BlockContext} context */

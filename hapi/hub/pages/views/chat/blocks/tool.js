@@ -4,13 +4,7 @@ import { h, icon } from "../../../lib/dom.js";
 import { t } from "../../../lib/language.js";
 import { markdown } from "../../../lib/markdown/markdown.js";
 import { duration, ownValue } from "../../../lib/format.js";
-import {
-  changesIn,
-  diffFiles,
-  diffLines,
-  isDiff,
-  withoutFileHead,
-} from "../../../data/conversation/diffs.js";
+import { changesIn, diffFiles, isDiff, withoutFileHead } from "../../../data/conversation/diffs.js";
 import {
   describeTool,
   isQuestionTool,
@@ -18,6 +12,7 @@ import {
   relativePath,
   toolDuration,
 } from "../../../data/conversation/tools.js";
+import { diffCard } from "../../../lib/code/diff.js";
 import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { planList } from "./plan.js";
@@ -86,9 +81,15 @@ function cardNode(block, context) {
   // The form below shows the questions.
   const title = questions?.some(({ question }) => question === ownTitle) ? t("Question") : ownTitle;
   const changes = changesIn(block.changes);
+  const captions = described.flatMap(({ form, text }) => (form === "diff" ? diffFiles(text) : []));
+  const named = captions.map(({ path }) => relativePath(path, context.directory));
   const details = isQuestion
     ? []
-    : described.filter(({ form }) => changes.length === 0 || !["diff", "path"].includes(form));
+    : described.filter(
+        ({ form, text }) =>
+          (changes.length === 0 || !["diff", "path"].includes(form)) &&
+          !(form === "path" && named.includes(text)),
+      );
   return h(
     "section",
     {
@@ -119,7 +120,7 @@ function cardNode(block, context) {
         diffCaption([change], title, context),
         foldedText(
           `${block.key}/change/${index}`,
-          { text: withoutFileHead(change.text), form: "diff" },
+          { text: withoutFileHead(change.text), form: "diff", path: change.path },
           context,
         ),
       ),
@@ -225,7 +226,7 @@ function outputNode(block, context) {
  * @returns {HTMLElement}
  */
 function foldedText(key, detail, context) {
-  const { text, form, isGrowing, steps } = detail;
+  const { text, form, isGrowing, steps, path } = detail;
   if (steps) return h("div", { class: "tool-plan" }, planList(steps));
   if (form === "markdown") return h("div", { class: "tool-plan" }, markdown(text));
   const lines = text.split("\n");
@@ -233,13 +234,10 @@ function foldedText(key, detail, context) {
   /** @param {boolean} isCut */
   const draw = (isCut) => {
     const shown = isCut ? cutText(lines, isGrowing) : text;
-    return h(
-      "pre",
-      { class: `tool-text ${form} ${isCut ? "cut" : ""}`, tabindex: "0" },
-      form === "diff"
-        ? diffLines(shown).map(({ line, kind }) => h("span", { class: kind }, `${line}\n`))
-        : shown,
-    );
+    const props = { class: `tool-text ${form} ${isCut ? "cut" : ""}`, tabindex: "0" };
+    return form === "diff"
+      ? h("div", props, diffCard(shown, path ?? diffFiles(text)[0]?.path ?? ""))
+      : h("pre", props, shown);
   };
   return isLong ? foldable(key, text, context, draw) : draw(false);
 }
