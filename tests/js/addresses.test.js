@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
+const { isLoopback, loopbackNote } = await load("lib/loopback.js");
 const { machineAddress, routeOf, sessionAddress, sessionOf, sessionPartAddress } =
   await load("data/addresses.js");
 
@@ -42,4 +43,14 @@ test("an address of a session's part keeps its query, and names its session", ()
   assert.equal(sessionOf(route), "a/b");
   assert.equal(sessionPartAddress("a", "changes"), "/sessions/a/changes");
   assert.equal(sessionOf(routeOf("/machines/m")), null);
+});
+
+test("addresses of the machine itself are told from those that other devices can open", () => {
+  const own = ["localhost", "hub.localhost", "127.0.0.1", "127.8.9.1", "[::1]"];
+  const reachable = ["192.168.1.7", "hub.example.com", "127.example.com", "[fe80::1]"];
+  assert.deepEqual(own.filter(isLoopback), own);
+  assert.deepEqual(reachable.filter(isLoopback), []);
+  const page = { host: "127.0.0.1:3006", hostname: "127.0.0.1" };
+  assert.match(loopbackNote(page) ?? "", /cannot open 127\.0\.0\.1:3006: start HAPI with --tunnel/);
+  assert.equal(loopbackNote({ host: "hub.example.com", hostname: "hub.example.com" }), null);
 });

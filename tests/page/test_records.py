@@ -92,6 +92,9 @@ def shared_address(place, session, page, *options):
     for option in options:
         page.get_by_label(option).check()
     page.get_by_role("button", name="Make a link").click()
+    sheet = page.get_by_role("dialog").last
+    expect(sheet).to_contain_text("start HAPI with --tunnel, --public-url or --host 0.0.0.0")
+    expect(sheet).to_contain_text(re.compile(r"Created today at .+\. Expires on .+\."))
     return page.get_by_label("Whoever has this link can read the conversation").input_value()
 
 

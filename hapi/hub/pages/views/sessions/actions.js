@@ -8,6 +8,7 @@ import { copyText } from "../../lib/browser/clipboard.js";
 import { confirmDialog, nameDialog, orToast, toast } from "../../lib/dialog.js";
 import { errorMessage } from "../../lib/errors.js";
 import { plural, t } from "../../lib/language.js";
+import { isLoopback } from "../../lib/loopback.js";
 import { openMenu as openMenuOf } from "../../lib/menu.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
@@ -309,8 +310,9 @@ export async function forAll(sessions, act, sentence) {
 /** @param {Session} session */
 async function copyLink({ id }) {
   const address = new URL(withBase(sessionAddress(id)), location.origin).href;
-  await navigator.clipboard.writeText(address);
-  toast(t("Link copied"));
+  if (!(await copyText(address))) toast(t("The browser does not allow copying."), { tone: "bad" });
+  else if (isLoopback(location.hostname)) toast(t("Link copied. It opens on this machine only."));
+  else toast(t("Link copied"));
 }
 
 /** Copy what names a session to the agent of another one: the link that `@` writes. @param {Session} session */

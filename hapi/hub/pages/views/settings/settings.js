@@ -5,7 +5,9 @@ import { button, fill, h, iconButton, linkButton, problemLine } from "../../lib/
 import { descriptionList } from "../../lib/description-list.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { dateAndTime, fileSize } from "../../lib/format.js";
+import { copyText } from "../../lib/browser/clipboard.js";
 import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
+import { loopbackNote } from "../../lib/loopback.js";
 import { deviceStorage } from "../../lib/storage.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { applyTheme, FONT_SIZE_KEY, FONT_SIZES, THEME_KEY, THEMES } from "./appearance.js";
@@ -121,27 +123,19 @@ function pairingSection(context) {
     "section",
     { class: "settings-part" },
     h("h2", null, t("Pair a device")),
-    h(
-      "p",
-      { class: "muted" },
+    pairingText(
+      "muted",
       t("Scan the code with the camera of a phone to open this page there, logged in."),
     ),
-    isLocal(location.hostname) &&
-      h(
-        "p",
-        { class: "hint caution" },
-        t("Other devices cannot reach {host}. Open this page by the hub's public address first.", {
-          host: location.host,
-        }),
-      ),
     problem,
     h("div", { class: "buttons start" }, show),
   );
 }
 
-/** Whether an address means this machine only. @param {string} name */
-export function isLocal(name) {
-  return name === "localhost" || name === "[::1]" || name.startsWith("127.");
+/** What scanning the code does, or why it would do nothing. @param {string} name of the class @param {string} text */
+function pairingText(name, text) {
+  const note = loopbackNote();
+  return h("p", { class: note === null ? name : "hint caution" }, note ?? text);
 }
 
 /**
@@ -155,7 +149,9 @@ export async function pair({ api, store, identity }) {
   const token = made?.token ?? identity.accessToken ?? "";
   const text = `${new URL(withBase("/"), location.origin).href}#token=${encodeURIComponent(token)}`;
   const code = await qrCode(text, t("QR code that opens this page on another device"));
+  const note = loopbackNote();
   openDialog(t("Pair a device"), () => [
+    note !== null && h("p", { class: "hint caution" }, note),
     code,
     h(
       "p",
@@ -173,8 +169,8 @@ export async function pair({ api, store, identity }) {
       button(t("Copy link"), {
         on: {
           click: async () => {
-            await navigator.clipboard.writeText(text);
-            toast(t("Link copied"));
+            if (await copyText(text)) toast(t("Link copied"));
+            else toast(t("The browser does not allow copying."), { tone: "bad" });
           },
         },
       }),

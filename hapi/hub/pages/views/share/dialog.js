@@ -3,8 +3,10 @@
 import { button, fill, h, problemLine } from "../../lib/dom.js";
 import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { withBase } from "../../lib/base-path.js";
-import { dateAndTime } from "../../lib/format.js";
+import { dateAndTime, isToday, timeOfDay } from "../../lib/format.js";
+import { copyText } from "../../lib/browser/clipboard.js";
 import { t } from "../../lib/language.js";
+import { loopbackNote } from "../../lib/loopback.js";
 
 /**
  * @import { Api } from "../../data/hub/api.js"
@@ -54,6 +56,7 @@ export function shareDialog({ api, id }) {
     await readLinks();
   }
 
+  const note = loopbackNote();
   openDialog(t("Share conversation"), () => [
     h(
       "p",
@@ -62,6 +65,7 @@ export function shareDialog({ api, id }) {
         "A link shows prompts and answers to everybody who has it, without a login. Pictures and attached files are not shown, only their names.",
       ),
     ),
+    note !== null && h("p", { class: "hint caution" }, note),
     choice.nodes,
     problem,
     h("div", { class: "buttons" }, create),
@@ -88,7 +92,7 @@ function choices() {
       h(
         "div",
         { class: "field" },
-        h("label", { for: "share-lifetime" }, t("Ends after")),
+        h("label", { for: "share-lifetime" }, t("Expires after")),
         lifetime,
       ),
       h("label", { class: "check" }, later, t("Also show what is said later")),
@@ -109,17 +113,20 @@ function showMade(parent, link) {
   const address = new URL(withBase(link.path), location.href).href;
   const field = h("input", { id: "share-address", readOnly: true, value: address });
   const copy = button(t("Copy"), {
-    hidden: !navigator.clipboard, // on a page without TLS
     on: {
       click: async () => {
-        await navigator.clipboard.writeText(address);
-        toast(t("Link copied"));
+        if (await copyText(address)) toast(t("Link copied"));
+        else toast(t("The browser does not allow copying."), { tone: "bad" });
       },
     },
   });
+  const label =
+    loopbackNote() === null
+      ? t("Whoever has this link can read the conversation")
+      : t("Whoever has this link can read the conversation on this machine");
   fill(
     parent,
-    h("label", { for: "share-address" }, t("Whoever has this link can read the conversation")),
+    h("label", { for: "share-address" }, label),
     h("div", { class: "with-button" }, field, copy),
     h("p", { class: "hint" }, t("The link is shown this once. Copy it now.")),
   );
@@ -144,13 +151,33 @@ function linkRow(link, act) {
     },
   });
   const what = [
-    t("Made {made}, ends {end}", {
-      made: dateAndTime(link.createdAt),
-      end: dateAndTime(link.expiresAt),
-    }),
     link.includesLater && t("with what is said later"),
     link.includesTools && t("with tool calls"),
     link.includesThoughts && t("with thoughts"),
   ];
-  return h("li", null, h("span", null, what.filter(Boolean).join(", ")), revoke);
+  return h(
+    "li",
+    null,
+    h(
+      "div",
+      null,
+      h("span", null, `${createdText(link.createdAt)} ${expiryText(link.expiresAt)}`),
+      h("span", { class: "hint" }, what.filter(Boolean).join(", ")),
+    ),
+    revoke,
+  );
+}
+
+/** @param {number} time */
+function createdText(time) {
+  return isToday(time)
+    ? t("Created today at {time}.", { time: timeOfDay(time) })
+    : t("Created on {time}.", { time: dateAndTime(time) });
+}
+
+/** @param {number} time */
+function expiryText(time) {
+  return isToday(time)
+    ? t("Expires today at {time}.", { time: timeOfDay(time) })
+    : t("Expires on {time}.", { time: dateAndTime(time) });
 }
