@@ -15,7 +15,7 @@ from hapi.startup import (
     defer_garbage_collection,
     discard_generated_source,
     exit_process,
-    import_urls,
+    import_common_modules,
     resume_garbage_collection,
 )
 
@@ -70,11 +70,11 @@ def _run(words: list[str], is_program: bool) -> int:
     if words[:1] in (["hub"], ["up"]):
         defer_garbage_collection()
         discard_generated_source()
-        import_urls()
+        import_common_modules()
     elif words[:1] == ["runner"] and "start-sync" in words:
         defer_garbage_collection()
         discard_generated_source()
-        import_urls()
+        import_common_modules()
         from hapi.cli.runner.foreground import run_words
 
         done = run_words(words[1:])
@@ -86,7 +86,7 @@ def _run(words: list[str], is_program: bool) -> int:
     ):
         defer_garbage_collection()
         discard_generated_source()
-        import_urls()
+        import_common_modules()
         from hapi.session.main import run
 
         exit_code = run(words, os.environ)

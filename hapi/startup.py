@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import linecache
 import os
 import sys
 import time
@@ -33,6 +32,15 @@ TYPING_NAMES = (
     *("Concatenate", "Never", "NotRequired", "ParamSpec", "Protocol", "Required", "Self"),
     *("TypeAlias", "TypedDict", "get_type_hints"),
 )
+NOT_NEEDED = ("ctypes",)  # libraries try to import these and do without them
+# Optional dependencies of txaio, WAMP and WebSocket.
+NOT_NEEDED_BY_AUTOBAHN = ("click", "cbor2", "_nvx_utf8validator", "_nvx_xormasker")
+# dis.COMPILER_FLAG_NAMES, of which inspect makes constants; the lowest bit first.
+COMPILER_FLAGS = (
+    *("OPTIMIZED", "NEWLOCALS", "VARARGS", "VARKEYWORDS", "NESTED", "GENERATOR", "NOFREE"),
+    *("COROUTINE", "ITERABLE_COROUTINE", "ASYNC_GENERATOR"),
+)
+FLAGS_OF_PYTHON = (3, 11)
 LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}  # of logging
 USUAL_THRESHOLDS = gc.get_threshold()
 SWITCH_INTERVAL = 0.0005  # seconds between two threads' turns while modules are loaded
@@ -96,21 +104,103 @@ def discard_generated_source() -> None:
 
     Saves 0.6 MB (PSS). attrs enters it in `linecache`, for tracebacks and debuggers.
     """
-    if not is_plain():
-        linecache.cache = _CacheOfFiles(linecache.cache)
+    if is_plain():
+        return
+    with substituted_modules(*parts_of_python()):
+        import linecache
+    linecache.cache = _CacheOfFiles(linecache.cache)
 
 
-def import_urls() -> None:
-    """Import `urllib.parse` without ipaddress, which it needs for addresses in brackets.
+def import_common_modules() -> None:
+    """Import what all programs use, without what it brings along and seldom needs.
 
-    Saves 0.2 MB (PSS) of a session.
+    Saves 1.3 MB (PSS) of a session: ast 0.3, which inspect needs to find the source of a class, and
+    dis 0.1; ipaddress 0.2, which urllib.parse needs for addresses in brackets; the validators of
+    attrs 0.2; tokenize 0.15; bz2 and lzma, for archives of shutil, 0.15; platform 0.1. What is used
+    of these later is loaded then.
     """
     if is_plain():
         return
-    with substituted_modules(partial_module("ipaddress")):
+    with substituted_modules(*parts_of_python()):
+        import inspect
+        import shutil
         import urllib.parse
+        import uuid
 
-        del urllib
+        import attrs
+
+        del attrs, inspect, shutil, urllib, uuid
+
+
+def parts_of_python() -> tuple[PartialModule, ...]:
+    """What Python's modules and attrs use of other modules while they are imported."""
+    return (
+        partial_module("ast", NodeVisitor=_NodeVisitor),
+        *_part_of_dis(),
+        partial_module("tokenize"),
+        partial_module("ipaddress"),
+        partial_module("bz2"),
+        partial_module("lzma"),
+        partial_module("attr.validators", in_=_in),
+        partial_module("attrs.validators"),
+        _part_of_platform(),
+    )
+
+
+class _NodeVisitor:
+    """Stands in for a class of ast, of which inspect derives one."""
+
+    def visit(self, node: Any) -> Any:
+        import ast
+
+        return ast.NodeVisitor.visit(self, node)  # type: ignore[arg-type]
+
+    def generic_visit(self, node: Any) -> Any:
+        import ast
+
+        return ast.NodeVisitor.generic_visit(self, node)  # type: ignore[arg-type]
+
+
+def _part_of_dis() -> tuple[PartialModule, ...]:
+    """Nothing for a Python whose flags were not compared with ours."""
+    if sys.version_info[:2] != FLAGS_OF_PYTHON:
+        return ()
+    flags = {1 << bit: name for bit, name in enumerate(COMPILER_FLAGS)}
+    return (partial_module("dis", COMPILER_FLAG_NAMES=flags, findlinestarts=_find_line_starts),)
+
+
+def _find_line_starts(code: Any) -> Any:
+    from dis import findlinestarts
+
+    return findlinestarts(code)
+
+
+def _in(options: Any) -> Any:
+    """The validator `in_` of attrs, which is loaded if a value is not valid."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if value not in options:
+            from attr.validators import in_
+
+            in_(options)(instance, attribute, value)
+
+    return check
+
+
+def _part_of_platform() -> PartialModule:
+    return partial_module(
+        "platform",
+        system=lambda: os.uname().sysname,
+        python_implementation=_python_implementation,
+    )
+
+
+def _python_implementation() -> str:
+    if sys.implementation.name == "cpython":
+        return "CPython"
+    import platform
+
+    return platform.python_implementation()
 
 
 class _CacheOfFiles(dict[Any, Any]):
@@ -146,18 +236,17 @@ def import_twisted_core() -> None:
         del twisted
 
 
-def _part_of_asyncio() -> ModuleType:
+def _part_of_asyncio() -> PartialModule:
     """The names of asyncio that Twisted and txaio import."""
     import inspect
 
-    part = ModuleType("asyncio")
-    part.__dict__.update(
+    return partial_module(
+        "asyncio",
         iscoroutine=inspect.iscoroutine,
         iscoroutinefunction=inspect.iscoroutinefunction,
         Future=_NoFuture,
         AbstractEventLoop=_NoEventLoop,
     )
-    return part
 
 
 class _NoFuture:
@@ -178,20 +267,26 @@ def _escape(text: str, quote: bool = True) -> str:
 def lighter_libraries() -> Iterator[None]:
     """Import Twisted and msgspec without modules of which they use a name or two, or none.
 
-    Saves 1.1 MB (PSS) of a session: typing_extensions 0.3, Twisted's search for plugins with
-    zipfile 0.3, logging 0.2, msgspec.inspect and ctypes 0.1 each; of a hub's RSS 2.7 MB, with
-    Perspective Broker and html. What is used of these later is loaded then.
+    Saves 1.3 MB (PSS) of a session: typing_extensions 0.3, Twisted's search for plugins with
+    zipfile 0.3, logging and pickle 0.2 each, msgspec.inspect and ctypes 0.1 each; of a hub's RSS
+    2.7 MB, with Perspective Broker and html. What is used of these later is loaded then.
     """
     if is_plain():
         yield
         return
+    with substituted_modules(*parts_of_libraries()), hidden_modules(*NOT_NEEDED):
+        yield
+
+
+def parts_of_libraries() -> tuple[PartialModule, ...]:
+    """What Twisted and msgspec use of other modules while they are imported."""
     typing_extensions = partial_module(
         "typing_extensions",
         TypeVar=_type_variable,
         override=_mark_override,
         **{name: getattr(typing, name) for name in TYPING_NAMES},
     )
-    parts = (
+    return (
         typing_extensions,
         partial_module("twisted.python.modules", getModule=_get_module),
         partial_module("twisted.persisted.sob"),
@@ -199,10 +294,15 @@ def lighter_libraries() -> Iterator[None]:
         # Perspective Broker, by which one could send a request of twisted.web to another process.
         partial_module("twisted.spread.pb", Copyable=_NotCopyable, ViewPoint=_NotCopyable),
         partial_module("html", escape=_escape),
+        # Two names of the package werkzeug: a server for WSGI, and a client to test it.
+        partial_module("werkzeug.serving", run_simple=_run_wsgi),
+        partial_module("werkzeug.test", Client=_wsgi_client),
+        partial_module("urllib.request"),  # XML that refers to other files
+        partial_module("pickle"),
+        *_part_of_dis(),
         _part_of_logging(),
+        _part_of_platform(),
     )
-    with substituted_modules(*parts), hidden_modules("ctypes"):
-        yield
 
 
 class _NotCopyable:
@@ -224,7 +324,7 @@ def _get_module(name: str) -> Any:
     return getModule(name)
 
 
-def _part_of_logging() -> ModuleType:
+def _part_of_logging() -> PartialModule:
     """What Twisted and Autobahn use of logging while they are imported."""
     names = {number: name for name, number in LOG_LEVELS.items()}
     return partial_module(
@@ -244,9 +344,13 @@ class _LaterLogger:
         return getattr(logging.getLogger(self._name), attribute)
 
 
-def partial_module(name: str, **names: object) -> ModuleType:
+class PartialModule(ModuleType):
+    """See `partial_module`."""
+
+
+def partial_module(name: str, **names: object) -> PartialModule:
     """A module that has `names`; the others are those of the real one, loaded for the first."""
-    part = ModuleType(name)
+    part = PartialModule(name)
 
     def of_real_module(attribute: str) -> Any:
         if attribute.startswith("__") and attribute != "__all__":
@@ -262,21 +366,31 @@ def partial_module(name: str, **names: object) -> ModuleType:
 @contextmanager
 def substituted_modules(*modules: ModuleType) -> Iterator[None]:
     """Inside, whoever imports a module of these names that is not loaded gets one of `modules`."""
-    ours = [module for module in modules if module.__name__ not in sys.modules]
+    before = {module.__name__: sys.modules.get(module.__name__) for module in modules}
+    ours = [
+        module
+        for module in modules
+        if module.__name__ not in sys.modules
+        or isinstance(before[module.__name__], PartialModule)  # of those around us
+    ]
     sys.modules.update({module.__name__: module for module in ours})
     try:
         yield
     finally:
         for module in ours:
-            if sys.modules.get(module.__name__) is module:
-                del sys.modules[module.__name__]
+            if sys.modules.get(name := module.__name__) is not module:
+                continue  # the real one was loaded
+            if (outer := before[name]) is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = outer
 
 
 @contextmanager
 def trimmed_autobahn() -> Iterator[None]:
     """Import `autobahn.twisted.websocket` without WAMP, cryptography, colours and native helpers.
 
-    Saves 4 MB (PSS), 9 MB (RSS) and 45 modules, and another 0.9 MB (PSS) without hyperlink and
+    Saves 4.3 MB (PSS), 9 MB (RSS) and 46 modules, and another 0.9 MB (PSS) without hyperlink and
     subprocess. `autobahn.twisted` and `autobahn.wamp` import all of WAMP in their `__init__`; here
     the packages are entered in `sys.modules` without running that, so that their submodules can be
     imported alone. WAMP over WebSocket, of which the binding derives classes, gets empty ones.
@@ -285,22 +399,62 @@ def trimmed_autobahn() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
-    # Optional dependencies of txaio, WAMP and WebSocket.
-    with hidden_modules("click", "cbor2", "_nvx_utf8validator", "_nvx_xormasker"):
+    with hidden_modules(*NOT_NEEDED_BY_AUTOBAHN):
         import autobahn
 
         packages = [ModuleType("autobahn.twisted"), ModuleType("autobahn.wamp")]
         for package in packages:
             name = package.__name__.rpartition(".")[2]
             package.__path__ = [os.path.join(path, name) for path in autobahn.__path__]
-        wamp = ModuleType("autobahn.wamp.websocket")
-        for name in ("ServerProtocol", "ClientProtocol", "ServerFactory", "ClientFactory"):
-            wamp.__dict__[f"WampWebSocket{name}"] = type(name, (), {})
         # Whoever imports the packages later gets the whole of them; the loaded submodules stay.
-        unused = (partial_module(name) for name in ("hyperlink", "subprocess"))
-        logs_only = (partial_module("pprint", pformat=repr), _part_of_logging())
-        with substituted_modules(*packages, wamp, _part_of_asyncio(), *unused, *logs_only):
+        with substituted_modules(*packages, *parts_of_autobahn()):
             yield
+
+
+def parts_of_autobahn() -> tuple[PartialModule, ...]:
+    """What Autobahn's WebSockets use of WAMP and of other modules while they are imported."""
+    roles = ("ServerProtocol", "ClientProtocol", "ServerFactory", "ClientFactory")
+    base_classes = {f"WampWebSocket{role}": type(role, (), {}) for role in roles}
+    return (
+        partial_module("autobahn.wamp.websocket", **base_classes),
+        partial_module("autobahn.wamp.types", TransportDetails=_TransportDetails),
+        partial_module("hyperlink"),
+        partial_module("subprocess"),
+        partial_module("bz2"),
+        partial_module("pickle", dumps=_itself),  # to compare two lists of options
+        partial_module("pprint", pformat=repr),
+        _part_of_asyncio(),
+        _part_of_logging(),
+        _part_of_platform(),
+    )
+
+
+def _run_wsgi(*arguments: Any, **options: Any) -> Any:
+    from werkzeug.serving import run_simple
+
+    return run_simple(*arguments, **options)
+
+
+def _wsgi_client(*arguments: Any, **options: Any) -> Any:
+    from werkzeug.test import Client
+
+    return Client(*arguments, **options)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+class _TransportDetails:
+    """What Autobahn notes of a transport: for WAMP's authentication, and in its own messages."""
+
+    CHANNEL_TYPE_TCP, CHANNEL_TYPE_TLS, CHANNEL_FRAMING_WEBSOCKET = 4, 5, 2
+
+    def __init__(self, **facts: Any) -> None:
+        self.__dict__.update(facts)
+
+    def marshal(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
 
 @contextmanager

@@ -110,7 +110,8 @@ class Up:
     def serve(self) -> int:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
         import_twisted_core()
-        from hapi.hub.options import HubOptions
+        with lighter_libraries():
+            from hapi.hub.options import HubOptions
 
         settings = read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)

@@ -30,20 +30,25 @@ def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Invalid options are raised before that."""
     install_early_signal_handlers()
     import_twisted_core()
-    from hapi.runner import RunnerOptions
-    from hapi.runner.handoff.descriptors import (
-        StartCommand,
-        take_handoff_environment,
-        verify_inherited,
-    )
-    from hapi.runner.handoff.streams import take_streams
+    with lighter_libraries():
+        from hapi.runner import RunnerOptions
+        from hapi.runner.handoff.descriptors import (
+            StartCommand,
+            take_handoff_environment,
+            verify_inherited,
+        )
+        from hapi.runner.handoff.streams import take_streams
 
     words, streams = take_handoff_environment(os.environ), take_streams(os.environ)
     own = StartCommand.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
     block_unused_imports(options.access.url)
-    from hapi.runner.lock.early import lock_home_early  # loads hashlib
+    import ctypes  # which the lock needs, and libraries do without
+
+    del ctypes
+    with lighter_libraries():
+        from hapi.runner.lock.early import lock_home_early  # loads hashlib
 
     inherited = verify_inherited(words, options.home)
     if inherited is not None:

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define
+from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -26,14 +27,20 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     assert parts.hostname is not None
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
-    # The tables of idna (0.2 MB) are of no use for a name in ASCII; Twisted does without them.
-    with hidden_modules(*(["idna"] if parts.hostname.isascii() else [])):
-        endpoint = HostnameEndpoint(reactor, parts.hostname, port, timeout=CONNECT_TIMEOUT)
+    endpoint = _tcp_endpoint(reactor, parts.hostname, port)
     if not secure:
         return endpoint
     from hapi.net.client.tls import TlsEndpoint  # OpenSSL only for those who need it
 
     return TlsEndpoint(endpoint, parts.hostname)
+
+
+def _tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+    if isIPAddress(host):  # a resolver would load the tables of IDNA (0.3 MB), and use a thread
+        return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+    # The tables of idna (0.2 MB) are of no use for a name in ASCII; Twisted does without them.
+    with hidden_modules(*(["idna"] if host.isascii() else [])):
+        return HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
 
 
 def websocket_url(origin: str) -> str:

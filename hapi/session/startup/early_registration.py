@@ -138,7 +138,9 @@ class HttpConnection:
 
 
 def _connect(secure: bool, host: str, port: int | None) -> Any:
-    plain = socket.create_connection((host, port or (443 if secure else 80)), EXCHANGE_TIMEOUT)
+    # In bytes, because Python would load the tables of IDNA (0.3 MB) for a name in ASCII as well.
+    name: Any = host.encode() if host.isascii() else host
+    plain = socket.create_connection((name, port or (443 if secure else 80)), EXCHANGE_TIMEOUT)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not secure:
         return plain

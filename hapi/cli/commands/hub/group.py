@@ -72,7 +72,8 @@ def command(context: click.Context, /, relay: bool, qr: bool, as_json: bool, **v
 def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     """Serve until asked to leave; the exit code."""
     import_twisted_core()
-    from hapi.hub.options import HubOptions
+    with lighter_libraries():
+        from hapi.hub.options import HubOptions
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
