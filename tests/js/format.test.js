@@ -46,6 +46,14 @@ test("the home directory is written as ~ and read back", () => {
   assert.equal(format.expandHome("/", undefined), "/");
 });
 
+test("a path is cut into the parts that are left out of it one by one", () => {
+  assert.deepEqual(format.pathParts("/home/dev/shop"), ["/home/", "dev/", "shop"]);
+  assert.deepEqual(format.pathParts("~/shop/"), ["~/", "shop/"]);
+  assert.deepEqual(format.pathParts("C:\\work\\shop"), ["C:\\", "work\\", "shop"]);
+  assert.deepEqual(format.pathParts("~"), ["~"]);
+  assert.deepEqual(format.pathParts("/"), ["/"]);
+});
+
 test("absolute paths are those of Unix and Windows", () => {
   assert.deepEqual(["/a", "C:\\a", "c:/a", "a", "~/a", ""].map(format.isAbsolute), [
     true,

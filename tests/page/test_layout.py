@@ -55,7 +55,7 @@ def fits(page: Page) -> None:
 
 OVERLAPS = """() => {
   const shown = [...document.querySelectorAll(
-    '.main-head > button, .head-main .tag, .head-main .usage-meter, .head-main .subline')]
+    '.main-head > button, .head-main .tag, .head-main .usage-meter, .subline, .path-line')]
     .filter(node => node.checkVisibility()).map(node => [node, node.getBoundingClientRect()]);
   return shown.flatMap(([one, a], index) => shown.slice(index + 1)
     .filter(([, b]) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
@@ -66,7 +66,7 @@ OVERLAPS = """() => {
 
 def test_the_head_of_a_session_holds_mode_waiting_sessions_and_usage_on_a_phone(place):
     session = place.session(
-        path="/home/dev/a-directory-with-a-long-name",
+        path="/home/dev/projects/customers/acme/webshop-of-2026",
         usage={"inputTokens": 100_000, "outputTokens": 20_000},
         offer={
             "modes": [{"id": "yolo", "name": "Allow everything", "unrestricted": True}],
@@ -80,6 +80,10 @@ def test_the_head_of_a_session_holds_mode_waiting_sessions_and_usage_on_a_phone(
     expect(page.locator(".usage-meter")).to_be_visible()
     assert page.evaluate(OVERLAPS) == []
     assert page.evaluate("document.querySelector('.main-head').scrollWidth") <= 390
+    assert page.locator(".main-head").bounding_box()["height"] < 90  # two lines
+    name = page.locator(".path-line bdi", has_text="webshop-of-2026")
+    expect(name).to_be_in_viewport(ratio=1)
+    assert name.evaluate("({ parentNode: line }) => line.scrollWidth <= line.clientWidth")
 
 
 @pytest.mark.parametrize("width", [320, 360, 390])

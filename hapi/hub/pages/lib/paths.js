@@ -1,4 +1,4 @@
-// Paths that a person types.
+// Paths: what a person types, and how they are shown.
 
 /**
  * The absolute form of a path that a person typed.
@@ -17,4 +17,13 @@ export function expandHome(path, home) {
  */
 export function isAbsolute(path) {
   return /^(\/|[A-Za-z]:[\\/])/.test(path);
+}
+
+/**
+ * The parts of a path, each with the separator after it: "/home/dev/shop" has "/home/", "dev/" and "shop".
+ * @param {string} path
+ */
+export function pathParts(path) {
+  const parts = /^[A-Za-z]:\\/.test(path) ? /[^\\/]+[\\/]*/g : /\/*[^/]+\/*/g;
+  return path.match(parts) ?? [path];
 }

@@ -3,6 +3,7 @@
 import { fill, followLink, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { t } from "../../lib/language.js";
+import { pathParts } from "../../lib/paths.js";
 import { currentMode, sessionModes } from "../../data/sessions/offer.js";
 import { knownUsage } from "../../data/sessions/usage.js";
 import {
@@ -82,7 +83,7 @@ export function chatHeader({ store, go, openSettings, openWork, openTerminal, op
           "span",
           { class: "places" },
           h("span", { class: "subline" }, places.slice(0, -1).join(" · ")),
-          h("span", { class: "subline path" }, h("bdi", null, places.at(-1))),
+          pathLine(places.at(-1) ?? ""),
         ),
         state === "resting" &&
           h(
@@ -90,7 +91,7 @@ export function chatHeader({ store, go, openSettings, openWork, openTerminal, op
             { class: "tag", title: t("The agent's processes are ended. A message wakes it.") },
             t("resting"),
           ),
-        mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
+        mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}`, title: mode }, mode),
         damaged && h("span", { class: "tag caution", title: damaged }, t("damaged")),
         others > 0 && waitingTag(others, go),
         meter.node,
@@ -99,6 +100,21 @@ export function chatHeader({ store, go, openSettings, openWork, openTerminal, op
   }
 
   return { node, draw };
+}
+
+/**
+ * A path on one line: as many of its last parts as there is room for, the last one in any case.
+ * @param {string} path
+ */
+function pathLine(path) {
+  return h(
+    "span",
+    { class: "path-line", title: path },
+    h("span", { class: "for-readers" }, path),
+    pathParts(path)
+      .reverse() // the line is filled from its end
+      .map((part) => h("span", { "aria-hidden": "true" }, h("bdi", null, part))),
+  );
 }
 
 /** How many other sessions wait for a person. @param {Session} session @param {Store} store */
