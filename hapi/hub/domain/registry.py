@@ -27,7 +27,9 @@ from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import SessionRow, TurnEvent
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import PATCH_KEYS
-from hapi.protocol.rpc_methods import KILL_SESSION
+from hapi.protocol.rpc_methods import KILL_SESSION, SPAWN_SESSION, STOP_RUNNER
+
+RUNNER_METHODS = (SPAWN_SESSION, STOP_RUNNER)  # that every runner has
 
 T = TypeVar("T")
 
@@ -161,6 +163,24 @@ class HubRegistry:
             # A process registers its methods one after the other.
             await deferLater(self.clock, START_POLL_INTERVAL)
         return await rpc.call(session_id, method, params, timeout)
+
+    async def call_machine(
+        self, machine: HubMachine, method: str, params: Any = None, timeout: float = RPC_TIMEOUT
+    ) -> Any:
+        """The answer of the machine's runner, which may be about to register its methods, as it
+        does when it has connected again. Raises TargetMissing, CallFailed.
+        """
+        rpc, deadline = self.rpc, self.clock.seconds() + START_TIMEOUT
+
+        def serves_any() -> bool:
+            return any(rpc.serves(machine.id, name) for name in (method, *RUNNER_METHODS))
+
+        was_silent = not serves_any()
+        while machine.active and not serves_any() and self.clock.seconds() < deadline:
+            await deferLater(self.clock, START_POLL_INTERVAL)
+        if was_silent and serves_any() and not rpc.serves(machine.id, method):
+            await deferLater(self.clock, START_POLL_INTERVAL)  # it registers one after the other
+        return await rpc.call(machine.id, method, params, timeout)
 
     # --- serialization ----------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ class Resuming:
         if session.public_metadata.get("startingMode") == "pty":
             wanted["startingMode"] = "pty"
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
-        result = await request_spawn(self.registry.rpc, machine, request)
+        result = await request_spawn(self.registry, machine, request)
         if result["type"] != "success":
             raise OperationFailed(result["message"], "resume_failed")
         alive = await when_active(self.registry, result["sessionId"], session)

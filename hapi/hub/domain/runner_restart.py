@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from hapi.hub.domain.entities import HubMachine
-from hapi.hub.domain.errors import CallFailed, RestartFailed, RpcError
+from hapi.hub.domain.errors import CallFailed, RestartFailed, RpcError, TargetMissing
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.rpc import error_text
 from hapi.protocol import rpc_methods
@@ -15,6 +15,7 @@ from hapi.protocol import rpc_methods
 HANDOFF_TIMEOUT = 45.0  # seconds; a hand-off has 30, and ends its replacement if it fails
 POLL_INTERVAL = 0.5  # seconds
 LOOK = "`hapi runner status` on the machine shows whether one runs"
+AWAY = f"The runner is not connected to the hub at the moment. {LOOK}"
 LOST = f"The connection to the runner was lost before it answered. {LOOK}"
 
 
@@ -34,7 +35,9 @@ async def restart_runner(registry: HubRegistry, machine: HubMachine) -> str:
     state = machine.row.runner_state
     outgoing = state.get("pid") if isinstance(state, dict) else None
     try:
-        answer = await registry.rpc.call(machine.id, rpc_methods.STOP_RUNNER, {})
+        answer = await registry.call_machine(machine, rpc_methods.STOP_RUNNER, {})
+    except TargetMissing as error:
+        raise RestartFailed(AWAY, "restart_failed") from error
     except CallFailed as error:
         raise RestartFailed(LOST if error.gone else str(error), "restart_failed") from error
     except RpcError as error:

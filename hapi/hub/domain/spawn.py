@@ -7,7 +7,8 @@ from typing import Any
 
 from hapi.hub.domain.entities import HubMachine
 from hapi.hub.domain.errors import CallFailed, TargetMissing
-from hapi.hub.domain.rpc import RpcRouter, error_text
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.rpc import error_text
 from hapi.protocol.rpc_methods import SPAWN_SESSION
 from hapi.protocol.spawn import RefusalCode
 
@@ -73,13 +74,13 @@ def spawn_body(result: Any) -> dict[str, Any]:
 
 
 async def request_spawn(
-    rpc: RpcRouter, machine: HubMachine, request: dict[str, Any]
+    registry: HubRegistry, machine: HubMachine, request: dict[str, Any]
 ) -> dict[str, Any]:
     """Ask the runner of the machine to start a session. Failed calls are returned as a body as
     well.
     """
     try:
-        return spawn_body(await rpc.call(machine.id, SPAWN_SESSION, request))
+        return spawn_body(await registry.call_machine(machine, SPAWN_SESSION, request))
     except TargetMissing:
         message = (
             f"The machine {machine.name} is not connected; "

@@ -73,7 +73,7 @@ class Forking:
                 value = getattr(session.row, column)
                 wanted[name] = value if isinstance(value, str) else None
             request = spawn_request(wanted, agent_session, child.id) | {"forkSession": True}
-            result = await request_spawn(self.registry.rpc, machine, request)
+            result = await request_spawn(self.registry, machine, request)
             if result["type"] != "success":
                 raise Conflict(f"Fork failed: {result['message']}")
             await self._settled(child, result["sessionId"], agent_session)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from hapi.hub.domain.entities import START_TIMEOUT
 from hapi.hub.store.interface import StoreFailed
 from hapi.hub.store.rows import VersionMismatch
 from hapi.hub.store.sqlite import SqliteStore
@@ -422,9 +423,9 @@ def test_a_reopen_that_fails_leaves_everything_as_it_was__R07() -> None:
     session = archived(stage)
     machine, runner = stage.machine()
     before = metadata(stage, session)
-    assert (
-        stage.rest("POST", f"/api/sessions/{session}/reopen", {}).body["code"] == "resume_failed"
-    )  # nobody serves the method
+    pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
+    stage.tick(START_TIMEOUT + 0.25)
+    assert stage.finish(pending).body["code"] == "resume_failed"  # nobody serves the method
     assert metadata(stage, session) == before
     runner.serve(machine, "spawn-happy-session")
     pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
@@ -739,14 +740,13 @@ def test_a_runner_that_drops_ends_the_wait_at_once() -> None:
 def test_a_spawn_on_a_machine_that_is_away_says_what_to_start_where() -> None:
     stage = Stage()
     machine, _runner = stage.machine()
-    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
-    said = "The machine devbox is not connected; start its runner there: hapi runner start"
-    assert (answer.status, answer.body) == (200, {"type": "error", "message": said})
-    stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "Attic"})
-    assert (
-        "The machine Attic is"
-        in stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"}).body["message"]
-    )
+    for name in ("devbox", "Attic"):
+        pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
+        stage.tick(START_TIMEOUT + 0.25)
+        answer = stage.finish(pending)
+        said = f"The machine {name} is not connected; start its runner there: hapi runner start"
+        assert (answer.status, answer.body) == (200, {"type": "error", "message": said})
+        stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "Attic"})
 
 
 @pytest.mark.parametrize(

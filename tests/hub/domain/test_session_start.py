@@ -1,4 +1,4 @@
-"""Requests to a session whose process is about to connect or to register its methods."""
+"""Requests to a session or machine that is about to connect or to register its methods."""
 
 from __future__ import annotations
 
@@ -76,3 +76,47 @@ def test_what_changes_a_session_waits_for_its_process_after_a_restart_of_the_hub
     stage.tick(0.25)
     peer.answer({"success": True})
     assert stage.finish(pending).body == {"success": True}
+
+
+CALLS = [
+    ("list-directory", {"path": "/"}, "list-directory", {"success": True, "entries": []}),
+    ("restart-runner", {}, "stop-runner", {"message": "It restarts"}),
+    ("spawn", {"directory": "/d"}, "spawn-happy-session", {"type": "success", "sessionId": "s"}),
+]
+
+
+@pytest.mark.parametrize(("route", "body", "method", "result"), CALLS)
+def test_a_call_waits_for_a_runner_that_registers_its_methods(route, body, method, result):
+    """After a restart of the hub the machine is active before its methods are there."""
+    stage = Stage()
+    machine, runner = stage.machine(supervisedRestart=True)
+    pending = stage.begin("POST", f"/api/machines/{machine}/{route}", body)
+    stage.tick(START_TIMEOUT - 0.5)
+    assert waits(pending)
+    runner.serve(machine, "spawn-happy-session", method)
+    stage.tick(0.25)
+    runner.answer(result)
+    assert stage.finish(pending).status == 200
+
+
+@pytest.mark.parametrize("registers", [True, False])
+def test_a_runner_without_the_method_is_waited_for_a_few_seconds_at_most(registers):
+    stage = Stage()
+    machine, runner = stage.machine()
+    pending = stage.begin("POST", f"/api/machines/{machine}/list-directory", {"path": "/"})
+    if registers:
+        runner.serve(machine, "spawn-happy-session")
+    stage.tick(0.5 if registers else START_TIMEOUT + 0.25)
+    assert "RPC handler not registered" in stage.finish(pending).body["error"]
+    if registers:  # and now it is known
+        answer = stage.rest("POST", f"/api/machines/{machine}/list-directory", {"path": "/"})
+        assert "RPC handler not registered" in answer.body["error"]
+
+
+def test_a_runner_that_is_not_connected_is_told_of_in_a_sentence():
+    stage = Stage()
+    machine, _ = stage.machine(supervisedRestart=True)
+    pending = stage.begin("POST", f"/api/machines/{machine}/restart-runner", {})
+    stage.tick(START_TIMEOUT + 0.25)
+    answer = stage.finish(pending)
+    assert answer.body["error"].startswith("The runner is not connected to the hub at the moment.")

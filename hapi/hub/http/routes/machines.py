@@ -13,6 +13,7 @@ from klein import Klein
 
 from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.entities import HubMachine
 from hapi.hub.domain.errors import (
     CallFailed,
     Conflict,
@@ -131,13 +132,13 @@ class MachineRoutes(Routes):
         if rpc_methods.AGENT_AVAILABILITY not in machine.capabilities:
             return {"type": "error", "message": OUTDATED, "code": "runner_upgrade_required"}
         wanted = msgspec.to_builtins(body) | {"agent": body.agent}
-        return await request_spawn(context.registry.rpc, machine, spawn_request(wanted))
+        return await request_spawn(context.registry, machine, spawn_request(wanted))
 
     async def _call(
-        self, context: RequestContext, machine_id: str, method: str, params: Any
+        self, context: RequestContext, machine: HubMachine, method: str, params: Any
     ) -> Any:
         try:
-            return await context.registry.rpc.call(machine_id, method, params, RPC_TIMEOUT)
+            return await context.registry.call_machine(machine, method, params)
         except RpcError as error:
             raise OperationFailed(str(error)) from error
 
@@ -150,7 +151,7 @@ class MachineRoutes(Routes):
         machine = context.machine(machine_id)
         body = context.body(ListDirectory)
         params = {"path": body.path, "includeHidden": body.include_hidden}
-        return await self._call(context, machine.id, rpc_methods.LIST_MACHINE_DIRECTORY, params)
+        return await self._call(context, machine, rpc_methods.LIST_MACHINE_DIRECTORY, params)
 
     @app.route("/api/machines/<machine_id>/paths/exists", methods=["POST"])
     @api
@@ -163,7 +164,7 @@ class MachineRoutes(Routes):
         if not paths:
             return {"exists": {}}
         params = {"paths": paths}
-        answer = await self._call(context, machine.id, rpc_methods.PATH_EXISTS, params)
+        answer = await self._call(context, machine, rpc_methods.PATH_EXISTS, params)
         if not isinstance(answer, dict) or not isinstance(answer.get("exists"), dict):
             raise OperationFailed(error_text(answer) or UNEXPECTED)
         return answer
@@ -179,7 +180,7 @@ class MachineRoutes(Routes):
         if method not in machine.capabilities:
             raise Conflict(OUTDATED, "runner_upgrade_required")
         # `all` is our own: the answer then includes agents that the npm programs do not know.
-        answer = await self._call(context, machine.id, method, {"all": True})
+        answer = await self._call(context, machine, method, {"all": True})
         agents = answer.get("agents") if isinstance(answer, dict) else None
         if not isinstance(agents, list):
             raise OperationFailed(error_text(answer) or UNEXPECTED)
@@ -220,8 +221,8 @@ class MachineRoutes(Routes):
                 params[name] = context.query.get(name)
         timeout = RPC_TIMEOUT if path in _QUICK_MODELS else SLOW_RPC_TIMEOUT
         try:
-            return await context.registry.rpc.call(
-                machine.id, rpc_methods.MACHINE_MODELS[path], params, timeout
+            return await context.registry.call_machine(
+                machine, rpc_methods.MACHINE_MODELS[path], params, timeout
             )
         except TargetMissing as error:
             return Response(
