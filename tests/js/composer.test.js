@@ -11,7 +11,7 @@ const {
   sessionCompletions,
   tokenAt,
 } = await load("data/composer/completions.js");
-const { Drafts } = await load("data/composer/drafts.js");
+const { Drafts, joinedDraft } = await load("data/composer/drafts.js");
 const { enteredAnswer, forgetAnswer, keepAnswer } = await load("data/composer/answer-drafts.js");
 const { enterChoice, enterSends, setEnterChoice } = await load("data/composer/preferences.js");
 const { listPaths, routeLists, sessionSettings } = await load("data/sessions/session-settings.js");
@@ -127,6 +127,27 @@ test("a draft is kept on the device, follows its session, and is heard of by oth
   assert.deepEqual(drafts.files("t"), []);
   drafts.clear();
   assert.equal(storage.items.size, 0);
+});
+
+test("what two tabs write into one draft at the same time is kept", () => {
+  assert.equal(joinedDraft("abc", "ab", "ab"), "abc");
+  assert.equal(joinedDraft("mine", "", "theirs"), "theirs\nmine");
+  assert.equal(joinedDraft("", "", "theirs"), "theirs"); // mine is sent
+  assert.equal(joinedDraft("", "ab", "ab"), "");
+  assert.equal(joinedDraft("mine", "old", ""), "mine"); // theirs was sent
+  assert.equal(joinedDraft("theirs and mine", "", "theirs"), "theirs and mine");
+});
+
+test("the place of a message that is edited is kept with the draft", () => {
+  const storage = new MemoryStorage();
+  new Drafts(storage).setPlace("s", []);
+  const drafts = new Drafts(storage);
+  assert.deepEqual([drafts.place("s"), drafts.place("t")], [[], null]);
+  drafts.setPlace("s", ["a"]);
+  drafts.move("s", "t");
+  assert.deepEqual([drafts.place("s"), drafts.place("t")], [null, null]);
+  storage.setItem("hapi.draft-place.s", "{");
+  assert.equal(drafts.place("s"), null);
 });
 
 test("a draft that the storage does not take lives as long as the tab", () => {

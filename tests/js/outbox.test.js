@@ -3,7 +3,7 @@ import { mock, test } from "node:test";
 import { deferred, load, MemoryStorage, settle } from "./support.js";
 
 const { Outbox, randomId } = await load("data/store/outbox.js");
-const { movedQueue } = await load("data/conversation/queue.js");
+const { aheadOf, behind, movedQueue } = await load("data/conversation/queue.js");
 const { localDateTime, suggestedTimes, timeProblem } = await load("data/composer/schedule.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 
@@ -361,6 +361,38 @@ test("a message that is sent in another's place goes out when that has been take
     ["a", "posted"],
     ["c", "failed"],
   ]);
+});
+
+test("a message that another tab has changed is not sent twice, and none is lost in a reload", async () => {
+  const missing = {
+    async cancelMessage() {
+      return { status: "cancelled", localId: null };
+    },
+  };
+  const hub = Object.assign(queueingHub(), missing);
+  const storage = new MemoryStorage();
+  const outbox = new Outbox(hub, storage);
+  outbox.sendAgain("s", [{ localId: "a", text: "a", attachments: [] }]);
+  await settle();
+  assert.deepEqual([hub.calls, states(outbox)], [[], []]);
+  hub.cancelMessage = () => new Promise(() => {}); // the tab is closed before the answer comes
+  outbox.sendAgain("s", [{ localId: "b", text: "b", attachments: [] }]);
+  await settle();
+  Object.assign(hub, missing);
+  const reloaded = new Outbox(hub, storage);
+  reloaded.retryAll();
+  await settle();
+  assert.deepEqual(hub.calls, ["send b"]);
+});
+
+test("a message that was edited goes behind those that were ahead of it", () => {
+  const queued = ["a", "b", "c", "d"].map((localId) => ({ localId }));
+  assert.deepEqual(aheadOf(queued, "c"), ["a", "b"]);
+  const ids = (left, ahead) => behind(left, ahead).map(({ localId }) => localId);
+  assert.deepEqual(ids([queued[0], queued[1], queued[3]], ["a", "b"]), ["d"]);
+  assert.deepEqual(ids([queued[3]], ["a", "b"]), ["d"]); // the agent has the others
+  assert.deepEqual(ids(queued, []), ["a", "b", "c", "d"]);
+  assert.deepEqual(ids([], ["a"]), []);
 });
 
 test("of messages that wait, those behind the one that moved are sent again", () => {

@@ -290,7 +290,30 @@ def test_messages_that_wait_are_moved_edited_and_cancelled(place, size):
     third.get_by_role("button", name="Cancel").click()
     expect(queued(page)).to_have_text(["second"])
     page.locator(".toast").get_by_role("button", name="Undo").click()
-    expect(queued(page)).to_have_text(["second", "third"])
+    expect(queued(page)).to_have_text(["third", "second"])
+    page.reload()  # the draft is still the message that was ahead of these
+    expect(box(page)).to_have_value("first")
+    box(page).fill("first of all")
+    page.get_by_role("button", name="Send").click()
+    expect(queued(page)).to_have_text(["first of all", "third", "second"])
+    page.reload()
+    expect(queued(page)).to_have_text(["first of all", "third", "second"])
+
+
+def test_a_message_that_is_edited_in_two_tabs_says_so(place):
+    session = place.session(consume=False)
+    first = place.open(session)
+    write(first, "first")
+    second = place.open(session)
+    second.route("**/api/events**", lambda route: route.abort())  # this tab is behind
+    second.reload()
+    waiting = second.locator(".user.queued")
+    expect(waiting).to_be_visible()
+    first.locator(".user.queued").get_by_role("button", name="Edit").click()
+    expect(box(first)).to_have_value("first")
+    waiting.get_by_role("button", name="Edit").click()
+    expect(second.locator(".toast").last).to_contain_text("had left the queue already")
+    expect(box(second)).to_have_value("first")
 
 
 @pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])

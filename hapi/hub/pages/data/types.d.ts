@@ -235,6 +235,8 @@ export interface OutgoingMessage {
   scheduledAt: number | null;
   /** The localId of the message at the hub that this one is sent instead of. */
   replaces: string | null;
+  /** Whether the hub has been asked to take that message back. */
+  takesBack?: boolean;
   state: OutgoingState;
   error: string | null;
   code: string | null;

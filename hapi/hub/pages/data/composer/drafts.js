@@ -4,6 +4,7 @@
 
 const TEXT_KEY = "hapi.draft.";
 const FILES_KEY = "hapi.draft-files.";
+const PLACE_KEY = "hapi.draft-place.";
 export const ANSWERS_KEY = "hapi.draft-answers"; // of answer-drafts.js
 
 export class Drafts {
@@ -41,6 +42,26 @@ export class Drafts {
     this._put(FILES_KEY + sessionId, files.length > 0 ? JSON.stringify(files) : "");
   }
 
+  /**
+   * The ids of the messages that are ahead of the draft in the queue of the agent: it is one that was taken out of the
+   * queue to be edited. Null if it is a new message.
+   * @param {string} sessionId
+   * @returns {string[] | null}
+   */
+  place(sessionId) {
+    try {
+      const stored = JSON.parse(this._item(PLACE_KEY + sessionId) || "null");
+      return Array.isArray(stored) ? stored.map(String) : null;
+    } catch {
+      return null; // another program's, or cut off
+    }
+  }
+
+  /** @param {string} sessionId @param {string[] | null} ahead */
+  setPlace(sessionId, ahead) {
+    this._put(PLACE_KEY + sessionId, ahead === null ? "" : JSON.stringify(ahead));
+  }
+
   /** A session goes on under another id, or is gone (`to` null). @param {string} from @param {string | null} to */
   move(from, to) {
     if (to !== null) {
@@ -49,14 +70,18 @@ export class Drafts {
     }
     this.set(from, "");
     this.setFiles(from, []);
+    this.setPlace(from, null); // the queue of the other one is its own
   }
 
   /** Forget all drafts of the device. */
   clear() {
     const keys = Array.from({ length: this._storage.length }, (_, at) => this._storage.key(at));
     for (const key of keys)
-      if (key?.startsWith(TEXT_KEY) || key?.startsWith(FILES_KEY) || key === ANSWERS_KEY)
-        this._storage.removeItem(key);
+      if (
+        [TEXT_KEY, FILES_KEY, PLACE_KEY].some((each) => key?.startsWith(each)) ||
+        key === ANSWERS_KEY
+      )
+        this._storage.removeItem(key ?? "");
   }
 
   /**
@@ -90,6 +115,19 @@ export class Drafts {
       this._unstored.set(key, value); // the storage is full or forbidden: the draft lives as long as the tab
     }
   }
+}
+
+/**
+ * What becomes of a draft when this tab writes to it: what another tab has written meanwhile, without this one having
+ * shown it, is kept above.
+ * @param {string} text that the person has written here; "" when it is sent or removed
+ * @param {string} known the draft as this tab last showed it
+ * @param {string} stored the draft now
+ */
+export function joinedDraft(text, known, stored) {
+  const isCrossed = stored !== known && stored !== "" && !text.includes(stored);
+  if (!isCrossed) return text;
+  return text.trim() ? `${stored}\n${text}` : stored;
 }
 
 /** @param {any} entry @returns {entry is Attachment} */

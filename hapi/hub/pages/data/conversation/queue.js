@@ -19,6 +19,24 @@ export function queuedIn(blocks) {
   );
 }
 
+/** The ids of the messages ahead of one in the queue. @param {{ localId: string }[]} queued @param {string} localId */
+export function aheadOf(queued, localId) {
+  const place = queued.findIndex((block) => block.localId === localId);
+  return queued.slice(0, Math.max(0, place)).map((block) => block.localId);
+}
+
+/**
+ * The messages that have to be sent again to stand behind a new one that takes a place in the queue.
+ * @template {{ localId: string }} Queued
+ * @param {Queued[]} queued in their order
+ * @param {string[]} ahead the ids of those that were ahead of the place
+ * @returns {Queued[]}
+ */
+export function behind(queued, ahead) {
+  const last = queued.findLastIndex((block) => ahead.includes(block.localId));
+  return queued.slice(last + 1);
+}
+
 /**
  * The messages that wait, after one of them was moved: those that have to be sent again to stand behind the others.
  * @template {{ localId: string }} Queued

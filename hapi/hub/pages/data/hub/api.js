@@ -180,7 +180,7 @@ export class Api extends HubClient {
     return this.request("POST", `${sessionPath(id)}/messages/queued-state`, { localIds });
   }
 
-  /** @param {string} id @param {string} localId @returns {Promise<{ status: string }>} */
+  /** `localId`: null if the hub has no such message. @param {string} id @param {string} localId @returns {Promise<{ status: string, localId?: string | null }>} */
   cancelMessage(id, localId) {
     return this.request("DELETE", `${sessionPath(id)}/messages/${segment(localId)}`);
   }

@@ -7,7 +7,7 @@ const FORMER_KEY = "hapi.outbox"; // of builds that kept one list
 
 /**
  * @typedef {object} StoredMessage
- * @property {Pick<OutgoingMessage, "localId" | "sessionId" | "text" | "attachments" | "createdAt" | "scheduledAt" | "replaces">} message
+ * @property {Pick<OutgoingMessage, "localId" | "sessionId" | "text" | "attachments" | "createdAt" | "scheduledAt" | "replaces" | "takesBack">} message
  * @property {boolean} posted whether the hub has it
  * @property {boolean} held whether it waits until its session is active
  */
@@ -89,10 +89,20 @@ export class OutboxStorage {
 
 /** @param {OutgoingMessage} message */
 function serialized(message) {
-  const { localId, sessionId, text, attachments, createdAt, scheduledAt, replaces, state } =
-    message;
+  const {
+    localId,
+    sessionId,
+    text,
+    attachments,
+    createdAt,
+    scheduledAt,
+    replaces,
+    takesBack,
+    state,
+  } = message;
   return JSON.stringify({
     ...{ localId, sessionId, text, attachments, createdAt, scheduledAt, replaces },
+    ...(takesBack && { takesBack }),
     ...(state === "posted" && { posted: true }),
     ...(state === "held" && { held: true }),
   });
@@ -119,6 +129,7 @@ function storedMessage(text) {
       createdAt: Number(rest.createdAt) || 0,
       scheduledAt: rest.scheduledAt ?? null,
       replaces: rest.replaces ?? null,
+      takesBack: rest.takesBack === true,
     };
     return { message, posted: rest.posted === true, held: rest.held === true };
   } catch {

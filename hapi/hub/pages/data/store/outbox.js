@@ -287,8 +287,14 @@ export class Outbox {
 
   /** Whether the hub no longer has the message that this one is sent instead of. @param {OutgoingMessage} message */
   async _takeBack(message) {
-    const { sessionId, replaces, localId } = message;
-    const { status } = await this._api.cancelMessage(sessionId, replaces ?? "");
+    const { sessionId, replaces, localId, takesBack } = message;
+    message.takesBack = true;
+    this._changed(); // whoever sends it after a reload knows that the hub may have answered
+    const { status, localId: removed } = await this._api.cancelMessage(sessionId, replaces ?? "");
+    if (status === "cancelled" && removed === null && !takesBack) {
+      this._messages.delete(localId); // another tab has changed the message: what that sends is the later one
+      return false;
+    }
     if (status === "cancelled") message.replaces = null;
     else if (status === "invoked")
       this._messages.delete(localId); // the agent has it already

@@ -113,10 +113,14 @@ export class SessionActions {
    * @param {string} text
    * @param {Attachment[]} attachments
    * @param {number | null} scheduledAt when the agent shall get it, in ms since the epoch; null: as soon as it can
+   * @param {UserBlock[]} behind messages that wait and that it goes ahead of: they are sent again
    */
-  send(text, attachments = [], scheduledAt = null) {
+  send(text, attachments = [], scheduledAt = null, behind = []) {
     const held = !this.session?.active;
-    this._deliver(() => this._outbox.add(this._id, text, { held, attachments, scheduledAt }));
+    this._deliver(() => {
+      this._outbox.add(this._id, text, { held, attachments, scheduledAt });
+      if (behind.length > 0) this._outbox.sendAgain(this._id, behind.map(written));
+    });
   }
 
   /** Send a message now that waits for its time. @param {UserBlock} block */
@@ -211,8 +215,12 @@ export class SessionActions {
   /** Take back a message that the agent has not received. Returns its text, null if it could not be taken back. @param {UserBlock} block */
   async cancel(block) {
     return this._orNotify(async () => {
-      const { status } = await this._api.cancelMessage(this._id, block.localId);
+      const { status, localId } = await this._api.cancelMessage(this._id, block.localId);
       if (status === "cancelled") {
+        if (localId === null)
+          this._notify(
+            t("This message had left the queue already: it may have been changed in another tab."),
+          );
         this._store.transcript(this._id).remove(block.messageId, block.localId);
         this._store.changed();
         return written(block).text;

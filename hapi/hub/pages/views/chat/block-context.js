@@ -6,7 +6,7 @@ import { t } from "../../lib/language.js";
 import { sessionPartAddress } from "../../data/addresses.js";
 import { attachedPicture } from "../../data/composer/attached-pictures.js";
 import { modeName } from "../../data/sessions/offer.js";
-import { queuedIn } from "../../data/conversation/queue.js";
+import { aheadOf, behind, queuedIn } from "../../data/conversation/queue.js";
 import { picture, saveButton } from "./blocks/picture.js";
 
 /**
@@ -15,8 +15,8 @@ import { picture, saveButton } from "./blocks/picture.js";
  * @import { Store } from "../../data/store/store.js"
  * @import { Block, BlockContext, Go, UserBlock } from "../../data/types.js"
  * @import { SessionActions } from "./actions.js"
- * @import { AttachedFiles } from "./composer/attachments.js"
  * @import { Composer } from "./composer/composer.js"
+ * @import { ComposerArea } from "./composer/composer-area.js"
  */
 
 /**
@@ -28,19 +28,18 @@ import { picture, saveButton } from "./blocks/picture.js";
  * @param {Go} options.go
  * @param {SessionActions} options.actions
  * @param {Composer} options.composer
- * @param {AttachedFiles} options.files
- * @param {{ set: (at: number | null) => void }} options.schedule
+ * @param {Pick<ComposerArea, "files" | "schedule" | "keepPlace">} options.area
  * @param {() => Block[]} options.blocks what the conversation shows
  * @param {() => void} options.draw
  * @returns {BlockContext}
  */
 export function blockContext(options) {
-  const { store, api, outbox, id, go, actions, composer, files, schedule, blocks, draw } = options;
+  const { store, api, outbox, id, go, actions, composer, area, blocks, draw } = options;
 
   /** Have a message in the composer again. @param {string} text @param {UserBlock} block @param {number | null} sendAt */
   const writeAgain = (text, block, sendAt) => {
-    files.restore(block.attachments);
-    schedule.set(sendAt);
+    area.files.restore(block.attachments);
+    area.schedule.set(sendAt);
     composer.restore(text);
   };
 
@@ -51,14 +50,18 @@ export function blockContext(options) {
     expanded: new Map(),
     decisions: actions.decisions,
     edit: async (block) => {
+      const before = blocks();
       const text = await actions.cancel(block);
       if (text === null) return;
+      if (block.state === "queued") area.keepPlace(before, block);
       writeAgain(text, block, block.state === "scheduled" ? (block.scheduledAt ?? null) : null);
     },
     cancel: async (block) => {
+      const ahead = aheadOf(queuedIn(blocks()), block.localId);
       const text = await actions.cancel(block);
       if (text === null) return;
-      const again = () => actions.send(text, block.attachments, block.scheduledAt);
+      const later = () => (block.state === "queued" ? behind(queuedIn(blocks()), ahead) : []);
+      const again = () => actions.send(text, block.attachments, block.scheduledAt, later());
       toast(t("The message was cancelled."), { action: [t("Undo"), again] });
     },
     move: (block, by) => actions.move(queuedIn(blocks()), block, by),

@@ -90,8 +90,7 @@ export class ChatView {
     this._context = blockContext({
       ...{ store, api, outbox, id, go, actions },
       composer: this._composer,
-      files: this._area.files,
-      schedule: this._area.schedule,
+      area: this._area,
       blocks: () => this._messages.blocks(),
       draw: () => this.draw(),
     });
@@ -267,7 +266,7 @@ export class ChatView {
     if (this._options.store.transcript(this._options.id).hasNewer) this._toLatest();
     this._scroll.follow();
     keepPrompt(deviceStorage, text);
-    this._actions.send(text, ...this._area.take());
+    this._actions.send(text, ...this._area.take(this._messages.blocks()));
   }
 
   /** @param {number} [limit] messages */
