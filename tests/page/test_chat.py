@@ -240,6 +240,40 @@ def test_who_reads_further_up_is_not_pulled_down_by_new_messages(place):
     expect(jump).to_be_hidden()
 
 
+GROW_TWICE = """() => {
+  const blocks = document.querySelector(".blocks");
+  const grow = (height) => {
+    const part = document.createElement("div");
+    part.style.height = `${height}px`;
+    blocks.lastElementChild.append(part);
+  };
+  // The second time when the list has followed the first one, before it is told of the scrolling.
+  const observer = new ResizeObserver(() => {
+    if (blocks.querySelectorAll(":scope > :last-child > div[style]").length !== 1) return;
+    observer.disconnect();
+    grow(500);
+    window.hasGrown = true;
+  });
+  grow(100);
+  requestAnimationFrame(() => observer.observe(blocks));
+}"""
+FROM_END = """() => {
+  const log = document.querySelector(".log");
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+}"""
+
+
+def test_the_end_stays_in_view_while_its_pictures_and_diagrams_grow(place):
+    session = place.session()
+    for number in range(40):
+        session.record(type="message", message=f"Answer {number}", id=f"a{number}")
+    page = place.open(session, viewport={"width": 390, "height": 844})
+    expect(page.get_by_text("Answer 39", exact=True)).to_be_in_viewport()
+    page.evaluate(GROW_TWICE)
+    page.wait_for_function("window.hasGrown === true")
+    page.wait_for_function(FROM_END)
+
+
 def test_stop_aborts_the_turn(place):
     session = place.session()
     page = place.open(session)

@@ -33,26 +33,31 @@ export function followEnd(
     icon("down"),
   );
   let atEnd = true;
+  let end = 0; // px; the largest scrollTop when the end was last followed
+  const endNow = () => log.scrollHeight - log.clientHeight;
 
   log.addEventListener(
     "scroll",
     () => {
-      const distance = log.scrollHeight - log.scrollTop - log.clientHeight;
-      atEnd = !hasNewer() && distance < END_DISTANCE;
+      // What has grown since, e.g. by a picture, is no way that a person has scrolled; it is followed below.
+      atEnd = !hasNewer() && Math.min(end, endNow()) - log.scrollTop < END_DISTANCE;
       jump.hidden = atEnd;
-      if (distance < BOTTOM_DISTANCE && hasNewer()) onBottom();
+      if (endNow() - log.scrollTop < BOTTOM_DISTANCE && hasNewer()) onBottom();
       if (log.scrollTop < TOP_DISTANCE) onTop();
     },
     { passive: true },
   );
-  const resized = new ResizeObserver(() => {
-    if (atEnd) toEnd();
-  });
+  const resized = new ResizeObserver(() => followOrStay());
   resized.observe(log);
   resized.observe(content);
 
   function toEnd() {
     log.scrollTop = log.scrollHeight;
+  }
+
+  function followOrStay() {
+    if (atEnd) toEnd();
+    end = endNow();
   }
 
   return {
@@ -63,7 +68,7 @@ export function followEnd(
     },
     /** To be called after each redraw. */
     update() {
-      if (atEnd) toEnd();
+      followOrStay();
       jump.hidden = atEnd;
     },
     /** Whether the end stays on screen. */
