@@ -31,6 +31,14 @@ test("a question is on its card once, also when the agent has put it into title,
   assert.equal(count(asking, "Red"), 1);
   assert.equal(count(block, "Which colour?"), 1);
   assert.equal(count({ ...block, output: "Red" }, "Red"), 1);
+  for (const title of ["Which colour?", ""])
+    for (const output of ["Which colour?: Red", 'Answered: "Which colour?"="Red".']) {
+      assert.equal(count({ ...block, title, output }, "Which colour?"), 1);
+      assert.equal(count({ ...block, title, output }, "Red"), 1);
+    }
+  const two = [...questions, { question: "Which size?" }];
+  const partly = { ...block, input: { questions: two }, output: "Which colour?: Red" };
+  assert.equal(count(partly, "Which size?"), 1);
 });
 
 test("a long text of a person is folded until they want all of it, a short one is not", () => {

@@ -78,8 +78,12 @@ function cardNode(block, context) {
   const { title: ownTitle, details: described } = describeTool(block, context.directory);
   const questions = questionsOf(request);
   const isQuestion = questions !== null;
-  // The form below shows the questions.
-  const title = questions?.some(({ question }) => question === ownTitle) ? t("Question") : ownTitle;
+  const answers = isQuestionTool(block) ? outputText(block.output).trimEnd() : "";
+  // The form below shows the questions, or what was answered to them.
+  const isRepeated =
+    questions?.some(({ question }) => question === ownTitle) ||
+    (answers !== ownTitle && answers.includes(ownTitle.replace(/…$/, "")));
+  const title = isRepeated ? t("Question") : ownTitle;
   const changes = changesIn(block.changes);
   const captions = described.flatMap(({ form, text }) => (form === "diff" ? diffFiles(text) : []));
   const named = captions.map(({ path }) => relativePath(path, context.directory));
@@ -87,6 +91,7 @@ function cardNode(block, context) {
     ? []
     : described.filter(
         ({ form, text }) =>
+          !(answers !== "" && answers.includes(text)) &&
           (changes.length === 0 || !["diff", "path"].includes(form)) &&
           !(form === "path" && named.includes(text)),
       );
