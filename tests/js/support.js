@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-const ROOT =
+export const ROOT =
   process.env.HAPI_PAGE_ROOT ?? fileURLToPath(new URL("../../hapi/hub/pages/", import.meta.url));
 
 /** A module of the page. */

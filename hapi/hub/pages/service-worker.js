@@ -16,11 +16,17 @@ const SHELLS = ["./", "./sessions/-", "./sessions/-/changes"]; // documents by t
 const DOWN = [502, 503, 504]; // what a proxy replies for a hub that is away
 const [OK, NOT_FOUND] = [200, 404];
 const ANSWER_TIMEOUT = 20_000; // ms
-const HUB_PATHS = /^(?:api|cli|socket\.io|health|ready|metrics|share)(?:\/|$)/;
+/** The page's own places; another hub may be served below any other path, within the scope of this worker. */
+const PLACES = /^(?:$|(?:sessions|machines|search|waiting|usage|settings)(?:\/|$))/;
 
 const LANGUAGE_PATH = /\/languages\/([a-z]+)\.json$/;
 
 const root = () => worker.registration.scope;
+/** The path of an address from the page's root, null outside of it. @param {string} url */
+const pathOf = (url) =>
+  url.startsWith(root()) ? new URL(url).pathname.slice(new URL(root()).pathname.length) : null;
+/** Whether an address is one of this hub's page. @param {string} url */
+const isPlace = (url) => PLACES.test(pathOf(url) ?? "-");
 /** @param {string} path @param {string} [base] */
 const addressOf = (path, base = root()) => new URL(path.replace(/^\//, ""), base).href;
 
@@ -116,7 +122,7 @@ async function answer(notification, decision) {
 /** Show a place of the page, in a window that is open if there is one. @param {string} path */
 async function open(path) {
   const windows = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const own = windows.filter((/** @type {any} */ window) => window.url.startsWith(root()));
+  const own = windows.filter((/** @type {any} */ window) => isPlace(window.url));
   const client = own.find((/** @type {any} */ window) => window.focused) ?? own[0];
   if (!client) {
     await worker.clients.openWindow(addressOf(path));
@@ -197,11 +203,11 @@ async function removeOtherBuilds() {
 
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const { request } = event;
-  if (!BUILD || request.method !== "GET" || !request.url.startsWith(root())) return;
-  const path = new URL(request.url).pathname.slice(new URL(root()).pathname.length);
-  if (HUB_PATHS.test(path)) return; // never kept, not even for a moment
-  if (request.mode === "navigate") event.respondWith(documentFor(request, path));
-  else if (path.startsWith(`assets/${BUILD}/`) || path === "icon.svg")
+  const path = pathOf(request.url);
+  if (!BUILD || request.method !== "GET" || path === null) return;
+  if (request.mode === "navigate") {
+    if (isPlace(request.url)) event.respondWith(documentFor(request, path));
+  } else if (path.startsWith(`assets/${BUILD}/`) || path === "icon.svg")
     event.respondWith(kept(request));
 });
 

@@ -2,6 +2,7 @@
 
 import { PushDevice } from "../../data/hub/push.js";
 import { pendingCount } from "../../data/sessions/sessions.js";
+import { withBase } from "../../lib/base-path.js";
 import { hasServiceWorker, registerWorker } from "../../lib/browser/service-worker.js";
 import { deviceStorage } from "../../lib/storage.js";
 
@@ -23,8 +24,10 @@ export async function startDevice({ api, store, go, signal }) {
   if (!registration || signal.aborted) return;
   navigator.serviceWorker.addEventListener(
     "message",
-    ({ data }) => {
-      if (data?.type === "open" && typeof data.path === "string") go(data.path);
+    ({ data, source }) => {
+      const worker = /** @type {ServiceWorker | null} */ (source)?.scriptURL; // another hub's may be in charge of the root
+      const isOwn = worker === new URL(withBase("/service-worker.js"), location.href).href;
+      if (isOwn && data?.type === "open" && typeof data.path === "string") go(data.path);
     },
     { signal },
   );
