@@ -13,7 +13,6 @@ const { noticeOf } = await load("views/chat/notice.js");
 const { planTitle } = await load("views/chat/blocks/plan.js");
 const { answersOf } = await load("views/chat/blocks/questions.js");
 const { healthLine } = await load("views/machine/home.js");
-const { listProblem, parentOf } = await load("views/sessions/directory.js");
 const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
@@ -405,13 +404,6 @@ test("a session that did not exist is opened once the hub tells of it", async ()
 test("a machine's line shows its load, or only that it is online", () => {
   assert.equal(healthLine({ cpuPercent: 12.4, memoryPercent: 50 }), "CPU 12 % · memory 50 %");
   assert.equal(healthLine(null), "online");
-});
-
-test("a directory has a parent, and a listing that fails a reason", () => {
-  assert.deepEqual(["/a/b", "/a"].map(parentOf), ["/a", "/"]);
-  assert.match(listProblem("EACCES: permission denied"), /no permission/);
-  assert.match(listProblem("ENOENT"), /does not exist yet/);
-  assert.match(listProblem(), /could not list/);
 });
 
 test("a refused start is explained", () => {

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.peer("chromium")
 both_hubs = pytest.mark.parametrize(
     "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
 )
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 AGENTS = [
     {"agent": "claude", "available": False, "reason": "not_found"},
     {"agent": "codex", "available": False, "reason": "invalid_configuration"},
@@ -25,10 +26,11 @@ def machine(place):
     return made
 
 
-def dialog_of(place):
-    page = place.visit()
-    expect(page.get_by_role("main").get_by_role("link", name="devbox")).to_be_visible()
-    page.get_by_role("complementary").get_by_role("button", name="New session").click()
+def dialog_of(place, **context):
+    page = place.visit(**context)
+    side = page.get_by_role("complementary")
+    expect(side.get_by_role("link", name="devbox")).to_be_visible()
+    side.get_by_role("button", name="New session").click()
     dialog = page.get_by_role("dialog", name="New session")
     expect(dialog.get_by_role("radio").first).to_be_attached()
     return page, dialog
@@ -120,6 +122,57 @@ def test_a_directory_is_found_by_walking(place, machine):
         dialog.get_by_role("button", name="Parent directory").click()
         expect(dialog.get_by_label("Directory", exact=True)).to_have_value(where)
     expect(dialog.get_by_role("button", name="Parent directory")).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
+def test_a_directory_is_completed_while_it_is_typed(place, machine, size, tmp_path):
+    tree = {
+        "/home/dev": ["shop", "shop-old", "web"],
+        "/home/dev/shop": ["docs", "src"],
+        "/home/dev/shop/src": [],
+    }
+    known = {"/", "/home", "/home/dev", *tree}
+    machine.answers["path-exists"] = lambda params: {
+        "exists": {path: path in known for path in params["paths"]}
+    }
+    machine.answers["list-directory"] = lambda params: (
+        {
+            "success": True,
+            "entries": [{"name": name, "type": "directory"} for name in tree[params["path"]]],
+        }
+        if params["path"] in tree
+        else {"success": False, "error": "ENOENT: no such file or directory"}
+    )
+    page, dialog = dialog_of(place, **size)
+    field = dialog.get_by_label("Directory", exact=True)
+    entries = dialog.locator("#directory-list .entry")
+    field.fill("")
+    field.press_sequentially("~/sh")
+    expect(entries).to_have_text(["shop", "shop-old"])
+    expect(dialog).to_contain_text("This directory will be created.")
+    page.screenshot(path=tmp_path / "completions.png")
+    field.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("~/shop")
+    expect(dialog).to_contain_text("Directory found.")
+    expect(entries).to_have_text(["Parent directory", "docs", "src"])
+    field.fill("~/shop/new")
+    expect(entries).to_have_count(0)
+    expect(dialog).to_contain_text("This directory will be created.")
+    field.fill("~/shop/s")
+    entries.filter(has_text="src").click()
+    expect(field).to_have_value("~/shop/src")
+    expect(dialog).to_contain_text("No subdirectories.")
+    field.fill("~/gone/far")
+    expect(dialog).to_contain_text("This directory will be created.")
+    expect(entries).to_have_count(0)
+    dialog.get_by_role("button", name="Browse").click()  # from the nearest one that exists
+    expect(entries).to_have_text(["Parent directory", "shop", "shop-old", "web"])
+    expect(dialog).not_to_contain_text("does not exist yet")
+    field.focus()
+    page.keyboard.press("Escape")
+    expect(entries.first).to_be_hidden()
+    expect(dialog).to_be_visible()
 
 
 def test_a_directory_that_cannot_be_listed_says_why(place, machine):

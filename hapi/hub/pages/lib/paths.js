@@ -12,6 +12,20 @@ export function expandHome(path, home) {
 }
 
 /**
+ * The directory in which a path that is being typed stands, and what is typed of its last name; null while it is not absolute.
+ * @param {string} typed
+ * @param {string | null | undefined} home
+ * @returns {{ directory: string, name: string } | null}
+ */
+export function typedPlace(typed, home) {
+  const isHome = home && /^~(?:$|\/)/.test(typed.trim());
+  const path = isHome ? `${home}${typed.trim().slice(1) || "/"}` : typed.trim();
+  if (!path.startsWith("/")) return null;
+  const cut = path.lastIndexOf("/");
+  return { directory: path.slice(0, cut).replace(/\/+$/, "") || "/", name: path.slice(cut + 1) };
+}
+
+/**
  * Whether `path` is absolute, on Unix or on Windows.
  * @param {string} path
  */

@@ -1,19 +1,20 @@
 // The field for a directory on a machine: typed, chosen from earlier ones, or found by browsing.
 
-import { button, fill, h, icon } from "../../lib/dom.js";
+import { button, fill, h, icon, pathLabel } from "../../lib/dom.js";
 import { errorMessage } from "../../lib/errors.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { expandHome, isAbsolute } from "../../lib/paths.js";
 import { t } from "../../lib/language.js";
 import { shownRoots } from "../../data/sessions/sessions.js";
+import { DirectoryBrowser } from "./directory-browser.js";
 
 /**
- * @import { IconName } from "../../lib/dom.js"
  * @import { Api } from "../../data/hub/api.js"
- * @import { Json, Machine } from "../../data/types.js"
+ * @import { Machine } from "../../data/types.js"
  */
 
 const TYPING_PAUSE = 350; // ms
+const COMPLETION_PAUSE = 150; // ms
 export const ABSOLUTE_PATH_HINT = t("Enter an absolute path, starting with / or ~/.");
 
 /**
@@ -34,6 +35,7 @@ export function directoryField({ api, machine, start, recent }) {
     placeholder: roots[0] ?? "~/project",
     value: abbreviateHome(start || roots[0] || "", home),
     "aria-describedby": "directory-state",
+    "aria-controls": "directory-list",
     "data-first": true,
   });
   const state = h("p", { id: "directory-state", class: "hint", role: "status" });
@@ -42,7 +44,7 @@ export function directoryField({ api, machine, start, recent }) {
     fill(state, text);
     state.className = `hint ${tone}`;
   });
-  const browser = directoryBrowser(api, machine, setPath);
+  const browser = new DirectoryBrowser(api, machine, setPath);
   const browse = button([icon("folder"), t("Browse")], {
     "aria-expanded": "false",
     "aria-controls": "directory-list",
@@ -54,7 +56,7 @@ export function directoryField({ api, machine, start, recent }) {
       h(
         "button",
         { type: "button", class: "chip", on: { click: () => setPath(directory) } },
-        h("bdi", null, abbreviateHome(directory, home)),
+        pathLabel(abbreviateHome(directory, home), directory),
       ),
     ),
   );
@@ -72,17 +74,65 @@ export function directoryField({ api, machine, start, recent }) {
   function setPath(directory) {
     input.value = abbreviateHome(directory, home);
     check.now();
-    if (!browser.node.hidden) browser.show(directory);
+    if (browser.isOpen) browseTo(directory);
   }
 
+  /** @param {string} directory */
+  async function browseTo(directory) {
+    const shown = browser.browse(directory);
+    drawState();
+    await shown;
+  }
+
+  function close() {
+    browser.close();
+    drawState();
+  }
+
+  function drawState() {
+    browse.setAttribute("aria-expanded", String(browser.isBrowsing));
+  }
+
+  let timer = 0;
   browse.addEventListener("click", () => {
-    if (browser.node.hidden) browser.show(path() || roots[0] || home || "/");
-    else browser.node.hidden = true;
-    browse.setAttribute("aria-expanded", String(!browser.node.hidden));
+    clearTimeout(timer);
+    if (browser.isBrowsing) close();
+    else browseTo(path() || roots[0] || home || "/");
   });
-  input.addEventListener("input", check.soon);
+  input.addEventListener("input", () => {
+    check.soon();
+    clearTimeout(timer);
+    timer = setTimeout(() => browser.complete(input.value).then(drawState), COMPLETION_PAUSE);
+  });
+  leadKeys(node, input, browser, close);
   if (input.value) check.now();
   return { node, value: () => input.value, focus: () => input.focus() };
+}
+
+/**
+ * Lead the keys between the field and the directories below it.
+ * @param {HTMLElement} node around both
+ * @param {HTMLElement} input
+ * @param {DirectoryBrowser} browser
+ * @param {() => void} close
+ */
+function leadKeys(node, input, browser, close) {
+  node.addEventListener("keydown", (event) => {
+    if (!browser.isOpen) return;
+    if (event.key === "Escape") {
+      event.preventDefault(); // the dialog stays
+      close();
+      input.focus();
+    } else if (event.key === "ArrowDown" && event.target === input) {
+      event.preventDefault();
+      browser.focusFirst();
+    }
+  });
+  node.addEventListener("leave", () => input.focus());
+  node.addEventListener("focusout", ({ relatedTarget }) => {
+    const isWithin = relatedTarget instanceof Node && node.contains(relatedTarget);
+    if (!isWithin && browser.isOpen && !browser.isBrowsing) close();
+  });
 }
 
 /**
@@ -112,6 +162,8 @@ function pathCheck(api, machine, currentPath, show) {
     /** After a pause in typing. */
     soon() {
       clearTimeout(timer);
+      latest += 1;
+      show("", ""); // what was said is about another path
       timer = setTimeout(now, TYPING_PAUSE);
     },
   };
@@ -135,80 +187,4 @@ async function pathState(api, machine, path) {
   } catch (error) {
     return [errorMessage(error), "caution"];
   }
-}
-
-/**
- * A list of the directories in a directory.
- * @param {Api} api
- * @param {Machine} machine
- * @param {(path: string) => void} select called with the directory that a person chose
- */
-function directoryBrowser(api, machine, select) {
-  const node = h("div", { id: "directory-list", class: "directory-list", hidden: true });
-
-  /** @param {string} path */
-  async function show(path) {
-    node.hidden = false;
-    const head = h(
-      "div",
-      { class: "directory-head" },
-      h("bdi", null, abbreviateHome(path, machine.metadata?.homeDir)),
-    );
-    fill(node, head, h("p", { class: "hint" }, t("Loading…")));
-    /** @type {Json} */
-    const answer = await api
-      .listDirectory(machine.id, path)
-      .catch((error) => ({ success: false, error: errorMessage(error) }));
-    /** @type {Json[]} */
-    const directories = (answer.entries ?? []).filter(
-      (/** @type {Json} */ entry) => entry.type === "directory",
-    );
-    fill(
-      node,
-      head,
-      !answer.success && h("p", { class: "problem" }, listProblem(answer.error)),
-      h(
-        "ul",
-        null,
-        path !== "/" && entryItem(t("Parent directory"), parentOf(path), "up", false),
-        directories.map(({ name, isGitRepo }) =>
-          entryItem(name, `${path === "/" ? "" : path}/${name}`, "folder", isGitRepo),
-        ),
-      ),
-      answer.success &&
-        directories.length === 0 &&
-        h("p", { class: "hint" }, t("No subdirectories.")),
-    );
-  }
-
-  /** @param {string} label @param {string} path @param {IconName} sign @param {boolean} isRepository */
-  function entryItem(label, path, sign, isRepository) {
-    return h(
-      "li",
-      null,
-      h(
-        "button",
-        { type: "button", class: "entry", on: { click: () => select(path) } },
-        icon(sign),
-        h("span", null, label),
-        isRepository && h("span", { class: "tag" }, "git"),
-      ),
-    );
-  }
-
-  return { node, show };
-}
-
-/** @param {string} path */
-export function parentOf(path) {
-  return path.replace(/\/[^/]*$/, "") || "/";
-}
-
-/** @param {string} [error] */
-export function listProblem(error = "") {
-  if (/ENOENT|not found|no such/i.test(error)) return t("This directory does not exist yet.");
-  if (/EACCES|EPERM|permission/i.test(error))
-    return t("The runner has no permission to read this directory.");
-  if (/outside/i.test(error)) return t("This machine does not allow sessions in this directory.");
-  return error || t("The machine could not list this directory.");
 }
