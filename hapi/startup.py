@@ -473,6 +473,32 @@ def hidden_modules(*names: str) -> Iterator[None]:
                 del sys.modules[name]
 
 
+def defer_url_builders() -> None:
+    """Have Werkzeug compile what builds the address of a route when somebody asks for one.
+
+    Saves 50 ms of a hub's start and 6 ms of a runner's. Werkzeug writes two functions for each
+    route, of which a hub has 108, and nothing of ours has an address built.
+    """
+    from werkzeug.routing import Rule
+
+    compile_builder: Any = Rule._compile_builder
+    if is_plain() or compile_builder.__module__ == __name__:
+        return
+
+    def compile_later(rule: Rule, append_unknown: bool = True) -> Any:
+        compiled: Any = None
+
+        def build(rule: Rule, /, **values: Any) -> Any:
+            nonlocal compiled
+            if compiled is None:
+                compiled = compile_builder(rule, append_unknown)
+            return compiled(rule, **values)
+
+        return build
+
+    Rule._compile_builder = compile_later  # type: ignore[assignment, method-assign]
+
+
 # --- garbage collection, threads and exit -------------------------------------------------------
 
 

@@ -265,6 +265,30 @@ def test_the_twisted_binding_of_autobahn_can_be_loaded_whole_afterwards():
     assert "autobahn.twisted.wamp" in loads(code)
 
 
+def test_the_addresses_of_routes_are_built_by_what_is_compiled_for_the_first():
+    code = """
+from klein import Klein
+from hapi.startup import defer_url_builders
+from werkzeug.routing import Rule
+compiled = []
+def compile_builder(rule, append_unknown=True, real=Rule._compile_builder):
+    compiled.append(append_unknown)
+    return real(rule, append_unknown)
+Rule._compile_builder = compile_builder
+defer_url_builders()
+defer_url_builders()
+app = Klein()
+app.route("/sessions/<rule>/<path:file>", endpoint="file")(lambda request, rule, file: None)
+assert compiled == []
+urls = app.url_map.bind("host")
+assert urls.build("file", dict(rule="a b", file="c/d", all=1)) == "/sessions/a%20b/c/d?all=1"
+assert urls.build("file", dict(rule="e", file="f")) == "/sessions/e/f"
+assert urls.match("/sessions/e/f") == ("file", dict(rule="e", file="f"))
+assert compiled == [True]
+"""
+    loads(code)
+
+
 # --- one switch turns everything off
 
 

@@ -1,4 +1,4 @@
-"""The private parts of Twisted, Autobahn and psutil that HAPI uses; a test says which is gone."""
+"""The private parts of libraries that HAPI uses; a test says which is gone."""
 
 import ast
 import importlib
@@ -50,6 +50,11 @@ PRIVATES = {  # private name: (class that has it, who uses it, what for)
         "autobahn.websocket.protocol.WebSocketProtocol",
         "net/common/websocket.py",
         "what a compressed message becomes counts before its client is authenticated",
+    ),
+    "_compile_builder": (
+        "werkzeug.routing.Rule",
+        "startup.py",
+        "what builds addresses of routes is compiled when somebody asks for one",
     ),
     "_ident": (
         "psutil.Process",

@@ -42,6 +42,9 @@ from hapi.hub.store.audit_log import AuditLog
 from hapi.net.server.http import InvalidBody, read_json
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.token import Scope
+from hapi.startup import defer_url_builders
+
+defer_url_builders()
 
 T = TypeVar("T")
 MAX_BODY_SIZE, MAX_UPLOAD_SIZE = 8 << 20, 72 << 20  # bytes

@@ -40,9 +40,12 @@ from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse
 from hapi.runner.control.announcements import Rejected, Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
 from hapi.runner.storage.counters import Counters
+from hapi.startup import defer_url_builders
 
 if TYPE_CHECKING:
     from hapi.runner.control.metrics import Metrics
+
+defer_url_builders()
 
 T = TypeVar("T")
 MAX_WAITING_SPAWNS = 16
