@@ -1,7 +1,8 @@
 """`hapi` and `python -m hapi`.
 
-A session (`hapi AGENT …`) and the runner in the foreground are started often and have to be up
-soon, so they start without click; the rest of the command line is loaded for the other verbs only.
+A session (`hapi AGENT …`), and hub and runner in the foreground, have to be up soon, so they start
+without click (a hub, if it has no options); the rest of the command line is loaded for the other
+verbs only.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ def _run(words: list[str], is_program: bool) -> int:
         defer_garbage_collection()
         discard_generated_source()
         import_common_modules()
+        if words == ["hub"]:
+            from hapi.cli.hub.foreground import serve_hub
+
+            return serve_hub({})
     elif words[:1] == ["runner"] and "start-sync" in words:
         defer_garbage_collection()
         discard_generated_source()

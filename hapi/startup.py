@@ -32,7 +32,6 @@ TYPING_NAMES = (
     *("Concatenate", "Never", "NotRequired", "ParamSpec", "Protocol", "Required", "Self"),
     *("TypeAlias", "TypedDict", "get_type_hints"),
 )
-NOT_NEEDED = ("ctypes",)  # libraries try to import these and do without them
 # Optional dependencies of txaio, WAMP and WebSocket.
 NOT_NEEDED_BY_AUTOBAHN = ("click", "cbor2", "_nvx_utf8validator", "_nvx_xormasker")
 # dis.COMPILER_FLAG_NAMES, of which inspect makes constants; the lowest bit first.
@@ -274,7 +273,7 @@ def lighter_libraries() -> Iterator[None]:
     if is_plain():
         yield
         return
-    with substituted_modules(*parts_of_libraries()), hidden_modules(*NOT_NEEDED):
+    with substituted_modules(*parts_of_libraries()):
         yield
 
 
@@ -288,6 +287,7 @@ def parts_of_libraries() -> tuple[PartialModule, ...]:
     )
     return (
         typing_extensions,
+        partial_module("ctypes", WinError=None),  # which it has on Windows alone
         partial_module("twisted.python.modules", getModule=_get_module),
         partial_module("twisted.persisted.sob"),
         partial_module("msgspec.inspect"),

@@ -69,7 +69,8 @@ ROOMS = {
         "base": set(),
         "checks": {"base"},
         "runner": {"base", "checks"},
-        "commands": {"base", "checks", "runner"},
+        "hub": {"base", "checks", "runner"},
+        "commands": {"base", "checks", "hub", "runner"},
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
     "protocol": {

@@ -74,7 +74,9 @@ CORE = "from hapi.startup import import_twisted_core\nimport_twisted_core()\n"
 ASYNCIO = ("asyncio", "concurrent.futures", "html.entities", "http.client", "urllib.request")
 
 
-@pytest.mark.parametrize("module", ["hapi.session.main", "hapi.cli.runner.foreground"])
+@pytest.mark.parametrize(
+    "module", ["hapi.session.main", "hapi.cli.runner.foreground", "hapi.cli.hub.foreground"]
+)
 def test_what_a_program_loads_before_it_knows_its_hub_is_without_twisted(module):
     """Once Twisted is loaded, nothing can keep asyncio and ssl out any more."""
     assert not {"twisted", "zope.interface", *ASYNCIO} & loads(f"import {module}")

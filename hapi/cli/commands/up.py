@@ -152,16 +152,17 @@ class Up:
         options: Any,
         tunnel: Tunnel | None,
     ) -> None:
-        from twisted.internet.task import deferLater
+        with lighter_libraries():
+            from twisted.internet.task import deferLater
 
-        from hapi.cli.checks.settings_check import log_problems
-        from hapi.cli.runner.background import POLL_INTERVAL
-        from hapi.cli.runner.foreground import reload
-        from hapi.cli.runner.running import is_reachable
-        from hapi.hub import hub_service
-        from hapi.runner import RunnerOptions, runner_service
-        from hapi.runner.handoff.factories import embedded_coordinator
-        from hapi.runner.process import supervise_process
+            from hapi.cli.checks.settings_check import log_problems
+            from hapi.cli.runner.background import POLL_INTERVAL
+            from hapi.cli.runner.foreground import reload
+            from hapi.cli.runner.running import is_reachable
+            from hapi.hub import hub_service
+            from hapi.runner import RunnerOptions, runner_service
+            from hapi.runner.handoff.factories import embedded_coordinator
+            from hapi.runner.process import supervise_process
 
         if await self._is_already_up(reactor):
             host.leave()

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, parse_flags
+from hapi.home import Home
 from hapi.redaction import escape_control
+from hapi.settings import hub_access, read_settings
 from hapi.startup import (
     block_unused_imports,
     import_twisted_core,
     lighter_libraries,
     resume_garbage_collection,
 )
+
+CHECK_DELAY = 1.0  # seconds from the start to the check of settings
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -31,7 +35,6 @@ def run_runner(flags: RunnerFlags) -> int:
     install_early_signal_handlers()
     import_twisted_core()
     with lighter_libraries():
-        from hapi.runner import RunnerOptions
         from hapi.runner.handoff.descriptors import (
             StartCommand,
             take_handoff_environment,
@@ -42,20 +45,21 @@ def run_runner(flags: RunnerFlags) -> int:
     words, streams = take_handoff_environment(os.environ), take_streams(os.environ)
     own = StartCommand.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
-    options = RunnerOptions.from_environment(os.environ, **flags.given())
-    block_unused_imports(options.access.url)
-    import ctypes  # which the lock needs, and libraries do without
-
-    del ctypes
-    with lighter_libraries():
-        from hapi.runner.lock.early import lock_home_early  # loads hashlib
-
-    inherited = verify_inherited(words, options.home)
+    home = Home.find(os.environ).prepare()
+    block_unused_imports(hub_access(os.environ, read_settings(home)).url)
+    inherited = verify_inherited(words, home)
     if inherited is not None:
         inherited.streams = streams
-    # The lock is settled while the reactor and the other modules are loaded.
-    lock = lock_home_early(options.home) if inherited is None else None
+    # The lock is settled while options, reactor and the other modules are loaded.
+    lock = None
+    if inherited is None:
+        with lighter_libraries():
+            from hapi.runner.lock.early import lock_home_early  # loads hashlib
+        lock = lock_home_early(home)
     try:
+        with lighter_libraries():
+            from hapi.runner import RunnerOptions
+        options = RunnerOptions.from_environment(os.environ, **flags.given())
         return serve(options, own, inherited, detached, lock)
     finally:
         if lock is not None:
@@ -115,14 +119,24 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
             host.on_hangup = lambda: reload(logging, runner, supervision)
         logging.enable_terminal()
         print_if_read(banner(runner))
-        from hapi.cli.checks.settings_check import log_problems
-
-        log_problems(os.environ, options.settings)
+        check_settings_later(reactor, options.settings)
 
     try:
         return host.run(start)
     finally:
         logging.stop()
+
+
+def check_settings_later(reactor: Any, settings: Mapping[str, Any]) -> None:
+    """Log what is invalid in `settings` and in the environment. Loads 20 ms of modules, which
+    nobody who waits for the program shall wait for."""
+
+    def check() -> None:
+        from hapi.cli.checks.settings_check import log_problems
+
+        log_problems(os.environ, settings)
+
+    reactor.callLater(CHECK_DELAY, check)
 
 
 def reload(logging: Any, program: Any, supervision: Any) -> None:

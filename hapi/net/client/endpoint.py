@@ -27,7 +27,7 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     assert parts.hostname is not None
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
-    endpoint = _tcp_endpoint(reactor, parts.hostname, port)
+    endpoint = tcp_endpoint(reactor, parts.hostname, port)
     if not secure:
         return endpoint
     from hapi.net.client.tls import TlsEndpoint  # OpenSSL only for those who need it
@@ -35,7 +35,8 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     return TlsEndpoint(endpoint, parts.hostname)
 
 
-def _tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+def tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+    """An endpoint for a name or an address, without TLS."""
     if isIPAddress(host):  # a resolver would load the tables of IDNA (0.3 MB), and use a thread
         return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
     # The tables of idna (0.2 MB) are of no use for a name in ASCII; Twisted does without them.

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import IStreamClientEndpoint
 
-from hapi.net.client.endpoint import CONNECT_TIMEOUT, is_valid_header
+from hapi.net.client.endpoint import CONNECT_TIMEOUT, is_valid_header, tcp_endpoint
 from hapi.net.common.errors import (
     HubBusy,
     HubFailed,
@@ -174,12 +176,22 @@ def make_http(reactor: Any, secure: bool) -> Any:
     from treq.client import HTTPClient
     from twisted.web.client import Agent
 
+    endpoints: Any = PlainEndpoints(reactor)
     if secure:
         from hapi.net.client.tls import TlsEndpoints
 
         endpoints = TlsEndpoints(reactor, CONNECT_TIMEOUT)
-        return HTTPClient(Agent.usingEndpointFactory(reactor, endpoints))
-    return HTTPClient(Agent(reactor, connectTimeout=CONNECT_TIMEOUT))
+    return HTTPClient(Agent.usingEndpointFactory(reactor, endpoints))
+
+
+@frozen
+class PlainEndpoints:
+    """Endpoints without TLS, for Twisted's Agent: an IAgentEndpointFactory."""
+
+    _reactor: Any
+
+    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+        return tcp_endpoint(self._reactor, uri.host.decode("ascii"), uri.port)
 
 
 def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:

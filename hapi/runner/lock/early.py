@@ -4,10 +4,25 @@ needed.
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any, cast
+
 from hapi import __version__
 from hapi.home import Home
+from hapi.process import IProcesses
 from hapi.process.local import local_processes
 from hapi.runner.lock.home_lock import RunnerLock
+
+
+class _LaterProcesses:
+    """The processes of this machine, loaded (30 ms) if a lock has an owner to look at."""
+
+    @cached_property
+    def _processes(self) -> IProcesses:
+        return local_processes(None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processes, name)
 
 
 def lock_home_early(home: Home) -> RunnerLock:
@@ -17,7 +32,7 @@ def lock_home_early(home: Home) -> RunnerLock:
     Call this in the process that will run the service, since its pid is written, and before its
     reactor is imported.
     """
-    lock = RunnerLock(home, local_processes(None), version=__version__)
+    lock = RunnerLock(home, cast(IProcesses, _LaterProcesses()), version=__version__)
     try:
         lock.try_acquire()
     except BaseException:  # a signal among them

@@ -18,7 +18,6 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.file_lock import LockUnusable, inode_at, inode_of
@@ -113,6 +112,8 @@ class RunnerLock:
             raise
 
     async def _take(self) -> None:
+        from twisted.internet.task import deferLater  # 30 ms, while the lock settles
+
         clock = self._reactor()
         held_until = clock.seconds() + HELD_TIMEOUT
         unfinished_until = clock.seconds() + UNFINISHED_SECONDS + HELD_TIMEOUT
@@ -171,6 +172,8 @@ class RunnerLock:
 
         Then the other one owns the home. Raises HomeHeld.
         """
+        from twisted.internet.task import deferLater
+
         clock = self._reactor()
         until = clock.seconds() + SETTLE_TIME - (time.monotonic() - (self._taken_at or 0.0))
         while True:
