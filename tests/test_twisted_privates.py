@@ -53,7 +53,7 @@ PRIVATES = {  # private name: (class that has it, who uses it, what for)
     ),
     "_compile_builder": (
         "werkzeug.routing.Rule",
-        "startup.py",
+        "startup/__init__.py",
         "what builds addresses of routes is compiled when somebody asks for one",
     ),
     "_ident": (

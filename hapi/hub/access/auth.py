@@ -24,7 +24,8 @@ from hapi.protocol.token import (
     Scope,
     check_namespace,
 )
-from hapi.startup import hidden_modules, substituted_modules
+from hapi.startup import hidden_modules
+from hapi.startup.stand_ins import substituted_modules
 
 WEB_TOKEN_LIFETIME = 4 * 3600  # seconds
 CLOCK_LEEWAY = 60  # seconds that another clock may be ahead

@@ -11,36 +11,30 @@ not load.
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import sys
 import time
-import typing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NoReturn
 
+from hapi.startup.stand_ins import (
+    part_of_asyncio,
+    parts_of_autobahn,
+    parts_of_libraries,
+    parts_of_python,
+    substituted_modules,
+)
+
 SWITCH = "HAPI_STARTUP"  # the environment variable; "plain" turns everything off
 BUILT_IN_HASHES = ("_sha1", "_md5")  # Python's own; some distributions leave them to OpenSSL
 TLS_MODULES = ("OpenSSL", "ssl", "_ssl", "_hashlib")
 # Python's modules that leave out a name where there is no ssl.
 LESS_WITHOUT_TLS = {"http.client": "HTTPSConnection", "urllib.request": "HTTPSHandler"}
-# What Twisted and msgspec take from typing_extensions; Python's typing has all of it.
-TYPING_NAMES = (
-    *("Concatenate", "Never", "NotRequired", "ParamSpec", "Protocol", "Required", "Self"),
-    *("TypeAlias", "TypedDict", "get_type_hints"),
-)
 # Optional dependencies of txaio, WAMP and WebSocket.
 NOT_NEEDED_BY_AUTOBAHN = ("click", "cbor2", "_nvx_utf8validator", "_nvx_xormasker")
-# dis.COMPILER_FLAG_NAMES, of which inspect makes constants; the lowest bit first.
-COMPILER_FLAGS = (
-    *("OPTIMIZED", "NEWLOCALS", "VARARGS", "VARKEYWORDS", "NESTED", "GENERATOR", "NOFREE"),
-    *("COROUTINE", "ITERABLE_COROUTINE", "ASYNC_GENERATOR"),
-)
-FLAGS_OF_PYTHON = (3, 11)
-LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}  # of logging
 USUAL_THRESHOLDS = gc.get_threshold()
 SWITCH_INTERVAL = 0.0005  # seconds between two threads' turns while modules are loaded
 
@@ -131,77 +125,6 @@ def import_common_modules() -> None:
         del attrs, inspect, shutil, urllib, uuid
 
 
-def parts_of_python() -> tuple[PartialModule, ...]:
-    """What Python's modules and attrs use of other modules while they are imported."""
-    return (
-        partial_module("ast", NodeVisitor=_NodeVisitor),
-        *_part_of_dis(),
-        partial_module("tokenize"),
-        partial_module("ipaddress"),
-        partial_module("bz2"),
-        partial_module("lzma"),
-        partial_module("attr.validators", in_=_in),
-        partial_module("attrs.validators"),
-        _part_of_platform(),
-    )
-
-
-class _NodeVisitor:
-    """Stands in for a class of ast, of which inspect derives one."""
-
-    def visit(self, node: Any) -> Any:
-        import ast
-
-        return ast.NodeVisitor.visit(self, node)  # type: ignore[arg-type]
-
-    def generic_visit(self, node: Any) -> Any:
-        import ast
-
-        return ast.NodeVisitor.generic_visit(self, node)  # type: ignore[arg-type]
-
-
-def _part_of_dis() -> tuple[PartialModule, ...]:
-    """Nothing for a Python whose flags were not compared with ours."""
-    if sys.version_info[:2] != FLAGS_OF_PYTHON:
-        return ()
-    flags = {1 << bit: name for bit, name in enumerate(COMPILER_FLAGS)}
-    return (partial_module("dis", COMPILER_FLAG_NAMES=flags, findlinestarts=_find_line_starts),)
-
-
-def _find_line_starts(code: Any) -> Any:
-    from dis import findlinestarts
-
-    return findlinestarts(code)
-
-
-def _in(options: Any) -> Any:
-    """The validator `in_` of attrs, which is loaded if a value is not valid."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if value not in options:
-            from attr.validators import in_
-
-            in_(options)(instance, attribute, value)
-
-    return check
-
-
-def _part_of_platform() -> PartialModule:
-    return partial_module(
-        "platform",
-        system=lambda: os.uname().sysname,
-        python_implementation=_python_implementation,
-    )
-
-
-def _python_implementation() -> str:
-    if sys.implementation.name == "cpython":
-        return "CPython"
-    import platform
-
-    return platform.python_implementation()
-
-
 class _CacheOfFiles(dict[Any, Any]):
     """The cache of `linecache` without what attrs generates."""
 
@@ -223,7 +146,7 @@ def import_twisted_core() -> None:
         return
     import http
 
-    with lighter_libraries(), substituted_modules(_part_of_asyncio()):
+    with lighter_libraries(), substituted_modules(part_of_asyncio()):
         if "http.cookiejar" not in sys.modules and (spec := find_spec("http.cookiejar")):
             assert spec.loader is not None
             spec.loader = LazyLoader(spec.loader)
@@ -233,33 +156,6 @@ def import_twisted_core() -> None:
         import twisted.internet.defer
 
         del twisted
-
-
-def _part_of_asyncio() -> PartialModule:
-    """The names of asyncio that Twisted and txaio import."""
-    import inspect
-
-    return partial_module(
-        "asyncio",
-        iscoroutine=inspect.iscoroutine,
-        iscoroutinefunction=inspect.iscoroutinefunction,
-        Future=_NoFuture,
-        AbstractEventLoop=_NoEventLoop,
-    )
-
-
-class _NoFuture:
-    """Stands in Twisted's type hints for asyncio's."""
-
-
-class _NoEventLoop:
-    """Stands in Twisted's type hints for asyncio's."""
-
-
-def _escape(text: str, quote: bool = True) -> str:
-    import html
-
-    return html.escape(text, quote)
 
 
 @contextmanager
@@ -275,115 +171,6 @@ def lighter_libraries() -> Iterator[None]:
         return
     with substituted_modules(*parts_of_libraries()):
         yield
-
-
-def parts_of_libraries() -> tuple[PartialModule, ...]:
-    """What Twisted and msgspec use of other modules while they are imported."""
-    typing_extensions = partial_module(
-        "typing_extensions",
-        TypeVar=_type_variable,
-        override=_mark_override,
-        **{name: getattr(typing, name) for name in TYPING_NAMES},
-    )
-    return (
-        typing_extensions,
-        partial_module("ctypes", WinError=None),  # which it has on Windows alone
-        partial_module("twisted.python.modules", getModule=_get_module),
-        partial_module("twisted.persisted.sob"),
-        partial_module("msgspec.inspect"),
-        # Perspective Broker, by which one could send a request of twisted.web to another process.
-        partial_module("twisted.spread.pb", Copyable=_NotCopyable, ViewPoint=_NotCopyable),
-        partial_module("html", escape=_escape),
-        # Two names of the package werkzeug: a server for WSGI, and a client to test it.
-        partial_module("werkzeug.serving", run_simple=_run_wsgi),
-        partial_module("werkzeug.test", Client=_wsgi_client),
-        partial_module("urllib.request"),  # XML that refers to other files
-        partial_module("pickle"),
-        *_part_of_dis(),
-        _part_of_logging(),
-        _part_of_platform(),
-    )
-
-
-class _NotCopyable:
-    """Stands in for a base class of requests that Perspective Broker knows."""
-
-
-def _type_variable(*arguments: Any, default: object = None, **options: Any) -> Any:
-    """A TypeVar; Python's has no default before 3.13, and only type checkers use it."""
-    return typing.TypeVar(*arguments, **options)
-
-
-def _mark_override(method: Any) -> Any:
-    return method
-
-
-def _get_module(name: str) -> Any:
-    from twisted.python.modules import getModule
-
-    return getModule(name)
-
-
-def _part_of_logging() -> PartialModule:
-    """What Twisted and Autobahn use of logging while they are imported."""
-    names = {number: name for name, number in LOG_LEVELS.items()}
-    return partial_module(
-        "logging", getLevelName=names.__getitem__, getLogger=_LaterLogger, **LOG_LEVELS
-    )
-
-
-class _LaterLogger:
-    """The logger `name` of logging, once it is used."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        import logging
-
-        return getattr(logging.getLogger(self._name), attribute)
-
-
-class PartialModule(ModuleType):
-    """See `partial_module`."""
-
-
-def partial_module(name: str, **names: object) -> PartialModule:
-    """A module that has `names`; the others are those of the real one, loaded for the first."""
-    part = PartialModule(name)
-
-    def of_real_module(attribute: str) -> Any:
-        if attribute.startswith("__") and attribute != "__all__":
-            raise AttributeError(attribute)
-        if sys.modules.get(name) is part:
-            del sys.modules[name]
-        return getattr(importlib.import_module(name), attribute)
-
-    part.__dict__.update(names, __getattr__=of_real_module)
-    return part
-
-
-@contextmanager
-def substituted_modules(*modules: ModuleType) -> Iterator[None]:
-    """Inside, whoever imports a module of these names that is not loaded gets one of `modules`."""
-    before = {module.__name__: sys.modules.get(module.__name__) for module in modules}
-    ours = [
-        module
-        for module in modules
-        if module.__name__ not in sys.modules
-        or isinstance(before[module.__name__], PartialModule)  # of those around us
-    ]
-    sys.modules.update({module.__name__: module for module in ours})
-    try:
-        yield
-    finally:
-        for module in ours:
-            if sys.modules.get(name := module.__name__) is not module:
-                continue  # the real one was loaded
-            if (outer := before[name]) is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = outer
 
 
 @contextmanager
@@ -409,52 +196,6 @@ def trimmed_autobahn() -> Iterator[None]:
         # Whoever imports the packages later gets the whole of them; the loaded submodules stay.
         with substituted_modules(*packages, *parts_of_autobahn()):
             yield
-
-
-def parts_of_autobahn() -> tuple[PartialModule, ...]:
-    """What Autobahn's WebSockets use of WAMP and of other modules while they are imported."""
-    roles = ("ServerProtocol", "ClientProtocol", "ServerFactory", "ClientFactory")
-    base_classes = {f"WampWebSocket{role}": type(role, (), {}) for role in roles}
-    return (
-        partial_module("autobahn.wamp.websocket", **base_classes),
-        partial_module("autobahn.wamp.types", TransportDetails=_TransportDetails),
-        partial_module("hyperlink"),
-        partial_module("subprocess"),
-        partial_module("bz2"),
-        partial_module("pickle", dumps=_itself),  # to compare two lists of options
-        partial_module("pprint", pformat=repr),
-        _part_of_asyncio(),
-        _part_of_logging(),
-        _part_of_platform(),
-    )
-
-
-def _run_wsgi(*arguments: Any, **options: Any) -> Any:
-    from werkzeug.serving import run_simple
-
-    return run_simple(*arguments, **options)
-
-
-def _wsgi_client(*arguments: Any, **options: Any) -> Any:
-    from werkzeug.test import Client
-
-    return Client(*arguments, **options)
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-class _TransportDetails:
-    """What Autobahn notes of a transport: for WAMP's authentication, and in its own messages."""
-
-    CHANNEL_TYPE_TCP, CHANNEL_TYPE_TLS, CHANNEL_FRAMING_WEBSOCKET = 4, 5, 2
-
-    def __init__(self, **facts: Any) -> None:
-        self.__dict__.update(facts)
-
-    def marshal(self) -> dict[str, Any]:
-        return dict(self.__dict__)
 
 
 @contextmanager
