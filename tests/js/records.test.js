@@ -4,8 +4,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./support.js";
 
-const { bySession, isSearchable, partsOf, queryOf, resultAddress, searchAddress } =
-  await load("data/records/search.js");
+const {
+  bySession,
+  isSearchable,
+  nameParts,
+  partsOf,
+  queryOf,
+  resultAddress,
+  searchAddress,
+  wordsOf,
+} = await load("data/records/search.js");
 const { compactCount, withDaysBetween } = await load("data/records/usage-summary.js");
 
 const DAY = 24 * 60 * 60 * 1000; // ms
@@ -20,6 +28,19 @@ test("the last word of a query may still grow", () => {
   assert.equal(queryOf('"one two'), '"one two');
   assert.equal(queryOf('"one two" thr'), '"one two" thr*');
   assert.equal(queryOf(""), "");
+});
+
+test("names are searched for all words and phrases of a query, in any case", () => {
+  assert.deepEqual(wordsOf('Shop* "two words" ;'), ["shop", "two words"]);
+  assert.deepEqual(wordsOf("f"), []);
+  assert.deepEqual(wordsOf("的"), ["的"]);
+  assert.deepEqual(nameParts("My Webshop", wordsOf("shop my")), [
+    { text: "My", isMatch: true },
+    { text: " Web", isMatch: false },
+    { text: "shop", isMatch: true },
+  ]);
+  assert.equal(nameParts("My Webshop", wordsOf("shop blog")), null);
+  assert.equal(nameParts("My Webshop", []), null);
 });
 
 test("punctuation alone is not searched for", () => {

@@ -58,6 +58,24 @@ def test_a_search_has_an_address_of_its_own(place):
     expect(page.locator("a.result")).to_have_count(1)
 
 
+@both_sizes
+def test_a_session_is_found_by_its_title_and_its_directory(place, size):
+    fix = place.session(name="Fix the invoices", path="/home/dev/blog")
+    place.session(name="Other", path="/home/dev/invoices")
+    place.session(name="Third", path="/home/dev/blog")
+    page = place.visit("/search?q=invo", **size)
+    found = page.get_by_role("region", name="Sessions").locator("a.result")
+    expect(found).to_have_count(2)
+    titled = found.filter(has_text="Title")
+    expect(titled.locator("mark")).to_have_text("invo")
+    expect(titled).to_contain_text("Fix the invoices")
+    expect(found.filter(has_text="Directory")).to_contain_text("Other")
+    expect(page.get_by_text("No message was found.")).to_be_visible()
+    fix.record(type="message", message="an invoice")
+    titled.click()
+    expect(page).to_have_url(f"{place.url}/sessions/{fix.id}")
+
+
 def test_results_are_reached_by_the_keyboard(place):
     place.session(name="One").record(type="message", message="a needle")
     page = place.visit("/search?q=needle")

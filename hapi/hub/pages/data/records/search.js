@@ -77,3 +77,30 @@ export function bySession(results) {
   }
   return groups;
 }
+
+/**
+ * The words and phrases of a query as they are looked for in names, in lower case; none if they begin too much.
+ * @param {string} text
+ * @returns {string[]}
+ */
+export function wordsOf(text) {
+  const words = [...text.toLowerCase().matchAll(/["“”„]([^"“”„]*)|([^\s"“”„]+)/g)]
+    .map(([, phrase, word]) => (phrase ?? word.replace(/\*+$/, "")).trim())
+    .filter(isSearchable);
+  return words.some((word) => word.length > 1 || word > "\u024f") ? words : []; // beyond the Latin letters
+}
+
+/**
+ * A name as parts, which alternate between what was not and what was searched for; null unless it has all `words`.
+ * @param {string} name @param {string[]} words
+ * @returns {{ text: string, isMatch: boolean }[] | null}
+ */
+export function nameParts(name, words) {
+  const lowered = name.toLowerCase();
+  if (words.length === 0 || !words.every((word) => lowered.includes(word))) return null;
+  if (lowered.length !== name.length) return [{ text: name, isMatch: false }]; // a letter of another length, as İ
+  /** @type {[number, number][]} */
+  const marks = words.map((word) => [lowered.indexOf(word), lowered.indexOf(word) + word.length]);
+  marks.sort(([one], [other]) => one - other);
+  return partsOf({ text: name, marks, hasMoreBefore: false, hasMoreAfter: false });
+}

@@ -16,6 +16,7 @@ import { errorMessage } from "../../lib/errors.js";
 import { dateAndTime, isoTime, ownValue } from "../../lib/format.js";
 import { plural, t } from "../../lib/language.js";
 import { stylesheet } from "../../lib/stylesheet.js";
+import { marked, sessionMatches } from "./session-matches.js";
 
 /** @import { SearchPage, SearchResult, View, ViewContext } from "../../data/types.js" */
 
@@ -55,6 +56,9 @@ export class SearchView {
         keydown: (/** @type {KeyboardEvent} */ event) => this._onKey(event),
       },
     });
+    this._sessions = sessionMatches({ store, go });
+    /** @type {SearchPage | null} the latest page of messages */
+    this._page = null;
     this._summary = h("p", { class: "muted search-summary", role: "status" });
     this._list = h("div", { class: "found" });
     this._more = button(t("Show more"), { hidden: true, on: { click: () => this._readMore() } });
@@ -77,6 +81,7 @@ export class SearchView {
           class: "page search-page",
           on: { keydown: (/** @type {KeyboardEvent} */ event) => this._onArrow(event) },
         },
+        this._sessions.node,
         this._summary,
         this._list,
         this._more,
@@ -99,6 +104,12 @@ export class SearchView {
   leave() {
     clearTimeout(this._typing);
     this._asking.abort();
+  }
+
+  draw() {
+    const hasSessions = this._sessions.draw(this._text);
+    if (this._page)
+      this._summary.textContent = summaryOf(this._results.length, this._page, hasSessions);
   }
 
   /** @param {URLSearchParams} query */
@@ -138,7 +149,7 @@ export class SearchView {
 
   /** @returns {HTMLElement[]} */
   _links() {
-    return [...this._list.querySelectorAll("a.result")].filter(
+    return [...this.node.querySelectorAll("a.result")].filter(
       (node) => node instanceof HTMLElement,
     );
   }
@@ -154,11 +165,13 @@ export class SearchView {
 
   async _search() {
     this._asking.abort();
+    this._page = null;
+    this.draw();
     const asking = (this._asking = new AbortController());
     if (!isSearchable(this._text)) {
       this._show([], null);
       this._summary.textContent = t(
-        "Finds your prompts, answers, tool calls and their outputs in all conversations.",
+        "Finds titles, directories, prompts, answers, tool calls and their outputs in all conversations.",
       );
       return;
     }
@@ -179,9 +192,12 @@ export class SearchView {
       if (asking.signal.aborted) return;
       const before = cursor === null ? [] : this._results;
       this._show([...before, ...page.results], page.nextCursor);
-      this._summary.textContent = summaryOf(this._results.length, page);
+      this._page = page;
+      this.draw();
     } catch (error) {
-      if (!asking.signal.aborted) fill(this._summary, errorMessage(error));
+      if (asking.signal.aborted) return;
+      this._page = null;
+      fill(this._summary, errorMessage(error));
     }
   }
 
@@ -236,17 +252,16 @@ export class SearchView {
         {
           class: `result-text ${result.kind === "output" || result.kind === "tool" ? "mono" : ""}`,
         },
-        partsOf(result.snippet).map(({ text, isMatch }) =>
-          isMatch ? h("mark", null, text) : text,
-        ),
+        marked(partsOf(result.snippet)),
       ),
     );
   }
 }
 
-/** @param {number} count @param {SearchPage} page */
-function summaryOf(count, { nextCursor, isPartial, indexing }) {
-  const sentences = [foundText(count, nextCursor === null)];
+/** @param {number} count @param {SearchPage} page @param {boolean} hasSessions whether sessions were found by their names */
+function summaryOf(count, { nextCursor, isPartial, indexing }, hasSessions) {
+  const isNone = count === 0 && hasSessions;
+  const sentences = [isNone ? t("No message was found.") : foundText(count, nextCursor === null)];
   if (isPartial) sentences.push(t("The search took too long and is not complete."));
   if (indexing)
     sentences.push(
