@@ -134,6 +134,8 @@ function messageOf(error) {
       );
     return ownValue(MESSAGES, error.code) ?? explained(error.message);
   }
+  if (isFailedImport(error))
+    return t("This part of the page could not be loaded. Reload the page to go on.");
   return error instanceof Error ? explained(error.message) : String(error);
 }
 
@@ -151,6 +153,12 @@ export function explained(message) {
       "The machine or session did not respond in time. Try again; a session that stays silent can be archived, which ends it.",
     );
   return message;
+}
+
+/** Whether an error says that a module could not be fetched, in the words of any browser. @param {unknown} error */
+export function isFailedImport(error) {
+  const message = error instanceof TypeError ? error.message : "";
+  return /dynamically imported module|[Ii]mporting a module script failed/.test(message);
 }
 
 /** @type {Set<string>} */

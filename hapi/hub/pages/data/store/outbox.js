@@ -49,6 +49,10 @@ export class Outbox {
     this._storage.save(this._messages);
   }
 
+  get isEmpty() {
+    return this._messages.size === 0;
+  }
+
   /** Why the hub does not take messages although it answers; null when it takes them. */
   get refusal() {
     const refused = [...this._messages.values()].find(isRefused);

@@ -20,7 +20,7 @@ import { homeView } from "../machine/home.js";
 import { SessionsView } from "../sessions/sessions.js";
 import { waitingLink } from "../waiting/link.js";
 import { banner } from "./banner.js";
-import { loaded, loadingView } from "./loading.js";
+import { loaded, loadingView, watchImports } from "./loading.js";
 import { VIEWS } from "./routes.js";
 import { pageTitle } from "./title.js";
 
@@ -105,6 +105,7 @@ export class Shell {
     addEventListener("pageshow", () => this._stream.check(), { signal });
     addEventListener("online", () => this._stream.check(), { signal });
     addEventListener("popstate", () => this._onBack(), { signal });
+    watchImports(signal);
     addEventListener("storage", (event) => this._onStorage(event), { signal });
     this._api.onRefused = () =>
       this._logOut(t("Your access token is no longer valid. Log in again."));
@@ -235,7 +236,8 @@ export class Shell {
     if (!module) {
       const placeholder = loadingView();
       this._show(placeholder);
-      module = await loaded(load);
+      const mayReload = () => this._view === placeholder && this._outbox.isEmpty; // drafts are kept
+      module = await loaded(load, mayReload);
       if (!module || this._view !== placeholder) return;
       this._modules.set(route.place, module);
     }
