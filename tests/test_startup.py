@@ -90,6 +90,13 @@ def test_a_runner_loads_nothing_of_openssl_before_it_knows_its_hub():
     assert not {"ssl", "_ssl", "_hashlib", *ASYNCIO} & loaded
 
 
+def test_a_runner_takes_its_lock_before_it_loads_options_and_reactor():
+    """The lock has to settle for a quarter of a second, and the rest is loaded meanwhile."""
+    loaded = loads(f"import hapi.cli.runner.foreground\n{CORE}\nimport hapi.runner.lock.early")
+    late = {"hapi.runner.config.options", "hapi.process.system", "twisted.internet.base"}
+    assert not late & loaded
+
+
 def test_twisted_is_loaded_without_asyncio_and_the_http_of_python():
     loaded = loads(f"{CORE}{LINK}")
     assert "twisted.internet.defer" in loaded

@@ -8,11 +8,13 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.cli.checks.check import Check
 from hapi.cli.checks.settings_check import environment_problems, log_problems, settings_problems
 from hapi.cli.commands.doctor import examine
+from hapi.cli.runner.foreground import CHECK_DELAY, check_settings_later
 from hapi.configured_agents import BUILT_IN
 from hapi.settings import ConfigurationError, machine_id
 
@@ -146,8 +148,6 @@ def test_variables_that_make_sense_pass():
 
 
 def test_what_is_passed_over_gets_into_the_log(capsys):
-    from twisted.logger import globalLogPublisher
-
     seen = []
     globalLogPublisher.addObserver(seen.append)
     try:
@@ -279,3 +279,17 @@ def test_the_built_in_agents_are_no_trouble():
     assert [
         agent.name for agent in BUILT_IN.values() if settings_problems({"defaultAgent": agent.name})
     ] == []
+
+
+def test_a_program_that_starts_checks_its_settings_a_second_later():
+    """Whoever waits for the program shall not wait for that."""
+    clock, seen = Clock(), []
+    globalLogPublisher.addObserver(seen.append)
+    try:
+        check_settings_later(clock, {"startRunner": 1})
+        clock.advance(CHECK_DELAY / 2)
+        assert seen == []
+        clock.advance(CHECK_DELAY / 2)
+    finally:
+        globalLogPublisher.removeObserver(seen.append)
+    assert any(event.get("sentence", "").startswith("startRunner") for event in seen)
