@@ -15,6 +15,12 @@ export function basePathOf(module) {
 
 export const BASE_PATH = basePathOf(import.meta.url);
 
+/** The build that an address or a document names; null if it names none. @param {string} text */
+export const buildIn = (text) => /assets\/([0-9a-f]+)\//.exec(text)?.[1] ?? null;
+
+/** The build of this page. */
+export const BUILD = buildIn(import.meta.url);
+
 /**
  * The path under which the browser finds what the page calls `path`.
  * @param {string} path

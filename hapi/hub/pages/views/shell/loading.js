@@ -1,6 +1,6 @@
 // Parts of the page that are loaded when they are first needed. A tab may be older than the hub, which then has them no longer.
 
-import { withBase } from "../../lib/base-path.js";
+import { BUILD, buildIn, withBase } from "../../lib/base-path.js";
 import { h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
 import { isFailedImport } from "../../lib/errors.js";
@@ -71,8 +71,5 @@ async function offerReload(mayReload = () => false) {
 async function newBuild() {
   const reply = await fetch(withBase("/"), { cache: "no-store" }).catch(() => null);
   const served = buildIn((reply?.ok && (await reply.text().catch(() => ""))) || "");
-  return served !== buildIn(import.meta.url) ? served : null;
+  return served === BUILD ? null : served;
 }
-
-/** @param {string} text */
-const buildIn = (text) => /assets\/([0-9a-f]+)\//.exec(text)?.[1] ?? null;
