@@ -73,6 +73,10 @@ test("a project counts its sessions that are listed above it", () => {
     .filter(({ kind }) => kind === "project")
     .map((item) => item.project);
   assert.deepEqual([project.running, project.total], [2, 4]);
+  assert.deepEqual(
+    [...project.others, ...project.sessions].map(({ id }) => id),
+    ["asking", "pinned", "a", "b"], // what its menu is for
+  );
 });
 
 test("a project is a directory on a machine, and a worktree belongs to the one that it was made from", () => {

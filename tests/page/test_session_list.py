@@ -173,6 +173,19 @@ def test_a_phone_leaves_filters_that_hide_everything_and_searches_conversations(
     expect(page).to_have_url(re.compile("/search[?]q=zebra$"))
 
 
+def test_the_menu_of_a_project_is_for_as_many_sessions_as_its_head_counts(place):
+    filled(place, "One")
+    (asking,) = filled(place, "Asking")
+    asking.ask("r", "make", {"command": "make"}, kind="execute")
+    page = place.visit()
+    expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()
+    head = page.get_by_role("button", name="2 of 2 sessions running")
+    head.click(button="right")
+    expect(page.get_by_role("menuitem", name="Archive 2 running sessions…")).to_be_visible()
+    page.get_by_role("menuitem", name="Select all").click()
+    expect(page.get_by_text("2 sessions selected")).to_be_visible()
+
+
 def test_a_project_starts_a_session_in_its_directory(place):
     machine = place.machine()
     filled(place, "One", machineId=machine.machine_id)

@@ -94,6 +94,10 @@ def test_a_phone_shows_no_keyboard_when_a_dialog_opens_and_keeps_its_button_in_s
     )
     dialog.get_by_text("More options").click()
     expect(dialog.get_by_role("button", name="Start session")).to_be_in_viewport(ratio=1)
+    foot, whole = dialog.locator(".spawn-foot").bounding_box(), dialog.bounding_box()
+    below = whole["y"] + whole["height"] - foot["y"] - foot["height"]
+    assert -1 <= below <= 1, below  # no line of the form is seen below the button
+    assert foot["width"] >= whole["width"] - 2
 
 
 def test_a_session_that_does_not_exist_is_named_so_and_takes_no_messages(place):

@@ -50,8 +50,9 @@ export function filterCount({ agent, machine, state, days, unread }) {
  * @property {string} machineId
  * @property {string} machine the machine's name, where sessions of several machines are listed
  * @property {Session[]} sessions those below its head
+ * @property {Session[]} others those that are listed above the projects
  * @property {number} active how many of them run
- * @property {number} total how many it has, with those that are listed above the projects
+ * @property {number} total how many it has, with the others
  * @property {number} running how many of these run
  * @property {number} unread how many of them have news
  */
@@ -196,6 +197,7 @@ function projectsOf(sessions, others, facts) {
         machineId,
         machine: machineName(facts.machines.get(machineId)) || host || "",
         sessions: [],
+        others: [],
         active: 0,
         total: 0,
         running: 0,
@@ -211,6 +213,7 @@ function projectsOf(sessions, others, facts) {
     if (isUnread(session, facts)) project.unread += 1;
     project.latest = Math.max(project.latest, session.updatedAt);
   }
+  for (const session of others) projects.get(projectKey(session))?.others.push(session);
   const found = [...projects.values()];
   if (machineIds.size < 2) for (const project of found) project.machine = "";
   return found.sort(

@@ -109,7 +109,8 @@ function sessionEntries(context, session) {
 /** @param {ActionContext} context @param {Project} project @returns {(MenuEntry | false)[]} */
 function projectEntries(context, project) {
   const { store, newSession, select } = context;
-  const { sessions, machineId, directory } = project;
+  const { machineId, directory } = project;
+  const sessions = [...project.others, ...project.sessions]; // as many as its head counts
   const running = sessions.filter((session) => session.active);
   const ended = sessions.filter((session) => !session.active);
   const unread = sessions.filter(context.isUnread);

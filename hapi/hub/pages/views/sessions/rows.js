@@ -54,10 +54,10 @@ export function rowVersion(item, context) {
 function rowFacts(item, context) {
   if (item.kind === "session") return sessionFacts(item, context);
   if (item.kind === "title") return item.text;
-  const { sessions, ...project } = item.project;
-  const count = item.kind === "earlier" ? item.count : sessions.length;
+  const { project } = item;
+  const count = item.kind === "earlier" ? item.count : project.sessions.length;
   const isOnline = context.store.machines.get(project.machineId)?.active === true;
-  return { ...project, count, isOpen: item.isOpen, isOnline };
+  return { ...project, sessions: null, others: null, count, isOpen: item.isOpen, isOnline };
 }
 
 /** @param {Item} item @param {RowContext} context @returns {HTMLElement} */

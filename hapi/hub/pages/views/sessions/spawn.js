@@ -79,7 +79,7 @@ function spawnForm({ api, store, storage, directory: start = "", done }, machine
     agents,
     more,
     problem,
-    submit,
+    h("div", { class: "spawn-foot" }, submit),
   );
   let directory = directoryOf(start);
   let parameters = () => ({});
