@@ -26,7 +26,7 @@ COMPILER_FLAGS = (
     *("OPTIMIZED", "NEWLOCALS", "VARARGS", "VARKEYWORDS", "NESTED", "GENERATOR", "NOFREE"),
     *("COROUTINE", "ITERABLE_COROUTINE", "ASYNC_GENERATOR"),
 )
-FLAGS_OF_PYTHON = (3, 11)
+PYTHONS_WITH_THESE_FLAGS = ((3, 11), (3, 12), (3, 13))
 LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}  # of logging
 
 
@@ -103,7 +103,7 @@ class _NodeVisitor:
 
 def _part_of_dis() -> tuple[PartialModule, ...]:
     """Nothing for a Python whose flags were not compared with ours."""
-    if sys.version_info[:2] != FLAGS_OF_PYTHON:
+    if sys.version_info[:2] not in PYTHONS_WITH_THESE_FLAGS:
         return ()
     flags = {1 << bit: name for bit, name in enumerate(COMPILER_FLAGS)}
     return (partial_module("dis", COMPILER_FLAG_NAMES=flags, findlinestarts=_find_line_starts),)
