@@ -82,7 +82,11 @@ export function chatHeader({ store, go, openSettings, openWork, openTerminal, op
         h(
           "span",
           { class: "places" },
-          h("span", { class: "subline" }, places.slice(0, -1).join(" · ")),
+          h(
+            "span",
+            { class: "subline" },
+            places.slice(0, -1).map((place, index) => h("bdi", null, index > 0 && " · ", place)),
+          ),
           pathLine(places.at(-1) ?? ""),
         ),
         state === "resting" &&

@@ -4,7 +4,7 @@ import { button, fill, h, iconButton, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
 import { canInstall, install, needsHomeScreen } from "../../lib/browser/installing.js";
 import { t } from "../../lib/language.js";
-import { loopbackNote } from "../../lib/loopback.js";
+import { loopbackHint } from "../../lib/loopback.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 
 /**
@@ -21,7 +21,6 @@ const DISMISSED_KEY = "hapi.hints.dismissed"; // the shell looks for it before i
 export function hints({ api, store, identity, storage, signal }) {
   const node = h("section", { class: "hints", "aria-label": t("Hints") });
   const problem = problemLine();
-  const note = loopbackNote();
   const pairing = button(t("Show QR code"), {});
   pairing.addEventListener("click", () =>
     runBusy(pairing, problem, async () => {
@@ -36,11 +35,12 @@ export function hints({ api, store, identity, storage, signal }) {
       iconButton("close", t("Dismiss the hints"), { on: { click: dismiss } }),
       installHint(),
       h("h3", null, t("Open HAPI on another device")),
-      h(
-        "p",
-        { class: note === null ? "hint" : "hint caution" },
-        note ?? t("Scan a code with its camera: the page opens there, logged in."),
-      ),
+      loopbackHint() ??
+        h(
+          "p",
+          { class: "hint" },
+          t("Scan a code with its camera: the page opens there, logged in."),
+        ),
       problem,
       pairing,
     );

@@ -7,7 +7,7 @@ import { confirmDialog, openDialog, runBusy, toast } from "../../lib/dialog.js";
 import { dateAndTime, fileSize } from "../../lib/format.js";
 import { copyText } from "../../lib/browser/clipboard.js";
 import { LANGUAGE_KEY, LANGUAGE_NAMES, t } from "../../lib/language.js";
-import { loopbackNote } from "../../lib/loopback.js";
+import { loopbackHint } from "../../lib/loopback.js";
 import { deviceStorage } from "../../lib/storage.js";
 import { stylesheet } from "../../lib/stylesheet.js";
 import { applyTheme, FONT_SIZE_KEY, FONT_SIZES, THEME_KEY, THEMES } from "./appearance.js";
@@ -123,19 +123,15 @@ function pairingSection(context) {
     "section",
     { class: "settings-part" },
     h("h2", null, t("Pair a device")),
-    pairingText(
-      "muted",
-      t("Scan the code with the camera of a phone to open this page there, logged in."),
-    ),
+    loopbackHint() ??
+      h(
+        "p",
+        { class: "muted" },
+        t("Scan the code with the camera of a phone to open this page there, logged in."),
+      ),
     problem,
     h("div", { class: "buttons start" }, show),
   );
-}
-
-/** What scanning the code does, or why it would do nothing. @param {string} name of the class @param {string} text */
-function pairingText(name, text) {
-  const note = loopbackNote();
-  return h("p", { class: note === null ? name : "hint caution" }, note ?? text);
 }
 
 /**
@@ -149,9 +145,8 @@ export async function pair({ api, store, identity }) {
   const token = made?.token ?? identity.accessToken ?? "";
   const text = `${new URL(withBase("/"), location.origin).href}#token=${encodeURIComponent(token)}`;
   const code = await qrCode(text, t("QR code that opens this page on another device"));
-  const note = loopbackNote();
   openDialog(t("Pair a device"), () => [
-    note !== null && h("p", { class: "hint caution" }, note),
+    loopbackHint(),
     code,
     h(
       "p",

@@ -6,7 +6,7 @@ import { withBase } from "../../lib/base-path.js";
 import { dateAndTime, isToday, timeOfDay } from "../../lib/format.js";
 import { copyText } from "../../lib/browser/clipboard.js";
 import { t } from "../../lib/language.js";
-import { loopbackNote } from "../../lib/loopback.js";
+import { isLoopback, loopbackHint } from "../../lib/loopback.js";
 
 /**
  * @import { Api } from "../../data/hub/api.js"
@@ -56,7 +56,6 @@ export function shareDialog({ api, id }) {
     await readLinks();
   }
 
-  const note = loopbackNote();
   openDialog(t("Share conversation"), () => [
     h(
       "p",
@@ -65,7 +64,7 @@ export function shareDialog({ api, id }) {
         "A link shows prompts and answers to everybody who has it, without a login. Pictures and attached files are not shown, only their names.",
       ),
     ),
-    note !== null && h("p", { class: "hint caution" }, note),
+    loopbackHint(),
     choice.nodes,
     problem,
     h("div", { class: "buttons" }, create),
@@ -120,10 +119,9 @@ function showMade(parent, link) {
       },
     },
   });
-  const label =
-    loopbackNote() === null
-      ? t("Whoever has this link can read the conversation")
-      : t("Whoever has this link can read the conversation on this machine");
+  const label = isLoopback(location.hostname)
+    ? t("Whoever has this link can read the conversation on this machine")
+    : t("Whoever has this link can read the conversation");
   fill(
     parent,
     h("label", { for: "share-address" }, label),
