@@ -175,8 +175,9 @@ class PageBuild:
         modules = bundled(written, static_imports(written, [ENTRY_MODULE]))
         others = {path: text for path, text in sources.items() if path not in written}
         served = others | {path: text.encode() for path, text in modules.items()}
+        known: dict[str, list[str]] = {}
         preloads = {
-            place: static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
+            place: static_imports(modules, [ENTRY_MODULE, *([view] if view else [])], known)
             for place, view in {"": None, **view_modules(written)}.items()
         }
         files = {
@@ -184,7 +185,7 @@ class PageBuild:
             for path, content in served.items()
             if path not in ("index.html", SHARED_INDEX, VENDOR_LIST)
         }
-        preloads[SHARED_INDEX] = static_imports(modules, [SHARED_ENTRY_MODULE])
+        preloads[SHARED_INDEX] = static_imports(modules, [SHARED_ENTRY_MODULE], known)
         index, shared = (sources.get(path, b"").decode() for path in ("index.html", SHARED_INDEX))
         if SERVICE_WORKER in files:
             needed = [*preloads.get(OFFLINE_PLACE, preloads[""]), *style_sheets(index)]
@@ -258,8 +259,14 @@ def without_comments(path: str, content: bytes) -> bytes:
     return INDENTATION.sub("", text).encode()
 
 
-def static_imports(modules: Mapping[str, str], entries: list[str]) -> list[str]:
-    """`entries` and all modules that these import statically, each once, breadth first."""
+def static_imports(
+    modules: Mapping[str, str], entries: list[str], known: dict[str, list[str]] | None = None
+) -> list[str]:
+    """`entries` and all modules that these import statically, each once, breadth first.
+
+    `known` keeps what a module imports, for the next call with the same `modules`.
+    """
+    known = {} if known is None else known
     found: list[str] = []
     waiting = [entry for entry in entries if entry in modules]
     while waiting:
@@ -267,10 +274,10 @@ def static_imports(modules: Mapping[str, str], entries: list[str]) -> list[str]:
         if path in found:
             continue
         found.append(path)
-        for relative in STATIC_IMPORT.findall(modules[path]):
-            target = normpath(join(dirname(path), relative))
-            if target in modules:
-                waiting.append(target)
+        if path not in known:
+            targets = STATIC_IMPORT.findall(modules[path])
+            known[path] = [normpath(join(dirname(path), relative)) for relative in targets]
+        waiting += [target for target in known[path] if target in modules]
     return found
 
 
