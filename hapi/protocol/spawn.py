@@ -18,6 +18,7 @@ from hapi.protocol.agents import DEFAULT_AGENT, PERMISSION_MODES, Agent, agent_n
 from hapi.protocol.json import Malformed
 from hapi.units import parse_idle_time
 
+NO_ARGUMENTS = frozenset({"directory", "token"})  # texts that reach no command line
 Name = Annotated[str, Meta(max_length=4096)]
 
 
@@ -126,7 +127,20 @@ def parse_spawn(params: object) -> SpawnRequest:
             parse_idle_time(request.idle_agent)
         except ValueError as error:
             raise MalformedSpawn(f"idleAgent is {request.idle_agent!r}: {error}") from error
+    if (problem := option_problem(given)) is not None:
+        raise MalformedSpawn(problem)
     return request
+
+
+def option_problem(params: Mapping[str, Any]) -> str | None:
+    """Which value a program would read as an option, in words: a worktree that is named `--yolo`
+    would allow everything. None if there is none.
+    """
+    for name, value in params.items():
+        is_text = isinstance(value, str) and name not in NO_ARGUMENTS
+        if is_text and value.strip().startswith("-"):
+            return f"{name} must not begin with a hyphen: a program would read it as an option"
+    return None
 
 
 def _can_be_argument(text: str) -> bool:

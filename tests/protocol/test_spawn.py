@@ -55,6 +55,24 @@ def test_a_cursor_session_in_a_linked_worktree_asks_for_no_other():
     assert "--cursor-worktree" not in session_arguments(request, linked_worktree=True)
 
 
+ARGUMENTS = """
+agent model effort modelReasoningEffort permissionMode worktreeName resumeSessionId sessionId
+"""
+
+
+@pytest.mark.parametrize("name", ARGUMENTS.split())
+@pytest.mark.parametrize("value", ["--yolo", " --yolo", "-m", "\t-"])
+def test_no_value_can_be_read_as_an_option(name, value):
+    """A worktree that is named `--yolo` made a session that asks for nothing."""
+    given = {"directory": "/d", "agent": "cursor", "sessionType": "worktree", name: value}
+    with pytest.raises(MalformedSpawn, match=f"{name} must not begin with a hyphen"):
+        parse_spawn(given)
+
+
+def test_a_directory_may_begin_with_a_hyphen():
+    assert parse_spawn({"directory": "-d"}).directory == "-d"
+
+
 def test_an_agent_of_our_own_gets_the_general_options():
     request = parse_spawn(
         {

@@ -10,7 +10,7 @@ from hapi.hub.domain.errors import CallFailed, TargetMissing
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.rpc import error_text
 from hapi.protocol.rpc_methods import SPAWN_SESSION
-from hapi.protocol.spawn import RefusalCode
+from hapi.protocol.spawn import RefusalCode, option_problem
 
 PASSED_CODES = frozenset(RefusalCode) - {RefusalCode.NOT_INTERRUPTED}
 SPAWN_FIELDS = (
@@ -79,6 +79,8 @@ async def request_spawn(
     """Ask the runner of the machine to start a session. Failed calls are returned as a body as
     well.
     """
+    if (problem := option_problem(request)) is not None:  # npm's runner passes it on
+        return {"type": "error", "message": problem}
     try:
         return spawn_body(await registry.call_machine(machine, SPAWN_SESSION, request))
     except TargetMissing:

@@ -90,6 +90,19 @@ def test_head_needs_what_get_needs() -> None:
     assert request(stage, token, "HEAD", "/api/sessions").status in (403, 404, 405)
 
 
+@pytest.mark.parametrize("name", ["worktreeName", "model", "effort"])
+def test_no_value_of_a_start_reaches_a_runner_as_an_option(name: str) -> None:
+    """npm's runner would start `--cursor-worktree --yolo`, without the scope that approves."""
+    stage = Stage()
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    token = web_token(stage, create_token(stage, "spawn")["token"])
+    body = {"directory": "/d", "agent": "cursor", "sessionType": "worktree", name: "--yolo"}
+    answer = request(stage, token, "POST", f"/api/machines/{machine}/spawn", body)
+    assert f"{name} must not begin with a hyphen" in answer.body["message"]
+    assert runner.calls == []
+
+
 def test_starting_a_session_that_asks_for_nothing_needs_the_scope_that_approves() -> None:
     stage = Stage()
     stage.machine(name="m1")
