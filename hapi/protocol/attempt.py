@@ -1,6 +1,6 @@
 """The records in the folder of a session attempt, one for each file (design.md §4).
 
-Times are epoch seconds.
+Times are epoch seconds. A record with a number out of range is not readable.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 Pid = Annotated[int, Meta(gt=0, lt=1 << 31)]
+Seconds = Annotated[float, Meta(ge=0, lt=253402300800)]  # to the end of the year 9999
+ExitCode = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
+Count = Annotated[int, Meta(ge=0, lt=1 << 53)]  # exact in every JSON reader (RFC 8259, 6)
 
 
 class ProcessIdentity(Struct, frozen=True, rename="camel"):
@@ -20,7 +23,7 @@ class ProcessIdentity(Struct, frozen=True, rename="camel"):
     """
 
     pid: Pid
-    start_ticks: int
+    start_ticks: Count
     boot_id: str
     pidfd_inode: int | None = None
 
@@ -31,7 +34,7 @@ class AttemptRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     argv: tuple[str, ...]
     cwd: str
-    at: float
+    at: Seconds
     asked_by: str = ""  # "hub", "control", "revive", "terminal"; with details after a colon
     agent: str = ""
     existing_session_id: str | None = None  # the hub's id of the session to go on with
@@ -52,8 +55,8 @@ class AttemptSession(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     session_id: str
     agent_session_id: str | None = None
-    host_pid: int | None = None
-    at: float | None = None
+    host_pid: Pid | None = None
+    at: Seconds | None = None
     metadata: dict[str, Any] = {}
 
 
@@ -65,7 +68,7 @@ class AttemptHub(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     url: str
     phase: str
-    since: float
+    since: Seconds
     reason: str | None = None
 
 
@@ -85,16 +88,16 @@ class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
     """`report.json`: what the session is doing, written by the session at each change. Programs of
     the npm make write none."""
 
-    at: float
+    at: Seconds
     ready: bool = False  # its agent can take a prompt
-    turn_since: float | None = None  # since when a turn runs
-    waiting_since: float | None = None  # the agent waits for a permission
-    queued: int = 0  # prompts in the queue
-    queued_since: float | None = None
+    turn_since: Seconds | None = None  # since when a turn runs
+    waiting_since: Seconds | None = None  # the agent waits for a permission
+    queued: Count = 0  # prompts in the queue
+    queued_since: Seconds | None = None
     agent_session_id: str | None = None
     hub: AttemptHub | None = None
-    idle_since: float | None = None  # since when its agent could rest
-    resting_since: float | None = None  # since when its agent's processes are ended
+    idle_since: Seconds | None = None  # since when its agent could rest
+    resting_since: Seconds | None = None  # since when its agent's processes are ended
     problem: str | None = None  # why its records do not reach the hub although it is connected
     mode: str | None = None  # its permission mode
     model: str | None = None
@@ -106,18 +109,18 @@ class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
     reason: str
     actor: str
     method: str
-    at: float
+    at: Seconds
 
 
 class AttemptEndReported(Struct, frozen=True, rename="camel"):
     """`told.json`: the hub knows how the session ended, from the session or from the runner."""
 
-    at: float
+    at: Seconds
 
 
 class AttemptEnd(Struct, frozen=True, rename="camel"):
     """`end.json`: how the process ended. Without code and signal when nobody saw the end."""
 
-    exit_code: int | None
+    exit_code: ExitCode | None
     signal: str | None  # "SIGTERM"
-    at: float
+    at: Seconds

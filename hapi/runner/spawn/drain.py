@@ -11,6 +11,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from hapi.home import Home, read_capped, write_atomically
+from hapi.protocol.attempt import Seconds
 from hapi.runner.spawn.admission import Admission
 
 DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
@@ -20,7 +21,7 @@ class DrainOrder(Struct, frozen=True):
     """`runner.drained.json`: who drained the runner, and when (epoch seconds)."""
 
     actor: str
-    at: float
+    at: Seconds
 
 
 @define(eq=False, repr=False)

@@ -21,7 +21,14 @@ from attrs import asdict, define, field, frozen
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_FILE_MODE, Home
-from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
+from hapi.protocol.attempt import (
+    AttemptEnd,
+    AttemptSession,
+    ExitCode,
+    Pid,
+    Seconds,
+    StopOrder,
+)
 from hapi.redaction import Secrets
 
 # A larger journal becomes events.jsonl.1, in place of the one before.
@@ -106,14 +113,14 @@ def read_journal(home: Home) -> JournalFacts:
 class _Line(msgspec.Struct, frozen=True, rename="camel"):
     """The fields of a line that are read back."""
 
-    time: float
+    time: Seconds
     event: str
     attempt: str = ""
     session: str | None = None
-    pid: int | None = None
+    pid: Pid | None = None
     reason: str = ""
     actor: str = ""
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     signal: str | None = None
 
 

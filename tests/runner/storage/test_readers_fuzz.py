@@ -216,3 +216,31 @@ def test_a_runner_comes_up_over_any_folders_and_signals_no_stranger__S11_P04(hom
         seen["ended"] += stage.processes.entry(own) is None
         stage.children.detach()
     assert seen["ended"] > 10, seen
+
+
+@pytest.mark.parametrize("at", [1e308, -1.0, 253402300800.0])
+def test_a_time_out_of_range_costs_the_record_and_not_the_list_of_sessions__S11(home, at):
+    stage = Stage(home)
+    for number, at_of_one in enumerate((at, 1.0)):
+        child = stage.processes.add("session", pid=1000 + number)
+        folder = home.attempts / f"20261120-00000{number}"
+        folder.mkdir(parents=True)
+        request = {"argv": ["hapi"], "cwd": "/tmp", "at": at_of_one, "agent": "claude"}
+        (folder / "request.json").write_text(json.dumps(request))
+        (folder / "process.json").write_bytes(msgspec.json.encode(AttemptProcess(child)))
+        (folder / "session.json").write_text(json.dumps({"sessionId": f"s{number}"}))
+    stage.adopt()
+    listed = [(one.happy_session_id, one.agent) for one in stage.children.listed()]
+    assert sorted(listed) == [("s0", ""), ("s1", "claude")]
+
+
+def test_numbers_out_of_range_are_not_taken_from_records():
+    for content in (
+        b'{"pid":1,"startTicks":100000000000000000000,"bootId":"b"}',
+        b'{"pid":1,"startTicks":-1,"bootId":"b"}',
+    ):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(content, type=ProcessIdentity)
+    for field in (b'"queued":1e30', b'"turnSince":1e300', b'"queued":-1'):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(b'{"at":1,' + field + b"}", type=AttemptReport)
