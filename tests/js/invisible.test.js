@@ -4,7 +4,7 @@ import { installDom, load, settle } from "./support.js";
 
 installDom();
 const { visible } = await load("lib/format.js");
-const { visibleProse } = await load("lib/prose.js");
+const { markControls } = await load("lib/bidi-controls.js");
 const { h } = await load("lib/dom.js");
 const { markdown } = await load("lib/markdown/markdown.js");
 const { GrowingMarkdown } = await load("lib/markdown/growing-markdown.js");
@@ -45,8 +45,8 @@ test("joiners stay where a language needs them, and not inside of a command", ()
 
 test("prose keeps the marks of its language, and nothing that turns its order round", () => {
   const text = "שלום\u200f! ภาษา\u200bไทย";
-  assert.equal(visibleProse(text), text);
-  assert.equal(visibleProse(TURNED), MARKED);
+  assert.equal(markControls(text), text);
+  assert.equal(markControls(TURNED), MARKED);
   assert.equal(markdown(`${text} \u2067x\u2069`).textContent, `${text} <U+2067>x<U+2069>`);
 });
 

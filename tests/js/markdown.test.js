@@ -4,7 +4,7 @@ import { installDom, load } from "./support.js";
 
 installDom();
 const { markdown } = await load("lib/markdown/markdown.js");
-const { divided } = await load("lib/markdown/long-text.js");
+const { splitText } = await load("lib/markdown/text-chunks.js");
 const { safeAddress } = await load("lib/markdown/address.js");
 
 const LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"';
@@ -148,10 +148,10 @@ test("a paragraph of 950 KB shows its beginning, and a button shows twice as muc
 });
 
 test("a long text is divided behind a white space, else anywhere but within a character", () => {
-  assert.deepEqual(divided("one two", 7), ["one two", ""]);
+  assert.deepEqual(splitText("one two", 7), ["one two", ""]);
   const words = `${"word ".repeat(399)}${"x".repeat(30)}`;
-  assert.deepEqual(divided(words, 2000), ["word ".repeat(399), "x".repeat(30)]);
-  assert.deepEqual(divided("\u{1f600}".repeat(2000), 2001), [
+  assert.deepEqual(splitText(words, 2000), ["word ".repeat(399), "x".repeat(30)]);
+  assert.deepEqual(splitText("\u{1f600}".repeat(2000), 2001), [
     "\u{1f600}".repeat(1000),
     "\u{1f600}".repeat(1000),
   ]);

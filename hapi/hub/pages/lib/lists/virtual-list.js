@@ -1,7 +1,7 @@
 // A long list of which only what is near the screen is in the document.
 
 import { replaceKeepingFocus } from "../dom.js";
-import { ItemExtents } from "./item-extents.js";
+import { ItemMeasurements } from "./item-measurements.js";
 
 const MAX_WHOLE = 80; // items; a list that is not longer is in the document as a whole
 const MARGIN = 1200; // px above and below the screen that are in the document too
@@ -34,7 +34,7 @@ export class VirtualList {
     this._items = [];
     /** @type {Map<string, number>} the place of an item by its key */
     this._places = new Map();
-    this._extents = new ItemExtents();
+    this._measurements = new ItemMeasurements();
     this._from = 0;
     this._to = 0;
     /** @type {Map<string, { node: HTMLElement, version: unknown }>} what is in the document */
@@ -54,7 +54,7 @@ export class VirtualList {
   set(items) {
     this._items = items;
     this._places = new Map(items.map((item, place) => [this._options.key(item), place]));
-    this._extents.setKeys(items.map(this._options.key));
+    this._measurements.setKeys(items.map(this._options.key));
     this._render(this._options.isAtEnd());
   }
 
@@ -85,7 +85,7 @@ export class VirtualList {
     const { scroller } = this._options;
     this._anchor = null;
     if (!this._shown.has(key)) {
-      scroller.scrollTop = this._contentTop() + this._extents.offsets[place] - margin;
+      scroller.scrollTop = this._contentTop() + this._measurements.offsets[place] - margin;
       this._render(false);
     }
     for (let round = 0; round < MAX_SETTLING; round += 1) {
@@ -146,7 +146,7 @@ export class VirtualList {
     const place = this._anchor ? this._places.get(this._anchor.key) : undefined;
     if (place === undefined || !this._anchor)
       return this._options.scroller.scrollTop - this._contentTop();
-    return this._extents.offsets[place] - this._anchor.top;
+    return this._measurements.offsets[place] - this._anchor.top;
   }
 
   /**
@@ -160,18 +160,18 @@ export class VirtualList {
     const { scroller } = this._options;
     if (count <= MAX_WHOLE) return [0, count];
     const height = scroller.clientHeight;
-    const { offsets } = this._extents;
+    const { offsets } = this._measurements;
     if (!this._isLaidOut) return [count - MAX_WHOLE, count];
     const top = isAtEnd ? offsets[count] - height : this._topOnScreen();
     return [
-      Math.max(0, this._extents.placeAt(top - margin)),
-      Math.min(count, this._extents.placeAt(top + height + margin) + 1),
+      Math.max(0, this._measurements.placeAt(top - margin)),
+      Math.min(count, this._measurements.placeAt(top + height + margin) + 1),
     ];
   }
 
   /** @param {boolean} isAtEnd */
   _render(isAtEnd) {
-    this._extents.locate();
+    this._measurements.locate();
     let [from, to] = this._wanted(isAtEnd, MARGIN);
     if (isAtEnd) from = this._steadyStart(from, to);
     this._put(from, to);
@@ -197,7 +197,7 @@ export class VirtualList {
   _steadyStart(from, to) {
     const shown = this._from;
     const isNear = shown < from && to - shown <= MAX_WHOLE;
-    return isNear && this._extents.offsets[from] - this._extents.offsets[shown] < MARGIN
+    return isNear && this._measurements.offsets[from] - this._measurements.offsets[shown] < MARGIN
       ? shown
       : from;
   }
@@ -271,17 +271,17 @@ export class VirtualList {
       if (!rect) return;
       const next = nodes[index + 1]?.rect;
       const height = next ? next.top - rect.top : rect.height + gap;
-      if (this._extents.setHeight(id, height)) isChanged = true;
+      if (this._measurements.setHeight(id, height)) isChanged = true;
     });
-    if (isChanged) this._extents.locate();
+    if (isChanged) this._measurements.locate();
   }
 
   /** Leave the room of what is not in the document. */
   _pad() {
     const { style } = this._options.content;
-    const end = this._extents.offsets[this._items.length];
-    const top = `${this._extents.offsets[this._from]}px`;
-    const bottom = `${end - this._extents.offsets[this._to]}px`;
+    const end = this._measurements.offsets[this._items.length];
+    const top = `${this._measurements.offsets[this._from]}px`;
+    const bottom = `${end - this._measurements.offsets[this._to]}px`;
     if (style.paddingTop !== top) style.paddingTop = top;
     if (style.paddingBottom !== bottom) style.paddingBottom = bottom;
   }

@@ -3,10 +3,10 @@
 import { codeBlock } from "../code/code-block.js";
 import { h, linkButton } from "../dom.js";
 import { t } from "../language.js";
-import { prose } from "../prose.js";
+import { markedTextNode } from "../bidi-controls.js";
 import { safeAddress } from "./address.js";
 import { inline } from "./inline.js";
-import { divided, SHOWN_AT_ONCE } from "./long-text.js";
+import { CHUNK_LENGTH, splitText } from "./text-chunks.js";
 import { cells } from "./tables.js";
 
 /** @import { Block } from "./block.js" */
@@ -133,8 +133,8 @@ export class Drawing {
    * @param {number} [size] characters that are shown; a button shows more
    * @returns {(Node | string)[]}
    */
-  _inline(text, lineBreak, size = SHOWN_AT_ONCE) {
-    const [first, rest] = this._onMore ? divided(text, size) : [text, ""];
+  _inline(text, lineBreak, size = CHUNK_LENGTH) {
+    const [first, rest] = this._onMore ? splitText(text, size) : [text, ""];
     const { nodes, labels } = inline(first, this._definitions);
     for (const label of labels) this.labels.add(label);
     const shown = drawn(nodes, { lineBreak, isInLink: false, fileNode: this._fileNode });
@@ -174,7 +174,7 @@ function drawn(nodes, form) {
   return nodes.flatMap((node) => {
     switch (node.type) {
       case "text":
-        return form.isInLink ? node.text : prose(node.text);
+        return form.isInLink ? node.text : markedTextNode(node.text);
       case "html":
         return node.text;
       case "code":

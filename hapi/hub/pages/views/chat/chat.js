@@ -6,7 +6,7 @@ import { blockContext } from "./block-context.js";
 import { BlockNavigation } from "./block-navigation.js";
 import { sessionPartAddress } from "../../data/addresses.js";
 import { ComposerArea } from "./composer/composer-area.js";
-import { FindLoader } from "./find-loader.js";
+import { LazyFindBar } from "./lazy-find-bar.js";
 import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
 import { messageList } from "./message-list.js";
@@ -94,7 +94,7 @@ export class ChatView {
       blocks: () => this._messages.blocks(),
       draw: () => this.draw(),
     });
-    this._find = this._findLoader();
+    this._find = this._makeFindBar();
     this._header = chatHeader({
       store,
       go,
@@ -140,9 +140,9 @@ export class ChatView {
     this._composer.watch(this.node);
   }
 
-  _findLoader() {
+  _makeFindBar() {
     const { store, id } = this._options;
-    return new FindLoader(
+    return new LazyFindBar(
       {
         blocks: () => this._messages.blocks(),
         show: (key) => {

@@ -6,7 +6,7 @@ import { GrowingMarkdown } from "../../../lib/markdown/growing-markdown.js";
 import { t } from "../../../lib/language.js";
 import { markdown, MORE_SHOWN } from "../../../lib/markdown/markdown.js";
 import { dayLabel, isoTime, timeOfDay } from "../../../lib/format.js";
-import { prose, visibleProse } from "../../../lib/prose.js";
+import { markControls, markedTextNode } from "../../../lib/bidi-controls.js";
 import { copyButton } from "../../../lib/browser/clipboard.js";
 import { codeBlock, colourCode } from "../../../lib/code/code-block.js";
 import { reportOnce } from "../../../lib/errors.js";
@@ -214,7 +214,7 @@ function promptParts(text) {
   const parts = fencedParts(text);
   return parts.map(({ text: shown, language }, index) =>
     language === undefined
-      ? prose(shown)
+      ? markedTextNode(shown)
       : codeBlock(shown, language, pathAbove(parts[index - 1]?.text ?? "")),
   );
 }
@@ -235,7 +235,7 @@ function thoughtNode(block, context) {
       null,
       icon("thought"),
       h("span", { class: "thought-label" }, thoughtLabel(block)),
-      h("span", { class: "excerpt" }, prose(excerpt(block.text))),
+      h("span", { class: "excerpt" }, markedTextNode(excerpt(block.text))),
     ),
     content,
   );
@@ -255,7 +255,7 @@ function updateThoughtSummary(node, block) {
   const label = node.querySelector(".thought-label");
   const shown = node.querySelector(".excerpt");
   if (label) label.textContent = thoughtLabel(block);
-  if (shown) shown.textContent = visibleProse(excerpt(block.text));
+  if (shown) shown.textContent = markControls(excerpt(block.text));
 }
 
 /** @param {string} text */

@@ -2,7 +2,7 @@
 
 /** @import { FindBar } from "./find.js" */
 
-export class FindLoader {
+export class LazyFindBar {
   /**
    * @param {ConstructorParameters<typeof FindBar>[0]} options of the bar
    * @param {(bar: HTMLElement) => void} place puts the bar into the document

@@ -1,6 +1,6 @@
 // The text of one block that is so long that a browser would take seconds to show all of its markup.
 
-export const SHOWN_AT_ONCE = 50_000; // characters; 12,000 elements at most in what agents write
+export const CHUNK_LENGTH = 50_000; // characters; 12,000 elements at most in what agents write
 const MAX_LOOK_BACK = 1000; // characters in which a place is sought where a text can be divided
 
 /**
@@ -9,7 +9,7 @@ const MAX_LOOK_BACK = 1000; // characters in which a place is sought where a tex
  * @param {number} size characters
  * @returns {[first: string, rest: string]}
  */
-export function divided(text, size) {
+export function splitText(text, size) {
   if (text.length <= size) return [text, ""];
   const near = text.slice(size - MAX_LOOK_BACK, size);
   const back = /[ \n](?=[^ \n]*$)/.exec(near);

@@ -5,7 +5,7 @@ const ESTIMATE_GROWTH = 1.5; // of the number of measured heights between two es
 const MIN_CHANGE = 0.1; // px; what differs less is the rounding of positions
 const MIN_FORGETTING = 80; // heights of items that are gone, before they are forgotten
 
-export class ItemExtents {
+export class ItemMeasurements {
   constructor() {
     /** @type {readonly string[]} in the order of the items */
     this._keys = [];
