@@ -92,6 +92,27 @@ def test_a_new_conversation_suggests_examples_and_later_the_last_prompts(place):
     expect(page.get_by_text("The agent has told no commands yet.")).to_be_visible()
 
 
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
+def test_a_long_message_is_written_on_the_whole_screen(place, size):
+    session = place.session()
+    for number in range(40):
+        session.record(type="message", message=f"Answer {number}", id=f"a{number}")
+    page = place.open(session, **size)
+    more(page, "Write on the whole screen")
+    expect(box(page)).to_be_focused()
+    expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+    assert box(page).bounding_box()["height"] > 500
+    box(page).fill("one\ntwo")
+    page.get_by_role("button", name="Show the conversation").click()
+    expect(box(page)).to_have_value("one\ntwo")
+    assert box(page).bounding_box()["height"] < 200
+    expect(page.get_by_text("Answer 39", exact=True)).to_be_in_viewport()
+    more(page, "Write on the whole screen")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".block.user").last).to_be_in_viewport()
+    assert box(page).bounding_box()["height"] < 200
+
+
 def test_what_is_dictated_is_written_behind_what_is_there(place):
     session = place.session()
     context = place.visit()

@@ -64,6 +64,9 @@ export function composerMenu(options) {
       h(
         "ul",
         { class: "setting-choices" },
+        entry(t("Write on the whole screen"), t("There is more room for a long message."), () =>
+          composer.setFullScreen(true),
+        ),
         isHandheld() &&
           entry(t("Take a photo"), t("It is attached to the message."), () => composer.takePhoto()),
         entry(t("Send later"), t("The hub keeps the message until its time has come."), () =>

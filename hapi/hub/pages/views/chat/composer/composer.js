@@ -83,12 +83,18 @@ export class Composer {
       write: (said) => this._setText(said),
       notify,
     });
+    this._shrink = iconButton("down", t("Show the conversation"), {
+      class: "shrink",
+      hidden: true,
+      on: { click: () => this.setFullScreen(false) },
+    });
     const spring = h("span", { class: "spring" });
     const tools = [this._more, this._intake.attach, settings, spring];
     const ends = [this._dictation?.node, this._stop, this._submit];
     this.node = h(
       "form",
       { class: "composer" },
+      this._shrink,
       this._menu.node,
       schedule?.node,
       files.node,
@@ -127,6 +133,14 @@ export class Composer {
 
   focus() {
     this._box.focus();
+  }
+
+  /** Write on the whole pane, or below the conversation. @param {boolean} isFull */
+  setFullScreen(isFull) {
+    this.node.classList.toggle("full-screen", isFull);
+    this._shrink.hidden = !isFull;
+    this._resize();
+    if (isFull) this._box.focus();
   }
 
   takePhoto() {
@@ -229,6 +243,7 @@ export class Composer {
       );
     else {
       this._dictation?.stop();
+      this.setFullScreen(false);
       this._onSend(this.take());
     }
   }
