@@ -22,7 +22,8 @@ TEXTS = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const { parentElement: parent, data } = walker.currentNode;
-    if (parent.checkVisibility() && !parent.closest("noscript, script")) texts.push(data.trim());
+    if (parent.checkVisibility() && !parent.closest("noscript, script, .path-line"))
+      texts.push(data.trim());
   }
   for (const node of document.querySelectorAll("[aria-label], [title], [placeholder], [alt]"))
     for (const name of ["aria-label", "title", "placeholder", "alt"])
@@ -48,7 +49,7 @@ IS_KEPT = """async () => {
 }"""
 
 NAMES = re.compile(
-    r"HAPI( for Twisted)?|Hub|English|Shop"
+    r"HAPI( for Twisted)?|Hub|English|Shop|--(?:host|public-url|tunnel)\b"
     r"|OpenCode|Demo|devbox|Bash|Telegram|Markdown|QR|CPU|API|URL"
     r"|PID|ID|Git|git|Enter|Ctrl|Shift|Alt|Esc|Tab|[Tt]oken|MIT|Twisted|JSON|CSV|src|poem|notes"
     r"|main|md|txt|localhost|Chromium|Chrome|Linux|http|MiB|KiB|GiB|kB|MB|GB"
