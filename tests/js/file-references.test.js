@@ -20,6 +20,7 @@ test("files with a line are found in a text", () => {
     "v1.2:3",
     "x.py",
     "user@host.org:22x",
+    "example.com:443",
   ])
     assert.deepEqual(found(none), [], none);
 });
@@ -65,6 +66,24 @@ test("the address of a link names a file with or without a line, or something el
   assert.deepEqual(found("app.py:12:7"), ["app.py", 12]);
   assert.deepEqual(found("../docs/my%20file.md#L3-L9"), ["../docs/my file.md", 3]);
   assert.deepEqual(found("README.md"), ["README.md", null]);
+  for (const file of [
+    "main.py",
+    "docs/x.md",
+    "lib.rs",
+    "run.sh",
+    "docs/x.com",
+    "./example.com",
+    "Makefile.in",
+  ])
+    assert.deepEqual(found(file), [file, null]);
+  for (const host of [
+    "example.com",
+    "www.example.org/a/b.html",
+    "example.com:443",
+    "a.example.io",
+    "bbc.co.uk/x.md",
+  ])
+    assert.equal(found(host), null, host); // the target is shown beside the label
   for (const none of ["//host/a.js", "javascript:a.b", "data:x/y.js", "#top", "a/b", "%", "x/"])
     assert.equal(found(none), null, none);
   assert.equal(found(`${"a/".repeat(200)}b.js`), null);

@@ -1,5 +1,7 @@
 // Names of files in an answer, such as `src/app.py:12`. Pure.
 
+import { languageNamed } from "../../lib/code/languages.js";
+
 /** @typedef {{ start: number, end: number, path: string, line: number | null }} FileReference */
 
 // A path of names without spaces that ends in a name with an extension, and a line after a colon.
@@ -9,7 +11,27 @@ const WHOLE_PATH = /^\/?(?:[\w.@+-]+\/)+[\w.@+-]+\.[A-Za-z]\w{0,9}$/;
 const LINKED =
   /^((?:~\/|\/|(?:\.{1,2}\/)+)?(?:[\w.@+ -]+\/)*[\w.@+ -]+\.[A-Za-z]\w{0,9})(?::(\d{1,7})(?:[:-]\d+)?|#L(\d{1,7})(?:-L?\d+)?)?$/;
 const MAX_LINKED = 300; // characters
+const HOST = /^(?:[a-z\d](?:[a-z\d-]*[a-z\d])?\.)+([a-z]{2,})$/i;
+/** Endings of hosts that agents name; those of countries have two letters. */
+const DOMAINS = new Set(
+  "com org net edu gov int info biz dev app cloud blog page site online tech xyz wiki local localhost".split(
+    " ",
+  ),
+);
+/** Endings of files with two letters besides those of the languages. */
+const SHORT_ENDINGS = new Set("in am ac po mo so db gz xz bz ui tf ps hx mp ts".split(" "));
 const MAX_TEXT = 20_000; // characters of one text that are looked at
+
+/**
+ * Whether a path without a scheme is rather the address of a host: its first part ends as hosts do, and not as the
+ * files do whose language is known. `main.py` and `docs/x.com` are files, `example.com` and `a.example.io/x.md` are not.
+ * @param {string} path
+ */
+function isHost(path) {
+  const ending = HOST.exec(path.split("/", 1)[0])?.[1].toLowerCase();
+  if (!ending || languageNamed(ending) !== null) return false;
+  return ending.length === 2 ? !SHORT_ENDINGS.has(ending) : DOMAINS.has(ending);
+}
 
 /**
  * The files with a line that a text names.
@@ -18,7 +40,8 @@ const MAX_TEXT = 20_000; // characters of one text that are looked at
  */
 export function fileReferences(text) {
   if (text.length > MAX_TEXT || !/:\d/.test(text)) return [];
-  return [...text.matchAll(REFERENCE)].map((match) => ({
+  const found = [...text.matchAll(REFERENCE)].filter((match) => !isHost(match[1]));
+  return found.map((match) => ({
     start: match.index,
     end: match.index + match[0].length,
     path: match[1],
@@ -45,7 +68,7 @@ export function fileNamed(code) {
  */
 export function linkedFile(address) {
   const match = LINKED.exec(address.length > MAX_LINKED ? "" : decoded(address));
-  if (!match) return null;
+  if (!match || isHost(match[1])) return null;
   const line = match[2] ?? match[3];
   return { path: match[1], line: line === undefined ? null : Number(line) };
 }
