@@ -110,10 +110,9 @@ class Notifier:
             namespace, WEB_PUSH, endpoint, keys, label, token_id, settings
         )
 
-    async def unsubscribe(self, namespace: str, endpoint: str) -> None:
-        found = self._recipients.at(WEB_PUSH, endpoint)
-        if found is not None and found.namespace == namespace:
-            await self._recipients.remove(found)
+    def subscribed(self, endpoint: str) -> Recipient | None:
+        """The device with this push subscription, whatever its namespace."""
+        return self._recipients.at(WEB_PUSH, endpoint)
 
     # --- notices ----------------------------------------------------------------------------------
 

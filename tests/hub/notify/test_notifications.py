@@ -217,6 +217,47 @@ def test_a_token_changes_the_notifications_of_its_own_device_only_unless_it_admi
     assert (change["outcome"], change["subject"]) == ("done", {"device": of_phone})
 
 
+def test_who_knows_the_endpoint_of_another_device_neither_removes_it_nor_takes_it_over() -> None:
+    stage, laptop = Told(), Device()
+    name = stage.subscribe(laptop, label="Laptop")
+    page = web_token(stage, create_token(stage, "read")["token"])
+    before = stage.get(PATH)
+    taken = {**Device(laptop.endpoint).subscription, "label": "Mine"}
+    for method, body in (("DELETE", {"endpoint": laptop.endpoint}), ("POST", taken)):
+        answer = request(stage, page, method, "/api/push/subscribe", body)
+        assert (answer.status, answer.body["code"]) == (403, "scope_missing")
+        assert "admin" in answer.body["error"]
+    assert stage.get(PATH) == before
+    stage.show(r1=REQUEST)
+    assert "answer" in stage.got(laptop)[0]["data"]  # it is still the hub's own
+    administers = web_token(stage, create_token(stage, "admin", name="desk")["token"])
+    again = request(stage, administers, "POST", "/api/push/subscribe", taken)
+    assert again.body == {"ok": True, "id": name}
+
+
+def test_the_endpoint_of_a_device_in_another_namespace_is_not_taken_over() -> None:
+    stage, laptop = Told(), Device()
+    made = create_token(stage, "admin", name="theirs", namespace="team")
+    stage.subscribe(laptop)
+    page, body = web_token(stage, made["token"]), Device(laptop.endpoint).subscription
+    answer = request(stage, page, "POST", "/api/push/subscribe", body)
+    assert (answer.status, "another access token" in answer.body["error"]) == (403, True)
+    assert len(stage.get(PATH)["devices"]) == 1
+
+
+def test_a_browser_that_logs_in_with_another_token_keeps_its_notifications() -> None:
+    stage, phone = Told(), Device()
+    name = stage.subscribe(phone)
+    page = web_token(stage, create_token(stage, "read")["token"])
+    again = request(stage, page, "POST", "/api/push/subscribe", phone.subscription)
+    assert again.body == {"ok": True, "id": name}
+    stage.show(r1=REQUEST)
+    assert "answer" not in stage.got(phone)[0]["data"]  # as much as its token allows
+    gone = {"endpoint": phone.endpoint}
+    assert request(stage, page, "DELETE", "/api/push/subscribe", gone).status == 200
+    assert stage.get(PATH) == {"devices": []}
+
+
 def test_a_revoked_token_ends_the_notifications_and_answers_of_its_device() -> None:
     stage, device = Told(), Device()
     made = create_token(stage, "approve")

@@ -13,6 +13,7 @@ from attrs import define
 from klein import Klein
 
 from hapi.hub.domain.errors import (
+    AccessDenied,
     Conflict,
     InvalidRequest,
     NotFound,
@@ -37,6 +38,7 @@ from hapi.protocol.rest.outcome import Done
 from hapi.protocol.token import Scope
 from hapi.settings import ConfigurationError
 
+OF_ANOTHER = "This subscription was registered with another access token"
 UNKNOWN_ZONE = "The time zone of the quiet hours is unknown"
 
 
@@ -61,15 +63,19 @@ class NotificationRoutes(Routes):
 
     @app.route("/api/push/subscribe", methods=["POST"])
     @api
-    @operation(Subscribed, body=Subscribe, errors=(Conflict,))
+    @operation(Subscribed, body=Subscribe, errors=(AccessDenied, Conflict))
     async def subscribe(self, context: RequestContext) -> dict[str, Any]:
         """Notify a browser through its push subscription.
 
         The endpoint must be an https URL at a public address. A subscription that is known keeps
-        its settings.
+        its settings; one that was made with another token is taken over by the browser itself,
+        which has its keys, or with the scope `admin`.
         """
         body, principal = context.body(Subscribe), context.principal
         keys = msgspec.to_builtins(body.keys)
+        known = self.notifier.subscribed(body.endpoint)
+        if known is not None and known.row.keys != keys:
+            self._require_own(context, known)
         label, token_id = body.label or "", self.notifier.recipients.token_id_of(principal)
         made = await self.notifier.subscribe(
             principal.namespace, body.endpoint, keys, label.strip(), token_id, None
@@ -81,7 +87,10 @@ class NotificationRoutes(Routes):
     @operation(Done, body=Unsubscribe)
     async def unsubscribe(self, context: RequestContext) -> dict[str, Any]:
         """Send nothing more to a push subscription."""
-        await self.notifier.unsubscribe(context.namespace, context.body(Unsubscribe).endpoint)
+        found = self.notifier.subscribed(context.body(Unsubscribe).endpoint)
+        if found is not None and found.namespace == context.namespace:
+            self._require_own(context, found)
+            await self.notifier.recipients.remove(found)
         return OK
 
     # --- devices ----------------------------------------------------------------------------------
@@ -125,14 +134,20 @@ class NotificationRoutes(Routes):
         return OK
 
     def _administered(self, context: RequestContext, device_id: str) -> Recipient:
-        """A device that the token of the request may change: one that it was made with; with the
-        scope `admin`, each of the namespace. Raises NotFound, ScopeMissing.
-        """
-        recipients = self.notifier.recipients
-        recipient = recipients.find(device_id, context.namespace)
-        if recipient.row.token_id != recipients.token_id_of(context.principal):
-            context.require(Scope.ADMIN)
+        """The device, if the token of the request may change it. Raises NotFound, AccessDenied."""
+        recipient = self.notifier.recipients.find(device_id, context.namespace)
+        self._require_own(context, recipient)
         return recipient
+
+    def _require_own(self, context: RequestContext, recipient: Recipient) -> None:
+        """Raises AccessDenied unless the token of the request may change the device: one that was
+        registered with it; with the scope `admin`, each of the namespace.
+        """
+        if recipient.row.token_id == self.notifier.recipients.token_id_of(context.principal):
+            return
+        if recipient.namespace != context.namespace:
+            raise AccessDenied(OF_ANOTHER)
+        context.require(Scope.ADMIN)
 
     # --- answers ----------------------------------------------------------------------------------
 
