@@ -10,7 +10,7 @@ from typing import Any
 
 from hapi.protocol.agents import AGENTS, DEFAULT_AGENT, DEMO, PERMISSION_MODES, agents_with
 from hapi.protocol.offer.metadata import offered_ids
-from hapi.protocol.offer.modes import is_offered
+from hapi.protocol.offer.modes import named_mode
 
 PROTOCOL_VERSION = 1
 
@@ -65,11 +65,11 @@ def modes_of(metadata: Any) -> tuple[str, ...]:
     return tuple(PERMISSION_MODES if known is None else known.permission_modes)
 
 
-def has_mode(metadata: Any, mode: str) -> bool:
-    """Whether a session with this metadata can work in the permission mode `mode`: in that one, or
-    in one that means the same.
+def mode_of(metadata: Any, wanted: str) -> str | None:
+    """The permission mode that `wanted` names in a session with this metadata, by the name that the
+    session has for it; None if it has no such mode, and none that means the same.
     """
-    return is_offered(mode, modes_of(metadata))
+    return named_mode(wanted, modes_of(metadata))
 
 
 def has_setting(metadata: Any, column: str) -> bool:

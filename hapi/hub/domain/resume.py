@@ -19,6 +19,7 @@ from hapi.hub.domain.errors import (
 from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
+from hapi.hub.domain.views import permission_mode
 from hapi.idle_limit import own_idle_time
 from hapi.protocol.agents import DEFAULT_AGENT, agent_named
 from hapi.protocol.hub import FLAVORS, agent_session_id
@@ -207,8 +208,7 @@ async def when_active(
 
 def _permission_mode(session: HubSession, wanted: str | None) -> str | None:
     """The permission mode of a resumed session; None: that in which its agent starts."""
-    preferred = session.metadata.get("preferredPermissionMode")
-    return wanted or session.row.permission_mode or preferred
+    return wanted or permission_mode(session)
 
 
 def _with_archive_restored(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:

@@ -194,6 +194,18 @@ def agent_mode_name(value: str | None) -> str | None:
     return names.get(_plain(value), value.rpartition("#")[2])
 
 
+def named_mode(wanted: str, ids: Iterable[str]) -> str | None:
+    """The one of the modes `ids` that is called `wanted`, else the one that means the same; None
+    if there is none. What begins with a hyphen names no mode: a program would read it as an option.
+    """
+    listed = list(ids)
+    if wanted.strip().startswith("-"):
+        return None
+    if wanted in listed:
+        return wanted
+    return next((mode for mode in listed if meaning(mode) == meaning(wanted)), None)
+
+
 def is_offered(mode: str, ids: Iterable[str]) -> bool:
     """Whether one of the modes `ids` is `mode` or means the same."""
-    return any(mode == offered or meaning(mode) == meaning(offered) for offered in ids)
+    return named_mode(mode, ids) is not None

@@ -507,6 +507,75 @@ def test_a_resumed_session_gets_its_settings_along() -> None:
     assert stage.finish(pending).status == 500
 
 
+@pytest.mark.parametrize(
+    ("flavor", "wanted", "stored"),
+    [
+        ("opencode", "yolo", "yolo"),
+        ("opencode", "YOLO!", "yolo"),
+        ("opencode", "y o-l_o", "yolo"),
+        ("opencode", "bypassPermissions", "yolo"),
+        ("opencode", "--yolo", None),
+        ("opencode", " -yolo", None),
+        ("opencode", "acceptEdits", None),
+        ("claude", "acceptEdits", "acceptEdits"),
+        ("claude", "bypassPermissions", "bypassPermissions"),
+        ("codex", "read-only", "read-only"),
+        ("codex", "safe-yolo", "safe-yolo"),
+        ("cursor", "ask", "ask"),
+        ("cursor", "Plan", "plan"),
+    ],
+)
+def test_a_permission_mode_is_stored_and_started_by_the_name_that_the_session_has_for_it(
+    flavor: str, wanted: str, stored: str | None
+) -> None:
+    stage = Stage()
+    session = stage.session(flavor=flavor)
+    path = f"/api/sessions/{session}"
+    answer = stage.rest("POST", f"{path}/permission-mode", {"mode": wanted})
+    assert answer.status == (200 if stored else 400), answer
+    shown = stage.get(path)["session"]
+    assert shown.get("permissionMode") == stored
+    assert metadata(stage, session).get("preferredPermissionMode") == stored
+    if flavor == "cursor":  # resumed only with a session of its agent
+        return
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"{path}/resume", {"permissionMode": wanted})
+    if stored is None:
+        assert stage.finish(pending).status == 400
+        assert runner.calls == []
+        return
+    assert spawn_params(runner)["permissionMode"] == stored
+    runner.answer('{"type":"error","errorMessage":"no"}')
+    stage.finish(pending)
+
+
+def test_a_mode_that_an_answer_chooses_is_passed_on_by_its_own_name() -> None:
+    stage = Stage()
+    session, peer = stage.live(flavor="opencode")
+    peer.serve(session, "permission")
+    requests = {"r1": {"tool": "Bash", "arguments": {}, "createdAt": 1}}
+    told = {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}}
+    assert peer.ask("update-state", told)["result"] == "success"
+    path = f"/api/sessions/{session}/permissions/r1/approve"
+    assert stage.rest("POST", path, {"mode": "--yolo"}).status == 400
+    pending = stage.begin("POST", path, {"mode": "Y.O.L.O"})
+    assert json.loads(peer.calls[0][2]["params"])["mode"] == "yolo"
+    peer.answer("{}")
+    assert stage.finish(pending).status == 200
+
+
+@pytest.mark.parametrize("verb", ["resume", "reopen"])
+def test_a_kept_mode_that_a_program_would_read_as_an_option_starts_nothing(verb: str) -> None:
+    stage = Stage()
+    session = stage.session(flavor="opencode", preferredPermissionMode="--yolo")
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    answer = stage.rest("POST", f"/api/sessions/{session}/{verb}", {})
+    assert (answer.status, "must not begin with a hyphen" in answer.body["error"]) == (500, True)
+    assert runner.calls == []
+
+
 def test_a_resumed_session_keeps_its_own_idle_time() -> None:
     stage = Stage()
     session = archived(stage, idleAgent="30m")

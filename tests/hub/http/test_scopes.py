@@ -128,6 +128,32 @@ def test_resuming_a_session_in_another_mode_needs_the_scope_that_approves() -> N
     assert (answer.status, answer.body["scope"]) == (403, "approve")
 
 
+SPELLINGS = ("yolo", "YOLO", "Yolo!", "y o-l_o", " yolo", "auto-approve", "#yolo", "x#yolo")
+
+
+@pytest.mark.parametrize("spelling", [*SPELLINGS, "--yolo", " --yolo", "-yolo"])
+def test_no_spelling_of_a_mode_that_asks_for_nothing_is_resumed_without_the_scope_that_approves(
+    spelling: str,
+) -> None:
+    stage = Stage()
+    fresh = stage.session(flavor="opencode")
+    kept = stage.session(flavor="opencode", tag="kept", preferredPermissionMode=spelling)
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    token = web_token(stage, create_token(stage, "spawn")["token"])
+    answers = [
+        request(stage, token, "POST", f"/api/sessions/{name}/{verb}", body)
+        for name, verb, body in (
+            (fresh, "resume", {"permissionMode": spelling}),
+            (kept, "resume", {}),
+            (kept, "reopen", {}),
+        )
+    ]
+    refused = 403 if spelling in SPELLINGS else 400  # no mode is called so
+    assert [answer.status for answer in answers] == [refused, 403, 403]
+    assert runner.calls == []
+
+
 @pytest.mark.parametrize("verb", ["resume", "reopen"])
 @pytest.mark.parametrize(
     "reported",

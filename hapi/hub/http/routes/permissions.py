@@ -17,7 +17,7 @@ from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import has_mode
+from hapi.protocol.hub import mode_of
 from hapi.protocol.permission_rules import read_rules
 from hapi.protocol.rest.bodies import Approve, Deny
 from hapi.protocol.rest.outcome import Done
@@ -42,9 +42,11 @@ class PermissionRoutes(Routes):
         session = await context.active_session(session_id)
         request = _open_request(session, request_id)
         body = context.body(Approve)
-        if body.mode is not None and not has_mode(session.metadata, body.mode):
-            raise InvalidRequest("Invalid permission mode for session flavor")
         answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
+        if body.mode is not None:
+            answer["mode"] = mode_of(session.metadata, body.mode)
+            if answer["mode"] is None:
+                raise InvalidRequest("Invalid permission mode for session flavor")
         await self.documents.answer_request(session, answer, request)
         return OK
 

@@ -33,7 +33,7 @@ from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES, PERMISSION_SETTINGS
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import SETTINGS, WITHOUT_MODEL, has_mode, has_setting, modes_of
+from hapi.protocol.hub import SETTINGS, WITHOUT_MODEL, has_setting, mode_of, modes_of
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.rest.bodies import (
     Body,
@@ -92,6 +92,14 @@ _FLAVOR_SETTINGS: Mapping[str, _Setting] = {  # by the last part of the path
 }
 _SETTING_PATHS = ",".join(f'"{path}"' for path in _FLAVOR_SETTINGS)
 _SETTING_BODIES = {path: setting.body for path, setting in _FLAVOR_SETTINGS.items()}
+
+
+def _mode(session: HubSession, wanted: str) -> str:
+    """The permission mode by the session's own name for it. Raises InvalidRequest."""
+    mode = mode_of(session.metadata, wanted)
+    if mode is None:
+        raise InvalidRequest(_mode_refusal(session))
+    return mode
 
 
 def _mode_refusal(session: HubSession) -> str:
@@ -215,10 +223,9 @@ class SessionRoutes(Routes):
     async def resume(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Start the process of a session again."""
         session = context.session(session_id)
-        mode = context.body(Resume).permission_mode
-        if mode is not None and not has_mode(session.metadata, mode):
-            raise InvalidRequest(_mode_refusal(session))
-        if not {mode} | self.resuming.resumed_modes(session, mode) <= ASKING_MODES:
+        wanted = context.body(Resume).permission_mode
+        mode = None if wanted is None else _mode(session, wanted)
+        if not {wanted} | self.resuming.resumed_modes(session, wanted) <= ASKING_MODES:
             context.require(Scope.APPROVE)
         resumed = await self.resuming.resume(session, mode)
         answer: dict[str, Any] = {"type": "success", "sessionId": resumed.session.id}
@@ -256,11 +263,9 @@ class SessionRoutes(Routes):
     async def set_permission_mode(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set the permission mode of a session."""
         session = context.session(session_id)
-        mode = context.body(PermissionMode).mode
         if not modes_of(session.metadata):
             raise InvalidRequest("Permission mode not supported for session flavor")
-        if not has_mode(session.metadata, mode):
-            raise InvalidRequest(_mode_refusal(session))
+        mode = _mode(session, context.body(PermissionMode).mode)
         if session.active:
             await self._apply(context, session, "permissionMode", "permission_mode", mode)
         preferred = {"preferredPermissionMode": mode}
