@@ -161,15 +161,19 @@ class GitMethods:
             raise PathNotAllowed(found.stdout.splitlines()[0])
         return repository, read_settings(listed.stdout)
 
-    async def look(self, *words: str) -> CommandResult:
+    async def look(self, *words: str, paths: Sequence[str] = ()) -> CommandResult:
         """The result of a git command that reads commits of the repository that the session's
-        directory is in. Raises PathNotAllowed and OSError.
+        directory is in; of the files at `paths`, which begin at the top of the repository or are
+        absolute, if any are given. Raises PathNotAllowed and OSError.
         """
         async with self._slots:
             with self._directory.pinned("") as directory:
                 found = await self.find(directory)
                 if isinstance(found, CommandResult):
                     return found
+                if paths:
+                    top = found[0].worktree
+                    words = (*words, "--", *(_name_in(found[0], top, path) for path in paths))
                 with ExitStack() as stack:
                     made: StandIn = await deferToThread(
                         stack.enter_context, stand_in(*found, self._environ)
@@ -252,6 +256,12 @@ def _read_link(name: str, parent: int) -> str:
 def _name_in(repository: Repository, cwd: str, path: str) -> str:
     """The name of `path`, which is relative to `cwd` or absolute, in the repository. Raises
     PathNotAllowed."""
+    try:
+        is_possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # no file can be called so
+        is_possible = False
+    if not is_possible:
+        raise PathNotAllowed(path.replace("\0", "?"))
     place = os.path.join(cwd, path)
     if os.path.isabs(path):  # it may lead through links above the repository
         place = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))

@@ -53,9 +53,8 @@ class GitHistory:
     async def _log(self, asked: LogRequest) -> CommitLog:
         words = ["log", "-z", "--no-mailmap", f"--format={FORMAT}"]
         words += [f"--max-count={asked.limit + 1}", f"--skip={asked.skip}"]
-        if asked.path:
-            words += ["--", asked.path]
-        result = await self._methods.look(*words)
+        paths = [asked.path] if asked.path else []
+        result = await self._methods.look(*words, paths=paths)
         if result.exit_code != 0 and NO_COMMIT in result.stderr:
             return CommitLog([], False)
         commits = list(read_log(_output(result)))
@@ -72,8 +71,9 @@ class GitHistory:
         if not asked.path:
             raise _GitFailed("path is required")
         names = [name for name in (asked.origin, asked.path) if name]
-        words = ("--format=", "--patch", "-M", asked.commit, "--", *names)
-        return {"success": True, "stdout": _output(await self._methods.look(*SHOW, *words))}
+        words = (*SHOW, "--format=", "--patch", "-M", asked.commit)
+        result = await self._methods.look(*words, paths=names)
+        return {"success": True, "stdout": _output(result)}
 
 
 async def _answered(params: Any, kind: type[T], act: Callable[[T], Awaitable[Any]]) -> Any:

@@ -72,8 +72,14 @@ def test_a_session_that_knows_no_history_says_so():
 
 
 def test_the_history_is_asked_for_in_parts():
-    params, _ = asked(Stage(), "GET", "git-log?limit=999&skip=20")
+    params, _ = asked(Stage(), "GET", "git-log?limit=200&skip=20")
     assert params == {"limit": 200, "skip": 20, "path": None}
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "limit=0", "limit=201", "limit=x", "skip=-5"])
+def test_a_wrong_number_of_commits_is_refused(query):
+    params, answer = asked(Stage(), "GET", f"git-log?{query}")
+    assert (params, answer.status) == (None, 400)
 
 
 def test_actions_are_in_the_audit(tmp_path):

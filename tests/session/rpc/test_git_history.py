@@ -73,6 +73,28 @@ async def test_a_commit_shows_its_message_its_files_and_their_differences(histor
     assert "rename from a.txt" in moved["stdout"]
 
 
+@pytest.mark.parametrize(
+    "path", ["a\0b", "\0", "../../../etc/passwd", "..", "x/../../y", "/etc/passwd", "\ud800"]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_path_outside_of_the_repository_is_refused_and_git_does_not_see_it(history, path):
+    (commit, *_) = (await history.log({})).commits
+    shown = path.replace("\0", "?").replace("\ud800", "?")
+    refusal = f"Access denied: Path '{shown}' is outside the working directory"
+    for answer in (
+        await history.log({"path": path}),
+        await history.diff({"commit": commit.id, "path": path}),
+        await history.diff({"commit": commit.id, "path": "a.txt", "from": path}),
+    ):
+        assert answer == {"success": False, "error": refusal}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_has_a_history_by_its_absolute_path_too(history, repository):
+    answer = await history.log({"path": str(repository.root / "c.bin")})
+    assert [commit.subject for commit in answer.commits] == ["Rename and add"]
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_merge_shows_what_it_brought_to_the_branch(history, repository):
     repository.git("checkout", "--quiet", "-b", "side", "HEAD~1")

@@ -27,8 +27,8 @@ from hapi.protocol.work.git import (
     StageChanges,
 )
 
-COMMITS_LIMIT = Integer("limit", "50 if missing.", lowest=1, highest=MAX_COMMITS, is_clamped=True)
-SKIPPED = Integer("skip", "How many commits to leave out.", is_clamped=True)
+COMMITS_LIMIT = Integer("limit", "50 if missing.", lowest=1, highest=MAX_COMMITS)
+SKIPPED = Integer("skip", "How many commits to leave out.")
 FILE = Parameter("path", "Only commits that changed this file.")
 COMMIT = Parameter("commit", "The id of the commit, or its beginning.", True)
 ORIGIN = Parameter("from", "The path of the file before the commit, if it was renamed.")
