@@ -161,6 +161,33 @@ async def test_nothing_is_read_outside_of_the_directory(blocks, tmp_path):
     assert len(reported) == 3
 
 
+@pytest.mark.parametrize("reads_paths", [False, True])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../out.txt", "in/../../out.txt", "{up}/../other/a.txt", "a.png\0"]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_path_of_no_upload_is_neither_read_nor_named_to_the_agent(
+    blocks, tmp_path, reads_paths, path
+):
+    """Whoever may write to a session chooses the paths in a message; a session takes those of its
+    directory and of its own uploads."""
+    blocks()
+    uploads = tmp_path / "uploads" / "mine"
+    for directory in (uploads, uploads.parent / "other"):
+        directory.mkdir(parents=True)
+        (directory / "a.txt").write_text("secret" if directory != uploads else "mine")
+    reported = []
+    directory = ConfinedDirectory(tmp_path / "in", (uploads,))
+    made = PromptBlocks(directory, reads_paths, reported.append)
+    wanted = Attachment(path.format(up=uploads), "picked.txt", "text/plain")
+    found = await made.of((wanted, Attachment(str(uploads / "a.txt"), "a.txt"), "look"), ALL)
+    text = str(found)
+    assert "(The attached file picked.txt is not available.)" in text
+    assert not any(word in text for word in ("secret", "root:", "passwd", "out.txt", "other"))
+    assert ("mine/a.txt" if reads_paths else "'text': 'mine'") in text
+    assert len(reported) == 1
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_file_that_is_too_large_becomes_a_link(blocks, tmp_path, monkeypatch):
     made, _ = blocks()
