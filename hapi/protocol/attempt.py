@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 Pid = Annotated[int, Meta(gt=0, lt=1 << 31)]
-Seconds = Annotated[float, Meta(ge=0, lt=253402300800)]  # to the end of the year 9999
+Seconds = Annotated[float, Meta(ge=-62135596800, lt=253402300800)]  # the years 1 to 9999
 ExitCode = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]  # exact in every JSON reader (RFC 8259, 6)
 

@@ -69,8 +69,12 @@ def test_a_diff_has_its_added_and_removed_lines_in_colours(place):
     session = place.session()
     session.record(type="message", message=fence("-old\n+new\n same", "diff"))
     page = place.open(session)
-    expect(page.locator(".hl-deletion")).to_have_text("-old")
-    expect(page.locator(".hl-addition")).to_have_text("+new")
+    for kind, sign, text in (("minus", "-", "old"), ("plus", "+", "new")):
+        row = page.locator(f".diff-row.{kind}")
+        expect(row.locator(".diff-sign")).to_have_text(sign)
+        expect(row.locator(".diff-text")).to_contain_text(text)
+        colour = "node => getComputedStyle(node).backgroundColor"
+        assert row.evaluate(colour) != page.locator(".diff-row.same").evaluate(colour)
 
 
 def test_code_that_takes_too_long_stays_plain_and_the_next_one_is_coloured(place):

@@ -89,9 +89,9 @@ def test_a_change_that_came_before_the_request_is_shown_with_it(asked: Asked) ->
     before = {"sessionUpdate": "tool_call", "toolCallId": "e1", "title": "Edit files"}
     before |= {"kind": "edit", "status": "pending", "content": changes}
     card = asked.ask("e1", before=before, title="Edit files", kind="edit")
-    for text in ("-one", "+two", "+new", "/w/b.txt"):
-        expect(card).to_contain_text(text)
-    expect(card.locator(".plus").filter(has_text="two")).to_be_visible()
+    for kind, text in (("minus", "one"), ("plus", "two"), ("plus", "new")):
+        expect(card.locator(f".diff-row.{kind}").filter(has_text=text)).to_be_visible()
+    expect(card).to_contain_text("/w/b.txt")
     card.get_by_role("button", name="Deny", exact=True).click()
     asked.expect_said("chosen: ")
 

@@ -32,6 +32,6 @@ def test_fenced_code_in_an_own_prompt_is_a_code_block(place):
     page.get_by_role("textbox", name="Message").fill(PROMPT)
     page.get_by_role("button", name="Send").tap()
     bubble = page.locator(".user.sent .bubble")
-    expect(bubble.locator("pre")).to_contain_text("+new")
+    expect(bubble.locator(".diff-row.plus")).to_contain_text("new")
     expect(bubble).not_to_contain_text("```")
     expect(bubble).to_contain_text("Thank you.")

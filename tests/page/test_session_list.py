@@ -186,6 +186,23 @@ def test_the_menu_of_a_project_is_for_as_many_sessions_as_its_head_counts(place)
     expect(page.get_by_text("2 sessions selected")).to_be_visible()
 
 
+def test_the_menu_of_a_project_deletes_no_pinned_session(place):
+    kept, other = filled(place, "Kept", "Other", opencodeSessionId="oc")
+    for session in (kept, other):
+        session.end()
+    page = place.visit()
+    head = page.get_by_role("button", name="2 sessions")
+    head.click()  # to see those that have ended
+    row(page, kept).click(button="right")
+    page.get_by_role("menuitem", name="Pin in its project").click()
+    expect(row(page, kept).get_by_role("img", name="pinned")).to_be_visible()
+    head.click(button="right")
+    page.get_by_role("menuitem", name="Delete 1 ended session…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row(page, other)).to_have_count(0)
+    expect(row(page, kept)).to_be_visible()
+
+
 def test_a_project_starts_a_session_in_its_directory(place):
     machine = place.machine()
     filled(place, "One", machineId=machine.machine_id)

@@ -165,7 +165,7 @@ def test_a_session_is_taken_over_with_what_the_agent_remembers(session):
     archive(user, sid)
     _, again = session(*BY_RUNNER, "--existing-session-id", sid, "--resume", agent_session)
     assert again == sid
-    assert user.session(sid)["metadata"]["lifecycleState"] == "running"
+    until(lambda: user.session(sid)["metadata"]["lifecycleState"] == "running")
     user.say(sid, "what did I say?")
     until(lambda: any("You said" in text and "rhubarb" in text for text in user.texts(sid)))
 

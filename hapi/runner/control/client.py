@@ -262,7 +262,11 @@ class ControlClient:
         state: RunnerState | None,
     ) -> tuple[int, bytes]:
         from treq import collect
-        from twisted.web.client import RequestTransmissionFailed, ResponseFailed
+        from twisted.web.client import (
+            RequestGenerationFailed,
+            RequestTransmissionFailed,
+            ResponseFailed,
+        )
 
         headers = {"Content-Type": "application/json", "Host": f"127.0.0.1:{port}"}
         if state is not None and state.control_token:
@@ -288,7 +292,13 @@ class ControlClient:
             raise CancelledError from error
         except (ConnectError, CancelledError):
             raise
-        except (RequestTransmissionFailed, ResponseFailed, ConnectionClosed, OSError) as error:
+        except (
+            RequestGenerationFailed,
+            RequestTransmissionFailed,
+            ResponseFailed,
+            ConnectionClosed,
+            OSError,
+        ) as error:
             if any(reason.check(CancelledError) for reason in getattr(error, "reasons", ())):
                 raise CancelledError from error  # the time-out
             raise ControlFailed(

@@ -36,13 +36,16 @@ def test_every_kind_of_deed_is_recorded_with_who_when_and_on_what(stage: Stage) 
     state = {"requests": {"r1": {"tool": "Bash", "arguments": {"command": "secret"}}}}
     peer.ask("update-state", {"sid": session_id, "expectedVersion": 1, "agentState": state})
     body = {"directory": "/srv/app", "agent": "demo", "extra": "kept out"}
-    request(stage, token, "POST", "/api/machines/m1/spawn", body)
+    bearer = {"Authorization": f"Bearer {token}"}
+    pending = stage.begin("POST", "/api/machines/m1/spawn", body, headers=bearer)
+    stage.tick(5.0)
+    stage.finish(pending)
     request(stage, token, "PUT", "/api/hub-settings", {"sessionSummaryContract": True})
     pending = stage.begin(
         "POST",
         f"{path}/permissions/r1/approve",
         {"decision": "approved"},
-        headers={"Authorization": f"Bearer {token}"},
+        headers=bearer,
     )
     peer.answer({"ok": True})
     assert stage.finish(pending).status == 200
@@ -63,7 +66,7 @@ def test_every_kind_of_deed_is_recorded_with_who_when_and_on_what(stage: Stage) 
     assert spawn["outcome"] == "failed"  # no runner serves it
     assert spawn["subject"] == {"machine": "m1"}
     assert spawn["facts"]["directory"] == "/srv/app"
-    assert spawn["time"] == EPOCH
+    assert spawn["time"] == EPOCH + 5000
     assert spawn["address"]
     assert "kept out" not in json.dumps(spawn)
     assert found["permission-approve"]["subject"] == {"session": session_id, "request": "r1"}

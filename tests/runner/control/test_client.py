@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 
 from hapi.net.server.unix_port import listen_unix
 from hapi.runner.control.client import ControlClient, ControlFailed
@@ -58,5 +60,20 @@ async def test_a_runner_that_hangs_up_or_answers_nonsense_is_told_in_words(
     try:
         with pytest.raises(ControlFailed, match=told):
             await ControlClient(reactor, home, {"HAPI_RUNNER_HTTP_TIMEOUT": "200"}).stop()
+    finally:
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_is_cancelled_at_any_step_says_that_it_was_cancelled(reactor, home):
+    port = listen_unix(reactor, home.runner_socket, Factory.forProtocol(Silent))
+    try:
+        for turns in range(12):
+            asked = Deferred.fromCoroutine(ControlClient(reactor, home, {}).status())
+            for _ in range(turns):
+                await deferLater(reactor, 0)
+            asked.cancel()
+            with pytest.raises(CancelledError):
+                await asked
     finally:
         await port.stopListening()

@@ -112,7 +112,9 @@ function projectEntries(context, project) {
   const { machineId, directory } = project;
   const sessions = [...project.others, ...project.sessions]; // as many as its head counts
   const running = sessions.filter((session) => session.active);
-  const ended = sessions.filter((session) => !session.active);
+  const ended = sessions.filter(
+    (session) => !session.active && !session.pinned && !session.globalPinned, // what is pinned is to be kept
+  );
   const unread = sessions.filter(context.isUnread);
   const isOnline = store.machines.get(machineId)?.active === true;
   return [
@@ -234,7 +236,7 @@ export function deleteAllDialog({ api, store, go }, sessions, done = () => {}) {
     title: plural(count, "Delete {count} session?", "Delete {count} sessions?"),
     text: plural(
       count,
-      "{count} session will be permanently deleted with their conversations. Files in their directories are kept.",
+      "{count} session will be permanently deleted with its conversation. Files in its directory are kept.",
       "{count} sessions will be permanently deleted with their conversations. Files in their directories are kept.",
     ),
     action: t("Delete"),
