@@ -100,6 +100,22 @@ def test_what_is_said_later_is_shown_only_if_that_was_asked_for(stage: Stage) ->
     assert [m["id"] for m in read(stage, growing).body["messages"]] == ["m1", "m2", "m3"]
 
 
+def test_a_link_outlives_the_token_that_made_it_and_the_audit_tells_whose_it_is(
+    stage: Stage,
+) -> None:
+    token = create_token(stage, "admin", name="desk")
+    page = web_token(stage, token["token"])
+    link = request(stage, page, "POST", "/api/sessions/s1/share-links", {}).body
+    assert stage.rest("DELETE", f"/api/tokens/{token['id']}").status == 200
+    assert read(stage, link).status == 200
+    (entry,) = stage.get("/api/audit?action=share")["entries"]
+    assert (entry["subject"], entry["facts"]) == ({"session": "s1"}, {"id": link["id"]})
+    assert (entry["actor"], entry["tokenId"]) == ("desk", token["id"])
+    path = f"/api/sessions/s1/share-links/{link['id']}"
+    assert stage.rest("DELETE", path).status == 200
+    assert read(stage, link).status == 404
+
+
 def test_a_link_ends_when_it_expires_or_is_revoked_or_its_session_goes(stage: Stage) -> None:
     short, revoked, kept = share(stage, expiresIn=60_000), share(stage), share(stage)
     listed = stage.rest("GET", "/api/sessions/s1/share-links").body["links"]
