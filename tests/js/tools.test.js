@@ -200,3 +200,10 @@ test("the review that Codex makes of a call shows its reason and no identifiers"
   });
   assert.deepEqual(details, [{ text: "It only makes a file.", form: "plain" }]);
 });
+
+test("a plan that waits for approval is called a plan, not by the name of the tool", () => {
+  const input = { plan: "# Steps" };
+  for (const name of ["ExitPlanMode", "exit_plan_mode"])
+    assert.equal(titleOf({ name, input }), "Plan");
+  assert.equal(titleOf({ name: "ExitPlanMode", title: "Ready to code?", input }), "Ready to code?");
+});

@@ -51,6 +51,9 @@ export function describeTool(block, directory) {
   return { title: isLong ? `${title.slice(0, MAX_TITLE)}…` : title, details };
 }
 
+/** The names by which Claude Code asks for the approval of a plan. */
+const PLAN_TOOLS = ["ExitPlanMode", "exit_plan_mode"];
+
 /**
  * @param {Pick<ToolBlock, "name" | "title" | "input" | "toolKind">} block
  * @param {string} [directory]
@@ -71,8 +74,13 @@ function describedInput({ name, title: given, input, toolKind }, directory) {
       title: commandTitle(title, name, input.description, command),
       details: [{ text: command, form: "command" }],
     };
-  if (typeof input.plan === "string")
-    return { title, details: [{ text: input.plan, form: "markdown" }] };
+  if (typeof input.plan === "string") {
+    const isUnnamed = PLAN_TOOLS.includes(title);
+    return {
+      title: isUnnamed ? t("Plan") : title,
+      details: [{ text: input.plan, form: "markdown" }],
+    };
+  }
   const steps = todosIn(name, input);
   if (steps) return { title: t("To-do list"), details: [{ text: "", form: "todos", steps }] };
   const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath ?? input.fileName;

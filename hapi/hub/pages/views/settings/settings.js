@@ -43,10 +43,12 @@ export function view(context) {
       about,
     ),
   );
+  const drawAbout = aboutSection(about, context);
   return {
     node,
     title: () => t("Settings"),
-    start: () => Promise.all([drawTokens(devices, context), drawAbout(about, context)]),
+    draw: drawAbout,
+    start: () => Promise.all([drawTokens(devices, context), drawAbout()]),
   };
 }
 
@@ -240,28 +242,35 @@ function tokenRow(token, changed, { api }) {
 
 // --- about ---
 
-/** @param {HTMLElement} node @param {ViewContext} context */
-async function drawAbout(node, { api, store }) {
+/**
+ * What draws the facts of the hub, with those of the page's sessions and machines as far as it has read them.
+ * @param {HTMLElement} node
+ * @param {ViewContext} context
+ */
+function aboutSection(node, { api, store }) {
   /** @param {string} path @returns {Promise<Json>} */
   const read = (path) => api.request("GET", path).catch(() => ({}));
-  const [health, status, storage] = await Promise.all([
+  const facts = Promise.all([
     read("/health"),
     read("/api/hub-status"), // for the owner of the hub only
     read("/api/storage/sqlite"),
   ]);
-  const versions = [...store.machines.values()]
-    .map(({ metadata }) => metadata?.happyCliVersion)
-    .filter(Boolean);
-  fill(
-    node,
-    h("h2", null, t("About")),
-    descriptionList([
-      [t("Hub"), status.version],
-      [t("Protocol"), health.protocolVersion],
-      [t("Runners"), [...new Set(versions)].join(", ")],
-      [t("Sessions"), String(store.sessions.size)],
-      [t("Database"), storage.totalBytes && fileSize(storage.totalBytes)],
-      [t("Address"), location.host],
-    ]),
-  );
+  return async () => {
+    const [health, status, storage] = await facts;
+    const versions = [...store.machines.values()]
+      .map(({ metadata }) => metadata?.happyCliVersion)
+      .filter(Boolean);
+    fill(
+      node,
+      h("h2", null, t("About")),
+      descriptionList([
+        [t("Hub"), status.version],
+        [t("Protocol"), health.protocolVersion],
+        [t("Runners"), [...new Set(versions)].join(", ")],
+        [t("Sessions"), store.loaded && String(store.sessions.size)],
+        [t("Database"), storage.totalBytes && fileSize(storage.totalBytes)],
+        [t("Address"), location.host],
+      ]),
+    );
+  };
 }
