@@ -133,7 +133,7 @@ def test_those_who_import_what_is_left_out_are_known(loaded):
 def test_a_stand_in_has_no_name_that_the_real_module_lacks():
     code = """
 import importlib
-from hapi.startup.stand_ins import parts_of_autobahn, parts_of_libraries, parts_of_python
+from hapi.startup.lazy_modules import parts_of_autobahn, parts_of_libraries, parts_of_python
 for part in (*parts_of_python(), *parts_of_libraries(), *parts_of_autobahn()):
     names = {name for name, value in vars(part).items() if value and not name.startswith("__")}
     real = importlib.import_module(part.__name__)
@@ -147,16 +147,16 @@ def test_the_constants_of_stand_ins_are_those_of_the_real_modules():
     code = """
 import dis, logging, platform
 from autobahn.wamp.types import TransportDetails
-from hapi.startup import stand_ins
-if stand_ins.sys.version_info[:2] in stand_ins.PYTHONS_WITH_THESE_FLAGS:
-    flags = {1 << bit: name for bit, name in enumerate(stand_ins.COMPILER_FLAGS)}
+from hapi.startup import lazy_modules
+if lazy_modules.sys.version_info[:2] in lazy_modules.PYTHONS_WITH_THESE_FLAGS:
+    flags = {1 << bit: name for bit, name in enumerate(lazy_modules.COMPILER_FLAGS)}
     assert flags == dis.COMPILER_FLAG_NAMES
-for name, level in stand_ins.LOG_LEVELS.items():
+for name, level in lazy_modules.LOG_LEVELS.items():
     assert logging.getLevelName(level) == name
-for name, value in vars(stand_ins._TransportDetails).items():
+for name, value in vars(lazy_modules._TransportDetails).items():
     if name.startswith("CHANNEL_"):
         assert getattr(TransportDetails, name) == value
-part = stand_ins._part_of_platform()
+part = lazy_modules._part_of_platform()
 assert part.system() == platform.system()
 assert part.python_implementation() == platform.python_implementation()
 """

@@ -298,6 +298,17 @@ assert compiled == [True]
     loads(code)
 
 
+def test_a_werkzeug_that_builds_addresses_otherwise_is_left_as_it_is():
+    code = """
+from hapi.startup import defer_url_builders
+from werkzeug.routing import Rule
+del Rule._compile_builder
+defer_url_builders()
+assert not hasattr(Rule, "_compile_builder")
+"""
+    loads(code)
+
+
 # --- one switch turns everything off
 
 

@@ -20,7 +20,7 @@ from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NoReturn
 
-from hapi.startup.stand_ins import (
+from hapi.startup.lazy_modules import (
     part_of_asyncio,
     parts_of_autobahn,
     parts_of_libraries,
@@ -222,8 +222,8 @@ def defer_url_builders() -> None:
     """
     from werkzeug.routing import Rule
 
-    compile_builder: Any = Rule._compile_builder
-    if is_plain() or compile_builder.__module__ == __name__:
+    compile_builder: Any = getattr(Rule, "_compile_builder", None)  # private: it may go
+    if is_plain() or compile_builder is None or compile_builder.__module__ == __name__:
         return
 
     def compile_later(rule: Rule, append_unknown: bool = True) -> Any:

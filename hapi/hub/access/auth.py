@@ -25,7 +25,7 @@ from hapi.protocol.token import (
     check_namespace,
 )
 from hapi.startup import hidden_modules
-from hapi.startup.stand_ins import substituted_modules
+from hapi.startup.lazy_modules import substituted_modules
 
 WEB_TOKEN_LIFETIME = 4 * 3600  # seconds
 CLOCK_LEEWAY = 60  # seconds that another clock may be ahead

@@ -1,4 +1,4 @@
-"""Stand-ins for modules of which others use a name or two, or none.
+"""Lazy modules: stand-ins for modules of which others use a name or two, or none.
 
 Whoever imports a module while a stand-in is in its place gets the few names that it needs; the
 others are those of the real module, which is loaded when one of them is asked for. Which libraries
