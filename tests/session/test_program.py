@@ -247,10 +247,11 @@ def test_a_person_chats_at_a_terminal_and_on_the_page(session, cast):
     sid = next(row["id"] for row in user.sessions() if row["active"])
     os.write(program.terminal, b"run: pwd\n")
     until(lambda: b"y (yes), a (always), n (no)" in shown())
-    assert user.requests(sid)
+    until(lambda: user.requests(sid), what="the request on the page")
     os.write(program.terminal, b"y\n")
     until(lambda: b"`pwd` ended with 0" in shown())
-    assert {"type": "user", "message": "run: pwd"} in user.records(sid)
+    typed = {"type": "user", "message": "run: pwd"}
+    until(lambda: typed in user.records(sid), what="the prompt on the page")
     user.idle(sid)
     user.say(sid, "from the page: run: whoami")
     until(lambda: b"[page] from the page" in shown())
