@@ -190,4 +190,4 @@ def test_a_half_written_answer_outlives_a_reload(place):
     form.get_by_label("SQLite").check()
     form.get_by_role("button", name="Answer").click()
     session.wait_for_call("permission")
-    assert page.evaluate("localStorage.getItem('hapi.draft-answers')") in (None, "{}")
+    page.wait_for_function("[null, '{}'].includes(localStorage.getItem('hapi.draft-answers'))")

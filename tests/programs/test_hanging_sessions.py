@@ -117,10 +117,16 @@ def test_a_start_that_overran_its_time_leaves_no_row_at_the_hub(cast: Cast, hub:
     assert "webhook timeout" in answer["error"]
     until(lambda: not user.sessions(), 20.0, "the removal of the row")
     assert time.monotonic() - ended < 10.0
-    log = running.program.output + "".join(
-        path.read_text() for path in (running.home / "logs").glob("*runner*.log")
+    until(
+        lambda: "of a start that failed is removed from the hub" in log_of(running),
+        what="the runner's account of it",  # written when the hub has answered
     )
-    assert "of a start that failed is removed from the hub" in log
+
+
+def log_of(running: Running) -> str:
+    """What the runner has said so far, on its terminal and in its log."""
+    files = (running.home / "logs").glob("*runner*.log")
+    return running.program.output + "".join(path.read_text() for path in files)
 
 
 @both_hubs
