@@ -150,10 +150,19 @@ class SessionProcess:
         self._session = session = self._make_session(outcome.row)
         if self._terminal is not None:
             self._terminal.attach(session)
+            self._tell_other_hub(self._terminal)
         session.ended.when_fired().addCallback(self._ended)
         await session.run()
         if self._terminal is not None and session.is_accepting_prompts:
             self._terminal.ready(self.access.url)
+
+    def _tell_other_hub(self, terminal: Terminal) -> None:
+        """Tell a person at the terminal that the runner serves another hub."""
+        from hapi.session.startup.other_runner import other_hub_notice
+
+        notice = other_hub_notice(self.home, self.access) if terminal.interactive else None
+        if notice is not None:
+            terminal.print_line(notice)
 
     def _make_session(self, row: Mapping[str, Any]) -> Session:
         auth = {"clientType": "session-scoped", "sessionId": str(row["id"])}

@@ -265,6 +265,18 @@ def test_a_person_chats_at_a_terminal_and_on_the_page(session, cast):
     os.close(program.terminal)
 
 
+def test_a_session_leaves_the_runner_of_another_hub_alone_and_says_so(session, cast):
+    home = Home(cast.home(OURS, "session"))
+    state = {"pid": os.getpid(), "httpPort": 1, "startedWithApiUrl": "http://team.example:3006"}
+    home.runner_state.write_text(json.dumps(state))
+    program, shown = pty_session(session, cast)
+    until(lambda: b"works for another hub, http://team.example:3006" in shown())
+    assert json.loads(home.runner_state.read_text()) == state
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(20) == 0
+    os.close(program.terminal)
+
+
 # --- what cannot start
 
 
