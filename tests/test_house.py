@@ -65,6 +65,7 @@ ROOMS = {
         "agent": {"hub"},
         "pty": {"agent"},
         "mcp": {"agent"},
+        "local": {"agent", "hub", "session", "terminal"},
         "terminal": {"agent", "session"},
     },
     "cli": {

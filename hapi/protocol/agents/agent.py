@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from hapi.protocol.agents.form import FormField
 from hapi.protocol.agents.modes import SANDBOX_MODES, UNRESTRICTED_MODES
+from hapi.protocol.agents.own_program import OwnCommand
 
 EFFORT_SETTINGS = ("effort", "modelReasoningEffort")  # two wire names of the reasoning effort
 
@@ -75,6 +76,7 @@ class Agent:
     may_rest: bool = True  # whether its session survives that its process ends and starts again
     is_steerable: bool = False  # takes messages in the middle of a turn
     slow_start: bool = False  # a resume waits until the session says that it is ready
+    own_program: OwnCommand | None = None  # for local mode; None: HAPI has none for this agent
     # --- npm's session program
     npm_program: str | None = (
         None  # the program it starts for this agent; None: it does not know the agent

@@ -20,6 +20,7 @@ from hapi.protocol.agents.form import (
     model_field,
 )
 from hapi.protocol.agents.modes import GENERIC_MODES, SANDBOX_MODES
+from hapi.protocol.agents.own_program import OwnCommand
 
 DEFAULT_AGENT = "claude"  # the wire's default
 DEMO = "demo"  # built in: needs no program on the machine
@@ -56,6 +57,9 @@ AGENTS: Mapping[str, Agent] = {
             reads_attached_paths=True,
             token_variable="CLAUDE_CODE_OAUTH_TOKEN",
             approval_style="tools",
+            own_program=OwnCommand(
+                ("claude",), "HAPI_CLAUDE_PATH", "npm:@anthropic-ai/claude-code"
+            ),
             npm_program="claude",
             npm_program_variable="HAPI_CLAUDE_PATH",
             login_command="claude /login",
