@@ -155,9 +155,9 @@ class Up:
         with lighter_libraries():
             from twisted.internet.task import deferLater
 
+            from hapi.cli.base.foreground import reload
             from hapi.cli.checks.settings_check import log_problems
             from hapi.cli.runner.background import POLL_INTERVAL
-            from hapi.cli.runner.foreground import reload
             from hapi.cli.runner.running import is_reachable
             from hapi.hub import hub_service
             from hapi.runner import RunnerOptions, runner_service

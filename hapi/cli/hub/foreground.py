@@ -32,8 +32,9 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
     with lighter_libraries():
         from twisted.internet import reactor
 
+        from hapi.cli.base.foreground import reload
         from hapi.cli.base.process_host import process_host
-        from hapi.cli.runner.foreground import check_settings_later, reload
+        from hapi.cli.checks.at_start import check_settings_later
         from hapi.hub import hub_service
         from hapi.log import start_logging
         from hapi.process.descriptor_limit import raise_descriptor_limit

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, parse_flags
+from hapi.cli.base.foreground import reload
+from hapi.cli.checks.at_start import check_settings_later
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import hub_access, read_settings
@@ -20,8 +22,6 @@ from hapi.startup import (
     lighter_libraries,
     resume_garbage_collection,
 )
-
-CHECK_DELAY = 1.0  # seconds from the start to the check of settings
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -125,30 +125,6 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
         return host.run(start)
     finally:
         logging.stop()
-
-
-def check_settings_later(reactor: Any, settings: Mapping[str, Any]) -> None:
-    """Log what is invalid in `settings` and in the environment. Loads 20 ms of modules, which
-    nobody who waits for the program shall wait for."""
-
-    def check() -> None:
-        from hapi.cli.checks.settings_check import log_problems
-
-        log_problems(os.environ, settings)
-
-    reactor.callLater(CHECK_DELAY, check)
-
-
-def reload(logging: Any, program: Any, supervision: Any) -> None:
-    """SIGHUP: reopen the log, have `program` reload and tell systemd.
-
-    A runner reloads its settings, a hub its certificate. In `hapi up` only the hub reloads: hub and
-    runner could not change their settings at the same time.
-    """
-    logging.reopen()
-    for part in (program, supervision):
-        if part is not None:
-            part.reload()
 
 
 def print_if_read(text: str) -> None:

@@ -1,0 +1,17 @@
+"""What the programs in the foreground share: hub, runner and `hapi up`. Loads no click."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def reload(logging: Any, program: Any, supervision: Any) -> None:
+    """SIGHUP: reopen the log, have `program` reload and tell systemd.
+
+    A runner reloads its settings, a hub its certificate. In `hapi up` only the hub reloads: hub and
+    runner could not change their settings at the same time.
+    """
+    logging.reopen()
+    for part in (program, supervision):
+        if part is not None:
+            part.reload()
