@@ -94,9 +94,12 @@ def everybody_below(pid: int) -> list[psutil.Process]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest_twisted.ensureDeferred
 async def test_nobody_of_a_hostile_tree_is_left_and_no_stranger_is_touched__G8_C01_C02_C03_C04_C10(
-    shape, number, system, plan, reactor, bystander
+    shape, number, system, plan, reactor, bystander, tmp_path
 ):
-    launched = await system.launch(hostile := plan(sys.executable, "-I", "-S", HOSTILE, shape))
+    begin = tmp_path / "begin"
+    hostile = plan(sys.executable, "-I", "-S", HOSTILE, shape, str(begin))
+    launched = await system.launch(hostile)
+    begin.touch()
     await until(lambda: "ready" in hostile.attempt.tail(1 << 16) or shape == "floods", reactor)
     seen = everybody_below(launched.holder.pid)
     assert await system.end_tree(launched.child, hostile.attempt.id, GRACE_PERIOD) == "stopped"

@@ -1,6 +1,7 @@
-"""Programs that do not want to end, or to be found. Run as `python hostile.py SHAPE`.
+"""Programs that do not want to end, or to be found. Run as `python hostile.py SHAPE BEGIN`.
 
-Says `ready` when it is what it says. Every process of them ends by itself after a minute, whatever
+Waits for the file BEGIN: one that stops whoever starts it would stop the start as well. Says
+`ready` when it is what it says. Every process of them ends by itself after a minute, whatever
 a test forgets.
 """
 
@@ -175,6 +176,9 @@ SHAPES = {
 }
 
 if __name__ == "__main__":
+    signal.alarm(MINUTE)
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.01)
     SHAPES[sys.argv[1]]()
     say_ready()
     rest()
