@@ -42,6 +42,7 @@ NOT_LOADED = {
     "session": (
         *("hapi.process.launch", "hapi.session.terminal.console", "difflib", "encodings.idna"),
         *("stringprep", "treq", "klein", "twisted.web.client"),
+        *("prompt_toolkit", "rich", "pygments", "hapi.session.terminal.factory"),
     ),
     "hub": ("psutil", "zoneinfo", "segno", "treq", "encodings.idna", "hapi.runner.config.options"),
     "runner": ("sqlite3", "zoneinfo", "encodings.idna", "hapi.hub.options"),

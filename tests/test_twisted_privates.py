@@ -62,7 +62,8 @@ PRIVATES = {  # private name: (class that has it, who uses it, what for)
         "a process is told from a later one with the same pid",
     ),
 }
-OTHERS = {"_asdict", "_ctypes", "_exit"}  # Python's own: documented, or the name of a module
+# Python's own: documented, the name of a module, or meant for event loops (asyncio.events.__all__).
+OTHERS = {"_asdict", "_ctypes", "_exit", "_get_running_loop", "_set_running_loop"}
 
 
 def private_names() -> dict[str, set[str]]:

@@ -109,11 +109,9 @@ class SessionProcess:
             secrets=[self.access.token],
         )
         if not by_runner:
-            from hapi.session.terminal.console import Terminal
+            from hapi.session.terminal.factory import make_terminal
 
-            self._terminal = Terminal(
-                reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty()
-            )
+            self._terminal = make_terminal(reactor, self.environ, self.home, self.facts.path)
         self._reactor.callWhenRunning(self._begin)
         resume_garbage_collection()
         self._reactor.run()

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
 from hapi.protocol.acp.updates import Text, Thought, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, launch_failed
-from hapi.redaction import escape_control
 from hapi.session.agent.permissions import PendingPermission
 from hapi.session.agent.questions import PendingQuestion
 from hapi.session.terminal.permission_prompt import choices_of, request_lines, typed_answer
 from hapi.session.terminal.question_prompt import QuestionForm
+from hapi.session.terminal.text import is_unicode, printable, representable, typed_text
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
 
 MAX_TERMINAL_LINE_SIZE = 4095  # bytes; Linux discards the rest (termios(3), "canonical mode")
 MAX_OUTPUT_LINES = 12  # of a tool's output
-
-
-def printable(text: str) -> str:
-    """`text` with its lines kept and every other control character made visible."""
-    return "\n".join("\t".join(map(escape_control, line.split("\t"))) for line in text.split("\n"))
-
-
-def representable(text: str, encoding: str | None) -> str:
-    """`text` with escapes such as `\\u20ac` for what `encoding` (None: any character) lacks."""
-    if encoding is None:
-        return text
-    return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def is_unicode(encoding: str | None) -> bool:
-    """Whether a stream of that encoding can show every character."""
-    return encoding is None or codecs.lookup(encoding).name.startswith("utf-")
-
-
-def typed_text(line: bytes) -> str:
-    """What was typed or piped: UTF-8, otherwise in the encoding of the locale."""
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        import locale
-
-        return line.decode(locale.getpreferredencoding(False), errors="replace")
 
 
 @define(eq=False, repr=False)
@@ -70,7 +43,16 @@ class Terminal:
     _streaming: str = ""  # the kind of output that is on the current line
     _stopping: bool = False
     _form: QuestionForm | None = None  # questions that typed lines answer
+    # Asks for the agent's own program in this terminal; None: it has none.
+    on_local_wanted: Callable[[], object] | None = None
     log = Logger()
+
+    def release(self) -> Deferred[None]:
+        """Stop reading the terminal and put it in its first state; fires when that is done."""
+        return succeed(None)
+
+    def resume(self, typed: str = "") -> None:
+        """Read the terminal again, with `typed` in the line."""
 
     def attach(self, session: Session) -> None:
         self._session = session

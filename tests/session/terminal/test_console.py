@@ -6,7 +6,8 @@ import pytest
 
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
 from hapi.session.agent.jsonrpc_peer import AgentError
-from hapi.session.terminal.console import Terminal, printable
+from hapi.session.terminal.console import Terminal
+from hapi.session.terminal.text import printable
 from tests.support.session_stage import MemoryAgent
 
 

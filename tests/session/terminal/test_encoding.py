@@ -4,12 +4,8 @@ import io
 
 import pytest
 
-from hapi.session.terminal.console import (
-    MAX_TERMINAL_LINE_SIZE,
-    Terminal,
-    representable,
-    typed_text,
-)
+from hapi.session.terminal.console import MAX_TERMINAL_LINE_SIZE, Terminal
+from hapi.session.terminal.text import representable, typed_text
 
 
 def at_terminal(staged, encoding, interactive=True):

@@ -1,0 +1,260 @@
+"""The line at the bottom of the terminal in which a person writes, and what stands around it.
+
+From top to bottom: what was said so far (it scrolls up and is the terminal's own), what the agent
+is saying now, a menu if something is asked, the line, what it can be completed to, and the status.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from prompt_toolkit.application import Application
+from prompt_toolkit.application.current import set_app
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import AnyFormattedText, StyleAndTextTuples
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.layout import (
+    AnyContainer,
+    BufferControl,
+    ConditionalContainer,
+    Dimension,
+    FormattedTextControl,
+    HSplit,
+    Layout,
+    Window,
+)
+from prompt_toolkit.output import Output
+from prompt_toolkit.styles import Style
+from prompt_toolkit.widgets import SearchToolbar
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from hapi.session.terminal.reactor_loop import ReactorLoop
+
+MAX_QUEUED = 400_000  # characters that wait to be shown; then the oldest are left out
+PORTION = 32_000  # characters that are written at once
+PROMPT = "> "
+STYLE = Style.from_dict(
+    {
+        "prompt": "bold",
+        "status": "#888888",
+        "status.strong": "bold",
+        "live": "",
+        "menu.title": "bold",
+        "menu.current": "reverse",
+        "menu.hint": "#888888",
+        "completion.current": "reverse",
+        "completion.meta": "#888888",
+        "search-toolbar": "#888888",
+    }
+)
+
+
+@define(eq=False, repr=False)
+class Editor:
+    """`bindings` are the keys of whoever owns the editor; `status` returns the last line.
+
+    `is_behind` tells whether the terminal has not taken what was written before.
+    """
+
+    _reactor: Any
+    _input: Input
+    _output: Output
+    _bindings: KeyBindings
+    _status: Callable[[], StyleAndTextTuples]
+    _live: Callable[[], AnyFormattedText] = field(default=lambda: "")
+    _menu: Callable[[], StyleAndTextTuples] = field(default=list)
+    _is_behind: Callable[[], bool] = field(default=lambda: False)
+    _history: Any = None
+    _completer: Any = None
+    on_closed: Callable[[], object] = field(default=lambda: None)  # the terminal is gone
+    buffer: Buffer = field(init=False)
+    app: Application[None] = field(init=False)
+    loop: ReactorLoop = field(init=False)
+    _queue: deque[str] = field(factory=deque)
+    _queued: int = 0  # characters
+    _left_out: int = 0  # lines that were never shown
+    _pump_call: Any = None
+    _done: Deferred[None] | None = None  # of the run now
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.loop = ReactorLoop(self._reactor)
+        self.buffer = Buffer(
+            multiline=True,
+            history=self._history,
+            completer=self._completer,
+            complete_while_typing=True,
+            enable_history_search=False,
+        )
+        self.app = Application(
+            layout=self._layout(),
+            style=STYLE,
+            key_bindings=self._bindings,
+            input=self._input,
+            output=self._output,
+            erase_when_done=True,
+            terminal_size_polling_interval=None,
+        )
+        self.app.ttimeoutlen = 0.1  # seconds from Esc until it is a key of its own
+        self.app.timeoutlen = 0.3
+        self.app.before_render += self._fit
+
+    def _layout(self) -> Layout:
+        search = SearchToolbar(ignore_case=True)
+        line = Window(
+            BufferControl(
+                self.buffer,
+                search_buffer_control=search.control,
+                preview_search=True,
+            ),
+            get_line_prefix=lambda line, wrap: (
+                [("class:prompt", PROMPT if line == wrap == 0 else "  ")]
+            ),
+            wrap_lines=True,
+            dont_extend_height=True,
+            height=lambda: Dimension(min=1, max=max(1, self._output.get_size().rows // 2)),
+        )
+        has_live = Condition(lambda: bool(self._live()))
+        has_menu = Condition(lambda: bool(self._menu()))
+        parts: list[AnyContainer] = [
+            _part(self._live, has_live, "class:live"),
+            _part(self._menu, has_menu),
+            line,
+            search,
+            _part(self._completions, Condition(lambda: bool(self.buffer.complete_state))),
+            _part(self._status, Condition(lambda: bool(self._status())), "class:status", False),
+            Window(height=Dimension(min=0, preferred=0)),
+        ]
+        return Layout(HSplit(parts), focused_element=line)
+
+    def _completions(self) -> StyleAndTextTuples:
+        return []
+
+    # --- running
+    def start(self, typed: str = "") -> None:
+        """Read keys and draw, with `typed` in the line."""
+        if typed:
+            self.buffer.set_document(Document(typed, len(typed)))
+        done: Deferred[None] = Deferred()
+        self._done = done
+        run = self.app.run_async(
+            pre_run=self._pump_soon, set_exception_handler=False, handle_sigint=False
+        )
+        self.loop.start(run).addCallbacks(
+            lambda _: self._stopped(done), lambda failure: self._failed(failure, done)
+        )
+
+    def stop(self) -> Deferred[None]:
+        """Erase what is drawn and leave the terminal as it was; fires when that is done. What is
+        printed meanwhile waits."""
+        done = self._done
+        if done is None:
+            return succeed(None)
+        self.loop.call_soon(self._exit)  # after the run has begun
+        waiting: Deferred[None] = Deferred()
+        done.addCallback(waiting.callback)
+        return waiting
+
+    def _exit(self) -> None:
+        if self.is_running:
+            self._write_queued(whole=True)
+            self.app.exit()
+
+    def _stopped(self, done: Deferred[None]) -> None:
+        self._done = None
+        done.callback(None)
+
+    def _failed(self, failure: Any, done: Deferred[None]) -> None:
+        if not failure.check(EOFError):
+            self.log.failure("The editor of the terminal failed", failure)
+        self._stopped(done)
+        self.on_closed()
+
+    @property
+    def is_running(self) -> bool:
+        return self._done is not None and self.app.is_running and not self.app.is_done
+
+    def refresh(self) -> None:
+        """Draw again soon: something changed."""
+        if self.is_running and not self._is_behind():
+            self.app.invalidate()
+
+    def _fit(self, app: object) -> None:
+        """Begin anew where less is drawn than before: the rest would stay empty."""
+        last = self.app.renderer.last_rendered_screen
+        size = self._output.get_size()
+        wanted = self.app.layout.container.preferred_height(size.columns, size.rows).preferred
+        if last is not None and min(wanted, size.rows) < last.height:
+            self.app.renderer.erase(leave_alternate_screen=False)
+
+    # --- what was said
+    def above(self, text: str) -> None:
+        """Show `text`, whole lines with nothing but our own escape codes, above the line."""
+        self._queue.append(text)
+        self._queued += len(text)
+        while self._queued > MAX_QUEUED and len(self._queue) > 1:
+            dropped = self._queue.popleft()
+            self._queued -= len(dropped)
+            self._left_out += dropped.count("\n")
+        self._pump_soon()
+
+    def drained(self, has_dropped: bool) -> None:
+        """The terminal has taken all that was written."""
+        if not self.is_running:
+            return
+        if has_dropped:  # what the screen shows is not known
+            self._output.write_raw("\x18\x1b[0m\r\n")  # CAN ends an escape code that was cut off
+            self.app.renderer.reset()
+        self._pump_soon()
+        self.app.invalidate()
+
+    def _pump_soon(self) -> None:
+        if self._pump_call is None and self.is_running:
+            self._pump_call = self._reactor.callLater(0, self._pump)
+
+    def _pump(self) -> None:
+        self._pump_call = None
+        if self.is_running and self._queue and not self._is_behind():
+            self._write_queued()
+            with self.loop.running(), set_app(self.app):
+                self._fit(None)
+                self.app.renderer.render(self.app, self.app.layout)
+            if self._queue:
+                self._pump_soon()
+
+    def _write_queued(self, whole: bool = False) -> None:
+        """Write a portion of what waits, or all of it, in the place of the line."""
+        if not self._queue:
+            return
+        self.app.renderer.erase(leave_alternate_screen=False)
+        written = 0
+        if self._left_out:
+            self._output.write_raw(
+                f"… {self._left_out} lines were left out: the terminal is slow\r\n"
+            )
+            self._left_out = 0
+        while self._queue and (whole or written < PORTION):
+            text = self._queue.popleft()
+            self._queued -= len(text)
+            written += len(text)
+            self._output.write_raw(text.replace("\n", "\r\n"))
+        self._output.flush()
+
+
+def _part(
+    text: Callable[[], AnyFormattedText], shown: Condition, style: str = "", wrap: bool = True
+) -> ConditionalContainer:
+    window = Window(
+        FormattedTextControl(text, show_cursor=False),
+        wrap_lines=wrap,
+        dont_extend_height=True,
+        style=style,
+    )
+    return ConditionalContainer(window, shown)
