@@ -31,14 +31,14 @@ def test_enter_sends_the_line_and_shows_it_above(at_screen):
     assert stage.draft == ""
 
 
-def test_arrow_up_brings_the_last_prompt_back__T1(at_screen):
+def test_arrow_up_brings_the_last_prompt_back(at_screen):
     stage = at_screen()
     stage.press("first", "\r", UP)
     assert stage.draft == "first"
     assert stage.agent.prompts == ["first"]
 
 
-def test_three_pasted_lines_are_one_prompt__T2(at_screen):
+def test_three_pasted_lines_are_one_prompt(at_screen):
     stage = at_screen()
     stage.press("\x1b[200~one\rtwo\nthree\x1b[201~")
     assert stage.agent.prompts == []
@@ -53,7 +53,7 @@ def test_a_prompt_of_several_lines_can_be_typed(at_screen, key):
     assert stage.agent.prompts == ["one\ntwo"]
 
 
-def test_what_the_agent_says_never_mixes_with_what_is_typed__T4(at_screen):
+def test_what_the_agent_says_never_mixes_with_what_is_typed(at_screen):
     stage = at_screen()
     stage.press("go", "\r")
     stage.said()
@@ -67,7 +67,7 @@ def test_what_the_agent_says_never_mixes_with_what_is_typed__T4(at_screen):
     assert stage.draft == "half a th"
 
 
-def test_nothing_that_an_agent_says_steers_the_terminal__K03(at_screen):
+def test_nothing_that_an_agent_says_steers_the_terminal(at_screen):
     stage = at_screen()
     stage.press("go", "\r")
     stage.said()
