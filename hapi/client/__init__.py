@@ -23,6 +23,7 @@ from hapi.client.errors import (
     UnexpectedReply,
 )
 from hapi.client.events import EventStream
+from hapi.client.turn import PromptGone, SessionOver, TurnAsks, TurnEnded, TurnWait
 from hapi.net.common.errors import HubUnreachable
 from hapi.settings import HubAccess
 
@@ -42,10 +43,15 @@ __all__ = [
     "NotFound",
     "PendingRequest",
     "PermissionRequest",
+    "PromptGone",
     "Session",
+    "SessionOver",
     "SessionSummary",
     "Spawned",
     "TokenRefused",
     "TryLater",
+    "TurnAsks",
+    "TurnEnded",
+    "TurnWait",
     "UnexpectedReply",
 ]

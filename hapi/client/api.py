@@ -46,6 +46,17 @@ class _Reopened(msgspec.Struct, rename="camel"):
     session_id: str
 
 
+class _Invoked(msgspec.Struct, rename="camel"):
+    local_id: str
+    invoked_at: int
+
+
+class _QueuedState(msgspec.Struct, rename="camel"):
+    queued_local_ids: list[str] = []
+    indeterminate_local_ids: list[str] = []
+    invoked_local_messages: list[_Invoked] = []
+
+
 def _id(text: str) -> str:
     """`text` as one segment of a path."""
     return quote(text, safe="")
@@ -62,6 +73,11 @@ class ApiClient:
     def __init__(self, reactor: Any, access: HubAccess, http: Any = None) -> None:
         """`http`: a client like `treq.client.HTTPClient`; by default one is made."""
         self._transport = Transport(reactor, access, http)
+
+    @property
+    def clock(self) -> Any:
+        """The reactor of the client."""
+        return self._transport.reactor
 
     # --- machines
     async def machines(self) -> list[Machine]:
@@ -106,16 +122,43 @@ class ApiClient:
         path = f"/api/sessions/{_id(session_id)}/reopen"
         return (await self._transport.request("POST", path, _Reopened, {})).session_id
 
+    async def resume(self, session_id: str) -> str:
+        """Start a session again whose process has ended; the result is its id, which may be another
+        one. A session that runs is left alone.
+        """
+        path = f"/api/sessions/{_id(session_id)}/resume"
+        return (await self._transport.request("POST", path, _Reopened, {})).session_id
+
     async def delete(self, session_id: str) -> None:
         """Delete an inactive session with its messages."""
         await self._transport.request("DELETE", f"/api/sessions/{_id(session_id)}", _Any)
 
     # --- messages
-    async def messages(self, session_id: str, limit: int = 50) -> list[Message]:
-        """The newest messages, at most 200, oldest first."""
+    async def messages(
+        self, session_id: str, limit: int = 50, before: Message | None = None
+    ) -> list[Message]:
+        """The newest messages, or those before `before`, oldest first; `limit` is at most 200.
+        Prompts that wait are among the newest in any case.
+        """
         path = f"/api/sessions/{_id(session_id)}/messages"
-        found = await self._transport.request("GET", path, _Messages, query={"limit": limit})
-        return found.messages
+        query: dict[str, Any] = {"limit": limit}
+        if before is not None:
+            query |= {"beforeAt": before.position[0], "beforeSeq": before.seq}
+        return (await self._transport.request("GET", path, _Messages, query=query)).messages
+
+    async def invoked_at(self, session_id: str, local_id: str) -> int | None:
+        """When the session took a prompt, in ms; None while it is queued. Raises LookupError if
+        there is no such prompt (any more).
+        """
+        path = f"/api/sessions/{_id(session_id)}/messages/queued-state"
+        body = {"localIds": [local_id]}
+        found = await self._transport.request("POST", path, _QueuedState, body)
+        for each in found.invoked_local_messages:
+            if each.local_id == local_id:
+                return each.invoked_at
+        if local_id in (*found.queued_local_ids, *found.indeterminate_local_ids):
+            return None
+        raise LookupError(local_id)
 
     async def send(self, session_id: str, text: str, local_id: str | None = None) -> str:
         """Send a prompt. The result is its local id: a second call with the same one adds nothing,

@@ -131,6 +131,19 @@ class Message(Entity, frozen=True):
         return role if isinstance(role, str) else "agent"
 
     @property
+    def position(self) -> tuple[int, int]:
+        """Where it stands in the conversation: time in ms, and seq."""
+        return (self.created_at if self.invoked_at is None else self.invoked_at, self.seq)
+
+    @property
+    def kind(self) -> str | None:
+        """The form of the record: `text` of a prompt, `codex`, `output` (Claude's own) or `event`
+        of an agent.
+        """
+        inner = self.content.get("content") if isinstance(self.content, dict) else None
+        return _text(inner.get("type")) if isinstance(inner, dict) else None
+
+    @property
     def text(self) -> str | None:
         """What the person or the agent said; None for everything else (thoughts, tools, …)."""
         inner = self.content.get("content") if isinstance(self.content, dict) else None
@@ -138,7 +151,34 @@ class Message(Entity, frozen=True):
             return inner if isinstance(inner, str) else None
         if inner.get("type") == "text":
             return _text(inner.get("text"))
-        return _text(self.data.get("message")) if self.data.get("type") == "message" else None
+        if inner.get("type") == "output":
+            return _said(self.data)
+        is_message = inner.get("type") == "codex" and self.data.get("type") == "message"
+        return _text(self.data.get("message")) if is_message else None
+
+    @property
+    def status(self) -> str | None:
+        """A line that the session, not the agent, has to say, such as `Session aborted`."""
+        is_status = self.kind == "event" and self.data.get("type") == "message"
+        return _text(self.data.get("message")) if is_status else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it says that the turn has ended and no prompt waits."""
+        return self.kind == "event" and self.data.get("type") == "ready"
+
+    @property
+    def tool_calls(self) -> list[tuple[str, str]]:
+        """Id and name of the tools that the agent calls here."""
+        if self.kind == "codex" and self.data.get("type") == "tool-call":
+            return [(str(self.data.get("callId")), str(self.data.get("name") or "unknown"))]
+        if self.kind == "output" and self.data.get("type") == "assistant":
+            return [
+                (str(part.get("id")), str(part.get("name") or "unknown"))
+                for part in _parts(self.data)
+                if part.get("type") == "tool_use"
+            ]
+        return []
 
     @property
     def data(self) -> dict[str, Any]:
@@ -168,6 +208,22 @@ class Event(Entity, frozen=True):
     @property
     def session_id(self) -> str | None:
         return _text(self.body.get("sessionId"))
+
+
+def _parts(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The content of a record in Claude's own form."""
+    message = data.get("message")
+    parts = message.get("content") if isinstance(message, dict) else None
+    return [part for part in _list(parts) if isinstance(part, dict)]
+
+
+def _said(data: dict[str, Any]) -> str | None:
+    """The text of a record in Claude's own form; what its sub-agents say to it is none."""
+    if data.get("type") != "assistant" or data.get("isSidechain") is True:
+        return None
+    texts = [part.get("text") for part in _parts(data) if part.get("type") == "text"]
+    said = "\n".join(text for text in texts if isinstance(text, str) and text)
+    return said or None
 
 
 def _text(value: Any) -> str | None:

@@ -223,8 +223,10 @@ def test_each_request_of_the_client_is_one_that_the_document_describes(stage, cl
         api.stop(session_id),
         api.archive(session_id),
         api.reopen(session_id),
+        api.resume(session_id),
         api.delete(session_id),
         api.messages(session_id),
+        api.invoked_at(session_id, "local"),
         api.send(session_id, "hello"),
         api.approve(session_id, "a/b"),
         api.deny(session_id, "a/b", reason="no"),
@@ -237,7 +239,7 @@ def test_each_request_of_the_client_is_one_that_the_document_describes(stage, cl
     for call in calls:
         client.start(call).addErrback(lambda _: None)
     document = described_api()
-    public = {name for name in vars(ApiClient) if not name.startswith("_")} - {"events"}
+    public = {name for name in vars(ApiClient) if not name.startswith("_")} - {"events", "clock"}
     assert len(calls) == len(public)
     asked = [request for request in client.http.requests if request[1] != "/api/auth"]
     assert len(asked) == len(calls)

@@ -20,6 +20,10 @@ SUPERSEDED = 4
 NOT_RUNNING = 5
 UNREACHABLE = 6
 REFUSED = 7
+WAITING = 8
+TURN_FAILED = 9
+TIMED_OUT = 10
+SESSION_OVER = 11
 RESTART = 75
 INTERRUPTED = 130
 
@@ -32,6 +36,10 @@ EXIT_CODE_MEANINGS = {
     NOT_RUNNING: "no runner or hub is running",
     UNREACHABLE: "the hub cannot be reached",
     REFUSED: "the hub refused the access token, or the token does not allow this",
+    WAITING: "the agent waits for an answer of a person; the turn goes on with it",
+    TURN_FAILED: "the turn failed, was stopped, or ended without an answer",
+    TIMED_OUT: "the time ran out; the turn goes on",
+    SESSION_OVER: "the session ended before the turn did",
     RESTART: "the program asks its supervisor to be started again",
     INTERRUPTED: "interrupted with Ctrl+C",
 }

@@ -36,6 +36,7 @@ class Terminal:
         self.posted: list[str] = []  # paths below the session
         self.answered = 0  # remote calls of the session
         self.asked: Any = None  # the arguments of the last one
+        self.meanwhile: list[Any] = []  # what happens while a command waits
         monkeypatch.setattr("hapi.client.transport.make_http", lambda *_: self)
 
     def request(self, method: str, url: str, **more: Any) -> Any:
@@ -47,6 +48,9 @@ class Terminal:
         running = Deferred.fromCoroutine(ask(self.stage.clock))
         for _ in range(40):
             self.stage.stub.flush()
+            self.stage.clock.advance(0)
+            if self.meanwhile and self.meanwhile[0]():
+                self.meanwhile.pop(0)
             for asked in self.peer.events("rpc-request")[self.answered :]:
                 self.answered += 1
                 self.asked = json.loads(asked["params"])
@@ -61,6 +65,26 @@ class Terminal:
     def say(self, kind: str, **data: Any) -> None:
         message = {"role": "agent", "content": {"type": kind, "data": data}}
         self.peer.send("message", {"sid": self.id, "message": message})
+
+    def take_prompt(self) -> bool:
+        """Begin a turn, once there is a prompt."""
+        listed = self.stage.get(f"/api/sessions/{self.id}/messages")["messages"]
+        waiting = [each["localId"] for each in listed if each["localId"] and not each["invokedAt"]]
+        if waiting:
+            self.stage.clock.advance(0.01)
+            self.peer.send("messages-consumed", {"sid": self.id, "localIds": waiting})
+            self.stage.clock.advance(0.01)
+        return bool(waiting)
+
+    def answer_prompt(self, *texts: str) -> bool:
+        """Take the prompt, say `texts` and end the turn."""
+        if not self.take_prompt():
+            return False
+        for text in texts:
+            self.say("codex", type="message", message=text)
+        self.stage.clock.advance(0.01)
+        self.say("event", type="ready")
+        return True
 
     def run(self, *words: str) -> str:
         done = self.end(*words)
@@ -148,3 +172,143 @@ def test_the_documentation_names_each_key_of_a_session(terminal):
     manual = (ROOT / "docs/client.md").read_text()
     for key in terminal.json("show", terminal.id):
         assert f"`{key}`" in manual
+
+
+def test_the_answer_is_all_that_a_waiting_send_prints(terminal):
+    terminal.meanwhile.append(lambda: terminal.answer_prompt("42"))
+    done = terminal.end("send", terminal.id, "how many?", "--wait")
+    assert (done.stdout, done.stderr, done.exit_code) == ("42\n", "", 0)
+    told = terminal.json("wait", terminal.id)
+    assert told == {"sessionId": terminal.id, "state": "done", "answer": "42", "texts": ["42"]}
+
+
+def test_a_turn_without_an_answer_has_an_exit_code_of_its_own(terminal):
+    terminal.meanwhile.append(terminal.answer_prompt)
+    done = terminal.end("send", terminal.id, "how many?", "--wait", "--json")
+    assert done.exit_code == 9
+    assert json.loads(done.stdout)["state"] == "failed"
+    assert "the turn ended without an answer" in done.stderr
+
+
+def test_a_prompt_can_be_waited_for_by_its_local_id(terminal):
+    first = terminal.json("send", terminal.id, "one")["localId"]
+    terminal.answer_prompt("first")
+    terminal.run("send", terminal.id, "two")
+    terminal.answer_prompt("second")
+    assert terminal.run("wait", terminal.id, "--prompt", first) == "first\n"
+    assert terminal.run("wait", terminal.id) == "second\n"
+
+
+def test_the_end_of_a_conversation_is_printed_line_by_line(terminal):
+    terminal.run("send", terminal.id, "list\nthe files")
+    terminal.take_prompt()
+    for _ in range(2):
+        terminal.say("codex", type="tool-call", callId="c", name="Bash")
+    terminal.say("event", type="message", message="Session aborted")
+    terminal.say("codex", type="message", message="so: \x1b[31mred")
+    assert terminal.run("tail", terminal.id).splitlines() == [
+        "You: list",
+        "  the files",
+        "Tool: Bash",
+        "Note: Session aborted",
+        "Agent: so: \\x1b[31mred",
+    ]
+    assert terminal.run("tail", terminal.id, "-n", "1") == "Agent: so: \\x1b[31mred\n"
+    assert terminal.run("tail", terminal.id, "-n", "0") == ""
+    [line] = terminal.run("tail", terminal.id, "-n", "1", "--json").splitlines()
+    assert json.loads(line)["text"] == "so: \x1b[31mred"
+
+
+QUESTIONS = [
+    {
+        "question": "Which colour?",
+        "header": "Colour",
+        "multiSelect": False,
+        "options": [{"label": "Red"}, {"label": "Blue", "description": "as the sea"}],
+    },
+    {
+        "question": "Which sizes?",
+        "header": "Size",
+        "multiSelect": True,
+        "options": [{"label": "S"}, {"label": "M"}, {"label": "L"}],
+    },
+]
+ASKED = {"tool": "AskUserQuestion", "arguments": {"questions": QUESTIONS}, "createdAt": 5}
+
+
+def test_questions_are_shown_and_answered(terminal):
+    terminal.wait_for(q1=ASKED, r1=REQUEST)
+    assert terminal.run("answer", terminal.id).splitlines() == [
+        "Request q1",
+        "1. [Colour] Which colour?",
+        "   1) Red",
+        "   2) Blue: as the sea",
+        "2. [Size] Which sizes? (several)",
+        "   1) S",
+        "   2) M",
+        "   3) L",
+    ]
+    assert terminal.json("answer", terminal.id)["questions"] == QUESTIONS
+    assert terminal.run("answer", terminal.id, "2", "s,3") == "Questions answered\n"
+    assert terminal.asked["answers"] == {"Which colour?": ["Blue"], "Which sizes?": ["S", "L"]}
+
+
+def test_one_question_is_answered_by_its_name(terminal):
+    terminal.wait_for(q1=ASKED)
+    terminal.run("answer", terminal.id, "--to", "Size=1", "--to", "Which colour?=a dark one")
+    assert terminal.asked["answers"] == {"Which colour?": ["a dark one"], "Which sizes?": ["S"]}
+
+
+def test_questions_with_ids_are_answered_by_them(terminal):
+    listed = [{**each, "id": f"q-{n}"} for n, each in enumerate(QUESTIONS)]
+    terminal.wait_for(q1={**ASKED, "arguments": {"questions": listed}})
+    terminal.run("answer", terminal.id, "red")
+    assert terminal.asked["answers"] == {"q-0": {"answers": ["Red"]}}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("1", "2", "3"), "there are 3 answers to 2 questions"),
+        (("9",), "'Which colour?' has 2 choices, no 9"),
+        (("1", "--to", "Colour=2"), "the question 'Which colour?' is answered twice"),
+        (("--to", "Taste=2"), "no question is named 'Taste'"),
+        ((" ",), "the answer to 'Which colour?' is empty"),
+    ],
+)
+def test_an_answer_that_fits_no_question_is_refused(terminal, words, reason):
+    terminal.wait_for(q1=ASKED)
+    done = terminal.end("answer", terminal.id, *words)
+    assert reason in done.stderr
+    assert terminal.posted == []
+
+
+def test_there_is_nothing_to_answer(terminal):
+    terminal.wait_for(r1=REQUEST)
+    assert terminal.refusal("answer", terminal.id) == "no question is open in this session"
+
+
+def test_a_session_that_runs_is_not_opened_again(terminal):
+    assert terminal.run("reopen", terminal.id) == "The session is running\n"
+    assert terminal.posted == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--wait",), "--wait needs a prompt"),
+        ((".", "hello", "--archive"), "--archive needs --wait"),
+        ((".", " "), "the prompt is empty"),
+        ((".",), "this machine is not connected to the hub"),
+        ((".", "--machine", "nope"), "the machine nope is not connected"),
+    ],
+)
+def test_a_session_that_cannot_be_started_is_refused(terminal, words, reason):
+    done = terminal.end("new", *words)
+    assert reason in done.stderr
+
+
+def test_a_session_is_started_on_the_machine_that_is_named(terminal):
+    machine_id, _ = terminal.stage.machine()
+    done = terminal.end("new", "relative", "--machine", machine_id)
+    assert "the directory must be absolute" in done.stderr

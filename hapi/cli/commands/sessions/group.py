@@ -13,15 +13,20 @@ _MODULES = {
         "list",
         "show",
         "search",
-        "export",
-        "share",
+        "new",
         "send",
+        "wait",
+        "tail",
+        "watch",
         "approve",
         "deny",
+        "answer",
         "stop",
         "archive",
+        "reopen",
         "delete",
-        "watch",
+        "export",
+        "share",
     )
 }
 
