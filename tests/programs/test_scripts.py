@@ -11,7 +11,7 @@ from attrs import frozen
 
 from tests.support.paths import ROOT
 from tests.support.peers import OURS, Cast, User
-from tests.support.programs import CANARY, until
+from tests.support.programs import CANARY
 from tests.support.work_repository import WorkRepository
 
 pytestmark = pytest.mark.program
@@ -85,10 +85,10 @@ def test_the_job_for_ci_denies_what_is_asked_and_keeps_the_conversation(job):
     done = job.run(job.write("ci"))
     assert done.returncode == 0, done
     assert "Request denied" in done.stdout
+    assert "Runner stopped" in done.stdout
     assert "Then I leave `ls -a` alone." in (job.project / "review.md").read_text()
     conversation = (job.project / "conversation.md").read_text()
     assert "Review this change" in conversation
     assert "+run: ls -a" in conversation
     [session] = job.user.sessions()
     job.user.archived(session["id"])
-    until(lambda: not job.user.machines(), what="the runner to end")
