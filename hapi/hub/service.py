@@ -181,6 +181,7 @@ class HubService(Service):
             root,
             self._reactor,
             self.hub.authenticator,
+            self.server.body_limit,
             self.hub.monitoring.requests,
             options.base_path.encode(),
         )

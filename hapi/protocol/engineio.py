@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from attrs import frozen
@@ -11,6 +11,10 @@ from hapi.protocol.json import Malformed
 
 PROTOCOL = "4"
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = "0123456"
+PROBE = "probe"  # what a client and its server say in a ping and pong before an upgrade
+POLLING, WEBSOCKET = "polling", "websocket"
+SEPARATOR = "\x1e"  # between the packets of one payload
+MAX_PACKETS = 4096  # of one payload; clients send one for each event
 PING_INTERVAL, PING_TIMEOUT = 25.0, 20.0  # seconds; the hub's own figures
 CONNECT_TIMEOUT = 45.0  # seconds for the first namespace to be joined
 MAX_PAYLOAD = 50_331_648  # bytes of one message after reassembly and inflation
@@ -32,6 +36,7 @@ class Handshake:
     ping_interval: float = PING_INTERVAL
     ping_timeout: float = PING_TIMEOUT
     max_payload: int = MAX_PAYLOAD
+    upgrades: tuple[str, ...] = ()  # transports that the client may change to
 
     @classmethod
     def parse(cls, text: str) -> Handshake:
@@ -54,7 +59,7 @@ class Handshake:
             self.sid,
             round(self.ping_interval * 1000),
             round(self.ping_timeout * 1000),
-            [],
+            list(self.upgrades),
             self.max_payload,
         )
         return OPEN + msgspec.json.encode(shown).decode()
@@ -80,28 +85,53 @@ ORIGIN_FORBIDDEN = Refusal(403, 4, "Origin not allowed")
 VERSION_UNSUPPORTED = Refusal(400, 5, "Unsupported protocol version")
 
 
+def split_payload(content: bytes) -> list[str] | None:
+    """The packets of a POST of long-polling; None: it is malformed, or has too many."""
+    if content.count(SEPARATOR.encode()) >= MAX_PACKETS:
+        return None
+    try:
+        packets = content.decode().split(SEPARATOR)
+    except UnicodeDecodeError:
+        return None
+    return packets if all(packets) else None
+
+
+def join_payload(packets: Sequence[str]) -> str:
+    """The answer to a GET of long-polling."""
+    return SEPARATOR.join(packets)
+
+
 def refusal(
     method: str,
     query: Mapping[str, Sequence[str]],
     origin_allowed: bool,
-    open_sids: Collection[str] = (),
+    open_sids: Mapping[str, str] | None = None,
 ) -> Refusal | None:
-    """Why a request for `/socket.io/` is refused; None accepts it. Only websocket is offered.
+    """Why a request for `/socket.io/` is refused; None accepts it.
 
-    `query` maps each parameter to its values; `origin_allowed` is False for a foreign Origin.
+    `query` maps each parameter to its values; `origin_allowed` is False for a foreign Origin;
+    `open_sids` maps the id of each open connection to its transport. A connection by polling may
+    be asked for by a websocket: that is an upgrade.
     """
 
     def first(name: str) -> str | None:
         values = query.get(name)
         return values[0] if values else None
 
-    if first("transport") != "websocket":
+    transport = first("transport")
+    if transport not in (POLLING, WEBSOCKET):
         return TRANSPORT_UNKNOWN
     if not origin_allowed:
         return ORIGIN_FORBIDDEN
     sid = first("sid")
     if sid is not None:
-        return BAD_REQUEST if sid in open_sids else SESSION_UNKNOWN
+        current = (open_sids or {}).get(sid)
+        if current is None:
+            return SESSION_UNKNOWN
+        if current != POLLING:
+            return BAD_REQUEST
+        allowed = ("GET", "POST") if transport == POLLING else ("GET",)
+        return None if method in allowed else BAD_METHOD
     if method != "GET":
         return BAD_METHOD
     if first("EIO") != PROTOCOL:

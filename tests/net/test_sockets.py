@@ -53,7 +53,7 @@ async def link(reactor, hub):
         ("GET", "/socket.io/?EIO=4", {}, 400, {"code": 0, "message": "Transport unknown"}),
         (
             "GET",
-            "/socket.io/?EIO=4&transport=polling",
+            "/socket.io/?EIO=4&transport=smoke",
             {},
             400,
             {"code": 0, "message": "Transport unknown"},

@@ -4,13 +4,14 @@ pointed at our hub."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PageTimeout
 
 from tests.support.peers import NPM, OURS, User
@@ -19,6 +20,8 @@ from tests.support.programs import level, until
 pytestmark = pytest.mark.peer("hapi", "opencode", "chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+# Files that a test answers count as those of a public host, which may not reach this machine.
+FLAGS += ["--disable-features=LocalNetworkAccessChecks"]
 SERVED_BY_THE_HUB = ("/api", "/socket.io", "/health", "/cli")
 # ms; the npm programs alone take half a minute where many programs share the processors
 TIMEOUT = 120_000.0
@@ -109,6 +112,54 @@ def test_a_person_works_with_a_session_on_the_npm_page(
     picture(page, "resumed")
     resumed = until(lambda: next((row for row in user.sessions() if row["active"]), None))
     assert resumed["metadata"]["name"] == "Named on the page"
+
+
+@pytest.mark.parametrize(
+    ("session", "transport"), [(OURS, "websocket"), (NPM, "polling")], ids=lambda word: word
+)
+def test_npms_page_has_a_shell_on_our_hub(cast, browser, session, transport):
+    _, user = cast.hub(OURS)
+    _, static = cast.hub(NPM)
+    running = cast.runner(session, user)
+    id = user.started(running.machine_id, cast.directory("project"))
+
+    page = open_page(browser, user, static)
+    if transport == "polling":
+        page.context.route_web_socket("**", lambda socket: socket.close())
+    page.get_by_placeholder("Access token").fill(cast.token)
+    page.get_by_role("button", name="Sign In").click()
+    received: list[str] = []  # the page draws a shell on a canvas, which has no text
+
+    def keep(text: str | bytes) -> None:
+        received.append(str(text))
+
+    page.on("websocket", lambda each: each.on("framereceived", keep))
+    page.on("requestfinished", lambda request: received.append(polled(request)))
+    page.goto(f"{user.url}/sessions/{id}/terminal")
+    expect(page.get_by_role("status", name="Connected")).to_be_visible()
+
+    def shows(pattern: str) -> str:
+        """Wait for output: the group of `pattern` that was found in it last."""
+        found = until(lambda: page.wait_for_timeout(50) or re.findall(pattern, "".join(received)))
+        return str(found[-1])
+
+    page.get_by_role("textbox", name="Terminal input").focus()
+    page.keyboard.type("echo $((6*7))-$(stty size | tr ' ' x)-\n")
+    size = shows(r"42-(\d+x\d+)-")
+    page.set_viewport_size({"width": 800, "height": 500})
+    waits = f"until [ $(stty size | tr ' ' x) != {size} ]; do :; done"
+    page.keyboard.type(f"{waits}; echo $((6*8))-\n")
+    shows("(48)-")
+    page.keyboard.type("exit 3\n")
+    shows('"terminal:exit",.*"code":(3)')
+    composer = page.get_by_role("textbox", name="Type what you want the agent to do")
+    expect(composer).to_be_visible()  # the page goes back to the conversation
+
+
+def polled(request: Request) -> str:
+    """What long-polling brought, "" if this is another request."""
+    answer = request.response() if "transport=polling" in request.url else None
+    return answer.text() if answer is not None else ""
 
 
 def sign_in(page: Page, token: str) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hapi.protocol.engineio import Handshake, Refusal, refusal
+from hapi.protocol.engineio import MAX_PACKETS, Handshake, Refusal, refusal, split_payload
 from hapi.protocol.json import Malformed
 
 
@@ -50,6 +50,8 @@ def test_an_open_packet_that_makes_no_sense_is_malformed(text):
 
 
 GOOD = {"EIO": ["4"], "transport": ["websocket"]}
+POLLING = {"EIO": ["4"], "transport": ["polling"]}
+SIDS = {"open": "websocket", "polled": "polling"}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,15 @@ GOOD = {"EIO": ["4"], "transport": ["websocket"]}
             True,
             Refusal(400, 0, "Transport unknown"),
         ),
-        ("GET", GOOD | {"transport": ["polling"]}, True, Refusal(400, 0, "Transport unknown")),
+        ("GET", POLLING, True, None),
+        ("POST", POLLING, True, Refusal(400, 2, "Bad handshake method")),
+        ("POST", POLLING | {"sid": ["polled"]}, True, None),
+        ("GET", GOOD | {"sid": ["polled"]}, True, None),
+        ("POST", GOOD | {"sid": ["polled"]}, True, Refusal(400, 2, "Bad handshake method")),
+        ("PUT", POLLING | {"sid": ["polled"]}, True, Refusal(400, 2, "Bad handshake method")),
+        ("GET", POLLING | {"sid": ["open"]}, True, Refusal(400, 3, "Bad request")),
+        ("POST", POLLING | {"sid": ["stranger"]}, True, Refusal(400, 1, "Session ID unknown")),
+        ("GET", POLLING, False, Refusal(403, 4, "Origin not allowed")),
         ("GET", GOOD | {"sid": ["stranger"]}, True, Refusal(400, 1, "Session ID unknown")),
         ("POST", GOOD, True, Refusal(400, 2, "Bad handshake method")),
         ("GET", GOOD | {"sid": ["open"]}, True, Refusal(400, 3, "Bad request")),
@@ -79,7 +89,7 @@ GOOD = {"EIO": ["4"], "transport": ["websocket"]}
     ],
 )
 def test_requests_are_refused_with_the_recorded_codes(method, query, origin_allowed, expected):
-    assert refusal(method, query, origin_allowed, {"open"}) == expected
+    assert refusal(method, query, origin_allowed, SIDS) == expected
 
 
 def test_a_refusal_is_json():
@@ -87,3 +97,20 @@ def test_a_refusal_is_json():
         "code": 4,
         "message": "Origin not allowed",
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "packets"),
+    [
+        (b"3", ["3"]),
+        ('40/terminal,{}\x1e42/terminal,["é"]'.encode(), ["40/terminal,{}", '42/terminal,["é"]']),
+        (b"", None),
+        (b"3\x1e", None),
+        (b"\x1e3", None),
+        (b"4\xff", None),
+        (b"\x1e".join([b"3"] * MAX_PACKETS), ["3"] * MAX_PACKETS),
+        (b"\x1e".join([b"3"] * (MAX_PACKETS + 1)), None),
+    ],
+)
+def test_a_payload_of_long_polling_is_split_into_packets(content, packets):
+    assert split_payload(content) == packets

@@ -25,7 +25,13 @@ class HubWire:
         root = RootResource(
             host_policy or HostPolicy(), hub.rest, hub.streams, Resource(), PageResource()
         )
-        self.site = hub_site(root, self.stage.clock, hub.authenticator, hub.monitoring.requests)
+        self.site = hub_site(
+            root,
+            self.stage.clock,
+            hub.authenticator,
+            lambda _: 0,
+            hub.monitoring.requests,
+        )
 
     def ask(
         self,

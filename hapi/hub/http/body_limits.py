@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from attrs import frozen
 
@@ -11,7 +12,6 @@ from hapi.hub.http.responses import TEXT, error_response
 from hapi.hub.http.routing import MAX_BODY_SIZE, MAX_UPLOAD_SIZE
 from hapi.net.server.http import HeadRefused
 from hapi.net.server.site import SMALL_BODY_SIZE, LimitedRequest
-from hapi.protocol import engineio
 
 SOCKETS_PATH = b"/socket.io/"
 UPLOAD = re.compile(rb"/api/sessions/[^/]+/upload")
@@ -26,12 +26,13 @@ class BodyLimits:
     """The rule for the bodies of the hub's requests."""
 
     _authenticator: Authenticator
+    _socket_limit: Callable[[LimitedRequest], int]  # of requests for SOCKETS_PATH
 
     def __call__(self, request: LimitedRequest) -> int:
         """The greatest size of the body in bytes. Raises HeadRefused."""
         path = request.path
         if path == SOCKETS_PATH:
-            raise HeadRefused(engineio.BAD_REQUEST.status, engineio.BAD_REQUEST.body())
+            return self._socket_limit(request)
         if request.method == b"OPTIONS" or WITHOUT_TOKEN.fullmatch(path):
             return SMALL_BODY_SIZE
         if path.startswith(b"/api/"):

@@ -4,6 +4,7 @@ and origins may use it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,7 +20,7 @@ from hapi.hub.http.routing import path_segments
 from hapi.hub.http.static import PageResource
 from hapi.metrics import RequestCounters
 from hapi.net.server.http import json_reply
-from hapi.net.server.site import LimitedSite
+from hapi.net.server.site import LimitedRequest, LimitedSite
 from hapi.protocol.authority import Authority, Origin, same_host
 from hapi.request_id import REQUEST_ID_HEADER
 
@@ -65,13 +66,14 @@ def hub_site(
     root: RootResource,
     clock: IReactorTime,
     authenticator: Authenticator,
+    socket_limit: Callable[[LimitedRequest], int],
     counters: RequestCounters | None = None,
     base_path: bytes = b"",
 ) -> LimitedSite:
     return LimitedSite(
         root,
         clock,
-        body_limit=BodyLimits(authenticator),
+        body_limit=BodyLimits(authenticator, socket_limit),
         head_timeout=HEAD_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,

@@ -5,7 +5,7 @@ data.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -17,7 +17,7 @@ from zope.interface import Interface
 
 from hapi.net.common.errors import ConnectRefused, FrameTooLarge, PeerGone
 from hapi.net.common.pending_calls import PendingCalls
-from hapi.net.common.websocket import ServerSocket, message_size
+from hapi.net.common.websocket import message_size
 from hapi.net.server.unread import UnreadLimit
 from hapi.protocol.channel import (
     AckReceived,
@@ -63,12 +63,24 @@ class ConnectionOwner(Protocol):
     def clock(self) -> IReactorTime: ...
     @property
     def namespaces(self) -> Mapping[str, INamespace]: ...
-    def handshake(self) -> Handshake: ...
+    def handshake(self, upgrades: tuple[str, ...] = ()) -> Handshake: ...
     def new_sid(self) -> str: ...
     def next_ack(self, namespace: str) -> int: ...
     def enter(self, room: str, peer: Peer) -> None: ...
     def exit(self, room: str, peer: Peer) -> None: ...
+    def connection_opened(self, connection: ClientConnection) -> None: ...
     def connection_closed(self, connection: ClientConnection) -> None: ...
+
+
+class Transport(Protocol):
+    """What carries a connection (a ServerSocket or a PollingTransport)."""
+
+    @property
+    def address(self) -> str | None: ...
+    def send_text(self, text: str) -> None: ...
+    def authenticated(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 @define(eq=False, repr=False)
@@ -188,10 +200,14 @@ def checked(text: str) -> str:
 
 @define(eq=False, repr=False)
 class ClientConnection:
-    """One WebSocket connection: its channel, and one Peer for each namespace it has joined."""
+    """One connection: its transport, its channel, and one Peer for each namespace it has joined.
+
+    `upgrades`: the transports that its client may change to.
+    """
 
     server: ConnectionOwner
-    _socket: ServerSocket
+    _socket: Transport
+    upgrades: tuple[str, ...] = ()
     _channel: ServerChannel | None = None
     _peers: dict[str, Peer] = field(factory=dict)
     _deadline_call: IDelayedCall | None = None
@@ -254,12 +270,21 @@ class ClientConnection:
         for peer in list(self._peers.values()):
             self._drop(peer, reason)
 
+    def change_transport(self, socket: Transport, waiting: Sequence[str]) -> None:
+        """Go on by `socket`, which is open; `waiting` has not been sent yet."""
+        self._socket, self.upgrades = socket, ()
+        self._backlog.extendleft(reversed(waiting))
+        self._backlog_size += sum(map(len, waiting))
+        self.writable_changed(True)
+
     # --- Holder
     def opened(self) -> None:
         self._channel, steps = ServerChannel.start(
-            self.server.handshake(), self.server.namespaces, self.server.clock.seconds()
+            self.server.handshake(self.upgrades),
+            self.server.namespaces,
+            self.server.clock.seconds(),
         )
-        self.server.connections.add(self)
+        self.server.connection_opened(self)
         self._do(steps)
         self._watch()
 
@@ -283,7 +308,6 @@ class ClientConnection:
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
         self._silence()
-        self.server.connections.discard(self)
         self._clear_backlog()
         for peer in list(self._peers.values()):
             self._drop(peer, self._reason or reason or "transport closed")

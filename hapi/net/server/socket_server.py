@@ -1,5 +1,5 @@
-"""A Socket.IO server over WebSocket: one resource for `/socket.io/`, namespaces, rooms, limits and
-deadlines.
+"""A Socket.IO server over WebSocket and long-polling: one resource for `/socket.io/`, namespaces,
+rooms, limits and deadlines.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from hapi.net.common.errors import ConnectRefused, PeerGone
-from hapi.net.common.websocket import CLOSE_TIMEOUT, ServerSocketFactory
-from hapi.net.server.http import json_reply
+from hapi.net.common.websocket import CLOSE_TIMEOUT, ServerSocket, ServerSocketFactory
+from hapi.net.server.http import HeadRefused, json_reply
 from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
+from hapi.net.server.polling import PollingTransport, UpgradeProbe, answer
 from hapi.net.server.unread import UnreadLimit
 from hapi.protocol.authority import same_host
 from hapi.protocol.channel import event_text
@@ -28,6 +29,9 @@ from hapi.protocol.engineio import (
     BAD_REQUEST,
     PING_INTERVAL,
     PING_TIMEOUT,
+    POLLING,
+    SESSION_UNKNOWN,
+    WEBSOCKET,
     Handshake,
     Refusal,
     refusal,
@@ -78,10 +82,12 @@ class SocketServer:
         self._rooms: dict[tuple[str, str], set[Peer]] = {}
         self._acks: dict[str, Iterator[int]] = {}
         self.connections: set[ClientConnection] = set()
+        self._transports: dict[str, str] = {}  # of each connection, by sid
+        self._polling: dict[str, PollingTransport] = {}  # by sid
         self._closing: dict[ClientConnection, Deferred[None]] = {}
         self._stopped = False
         self.factory = ServerSocketFactory(clock, lambda socket: ClientConnection(self, socket))
-        self.resource: IResource = SocketResource(self)
+        self.resource = SocketResource(self)
 
     def room(self, name: str, namespace: str = "/cli") -> frozenset[Peer]:
         """The peers in a room."""
@@ -120,17 +126,25 @@ class SocketServer:
             connection.end("the hub stops")
         await DeferredList(waiting)
 
-    def sids(self) -> set[str]:
-        """The ids of all open connections."""
-        return {connection.sid for connection in self.connections if connection.sid is not None}
+    def body_limit(self, request: Any) -> int:
+        """The greatest size in bytes of the body of a request for `/socket.io/`. Raises
+        HeadRefused.
+        """
+        problem = self.resource.problem(request)
+        polling = self.polling_transport(request)
+        if problem is not None or polling is None or request.method != b"POST":
+            found = problem or BAD_REQUEST
+            raise HeadRefused(found.status, found.body())
+        return polling.max_body_size
 
     @property
     def stopped(self) -> bool:
         return self._stopped
 
     # --- for connections and peers
-    def handshake(self) -> Handshake:
-        return Handshake(self.new_sid(), self._ping_interval, self._ping_timeout)
+    def handshake(self, upgrades: tuple[str, ...] = ()) -> Handshake:
+        sid = self.new_sid()
+        return Handshake(sid, self._ping_interval, self._ping_timeout, upgrades=upgrades)
 
     def new_sid(self) -> str:
         return token_urlsafe(15)
@@ -162,14 +176,60 @@ class SocketServer:
             if not peers:
                 del self._rooms[(peer.namespace, room)]
 
+    def connection_opened(self, connection: ClientConnection) -> None:
+        self.connections.add(connection)
+        if connection.sid is not None:
+            self._transports[connection.sid] = POLLING if connection.upgrades else WEBSOCKET
+
     def connection_closed(self, connection: ClientConnection) -> None:
+        self.connections.discard(connection)
+        if connection.sid is not None:
+            self._transports.pop(connection.sid, None)
+            self._polling.pop(connection.sid, None)
         if (closed := self._closing.pop(connection, None)) is not None:
             closed.callback(None)
+
+    # --- for requests
+    def transports(self) -> Mapping[str, str]:
+        """The transport of each open connection, by its id."""
+        return self._transports
+
+    def polling_transport(self, request: Any) -> PollingTransport | None:
+        """The transport of the connection that a request names."""
+        (sid, *_) = request.args.get(b"sid") or (b"",)
+        return self._polling.get(_text(sid))
+
+    def open_polling(self, request: Any) -> None:
+        """A client begins with long-polling; `request` is answered with the open packet."""
+        observer = request.channel.site.unauthenticated
+        transport = PollingTransport(self.clock, self.client_address(request), observer)
+        connection = ClientConnection(self, transport, (WEBSOCKET,))
+        transport.handler = connection
+        transport.open()
+        if connection.sid is not None:
+            self._polling[connection.sid] = transport
+        transport.poll(request)
+
+    def probe(self, polling: PollingTransport, socket: ServerSocket) -> None:
+        """Let the client of `polling` try `socket`, which has been made for it."""
+        connection: Any = polling.handler
+
+        def adopt(adopted: ServerSocket) -> None:
+            self._polling.pop(connection.sid, None)
+            self._transports[connection.sid] = WEBSOCKET
+            adopted.handler = connection
+            if polling.is_authenticated:
+                adopted.authenticated()
+            connection.change_transport(adopted, polling.end_upgrade())
+
+        socket.handler = UpgradeProbe(polling, socket, adopt)
 
 
 @implementer(IResource)
 class SocketResource(Resource):
-    """`/socket.io/`: checks the request, then hands its connection to a ServerSocket."""
+    """`/socket.io/`: checks the request, then answers it or hands its connection to a
+    ServerSocket.
+    """
 
     isLeaf = True
 
@@ -177,27 +237,52 @@ class SocketResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._server = server
 
-    def render(self, request: IRequest) -> Any:
-        origin, host = request.getHeader("origin"), request.getHeader("host") or ""
-        allowed = origin is None or self._server.allow_origin(origin, host)
+    def problem(self, request: Any) -> Refusal | None:
+        """Why a request is refused; None: it is not."""
         query = {
             _text(name): [_text(value) for value in values] for name, values in request.args.items()
         }
-        sids = self._server.sids() if "sid" in query else ()
-        problem = refusal(_text(request.method), query, allowed, sids)
-        if problem is None and not _wants_upgrade(request):
+        allowed = self._allowed_origin(request) is not None
+        return refusal(_text(request.method), query, allowed, self._server.transports())
+
+    def render(self, request: Any) -> Any:
+        problem = self.problem(request)
+        by_socket = request.args.get(b"transport", [b""])[0] == WEBSOCKET.encode()
+        if problem is None and by_socket and not _wants_upgrade(request):
             problem = BAD_REQUEST
             self._server.upgrade_missing(request)
         if problem is None and self._server.stopped:
             problem = Refusal(503, 3, "The hub stops")
-        if problem is not None:
-            return _refuse(request, problem, origin if allowed else None)
-        self._hand_over(request)
-        return NOT_DONE_YET
+        if problem is None:
+            problem = self._hand_over(request) if by_socket else self._serve(request)
+        return NOT_DONE_YET if problem is None else self._refuse(request, problem)
 
-    def _hand_over(self, request: Any) -> None:
+    def _serve(self, request: Any) -> Refusal | None:
+        """Serve a request of long-polling."""
+        if origin := self._allowed_origin(request):
+            request.setHeader(b"access-control-allow-origin", origin.encode())
+        request.setHeader(b"vary", b"Origin")
+        if b"sid" not in request.args:
+            self._server.open_polling(request)
+            return None
+        polling = self._server.polling_transport(request)
+        if polling is None:
+            return SESSION_UNKNOWN
+        if request.method == b"GET":
+            return None if polling.poll(request) else BAD_REQUEST
+        if not polling.post(request, request.content.read()):
+            return BAD_REQUEST
+        answer(request, b"ok")
+        return None
+
+    def _hand_over(self, request: Any) -> Refusal | None:
         """Give the connection to a ServerSocket and replay the head of the request to it."""
+        polling = self._server.polling_transport(request)
+        if polling is not None and polling.is_upgrading:
+            return BAD_REQUEST
         socket = self._server.factory.buildProtocol(None)
+        if polling is not None:
+            self._server.probe(polling, socket)
         socket.address = self._server.client_address(request)
         socket.observer = unauthenticated = request.channel.site.unauthenticated
         unauthenticated.add(socket, socket.address or "")
@@ -208,6 +293,20 @@ class SocketResource(Resource):
             for name, values in request.requestHeaders.getAllRawHeaders()
         ]
         socket.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
+        return None
+
+    def _allowed_origin(self, request: Any) -> str | None:
+        """The origin of the page that asks, "" if there is none; None: it may not."""
+        origin, host = request.getHeader("origin"), request.getHeader("host") or ""
+        if origin is None:
+            return ""
+        return str(origin) if self._server.allow_origin(origin, host) else None
+
+    def _refuse(self, request: Any, problem: Refusal) -> bytes:
+        origin = self._allowed_origin(request)
+        request.setHeader(b"access-control-allow-origin", origin.encode() if origin else b"false")
+        request.setHeader(b"vary", b"Origin")
+        return json_reply(request, problem.status, problem.body())
 
 
 def _wants_upgrade(request: IRequest) -> bool:
@@ -216,12 +315,6 @@ def _wants_upgrade(request: IRequest) -> bool:
     return (request.getHeader("upgrade") or "").lower() == "websocket" and "upgrade" in (
         option.strip() for option in options
     )
-
-
-def _refuse(request: Any, problem: Refusal, origin: str | None) -> bytes:
-    request.setHeader(b"access-control-allow-origin", origin.encode() if origin else b"false")
-    request.setHeader(b"vary", b"Origin")
-    return json_reply(request, problem.status, problem.body())
 
 
 def _text(value: bytes) -> str:
