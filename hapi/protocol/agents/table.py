@@ -194,6 +194,7 @@ AGENTS: Mapping[str, Agent] = {
             settings=("modelReasoningEffort",),
             form=(model_field("directory"), effort_field("model"), PERMISSION_FIELD),
             approval_style="decision",
+            own_program=OwnCommand(("opencode",)),
             npm_program="opencode",
             login_command="opencode auth login",
             package="npm:opencode-ai",
