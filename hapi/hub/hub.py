@@ -17,6 +17,7 @@ from hapi.hub.access.tokens import DeviceTokens, TokenKeeper
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
+from hapi.hub.domain.handoff import Handoff
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.messages import Messages
@@ -166,7 +167,14 @@ class Hub:
             ),
             TokenRoutes(dispatcher, tokens),
             AuditRoutes(dispatcher),
-            CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
+            CliRoutes(
+                dispatcher,
+                lifecycle,
+                documents,
+                settings,
+                tokens,
+                Handoff(registry, lifecycle.termination),
+            ),
             SessionRoutes(dispatcher, lifecycle, resuming, documents),
             MessageRoutes(dispatcher, messages, PageReader(clock), scratchlist),
             ScratchlistRoutes(dispatcher, scratchlist),

@@ -38,6 +38,7 @@ MACHINE_MODELS: Mapping[str, str] = {
 KILL_SESSION = "killSession"
 ABORT = "abort"
 SWITCH = "switch"
+HANDOFF_LOCAL = "handoff-local"
 PERMISSION = "permission"
 LIST_PERMISSION_RULES = "list-permission-rules"
 REMOVE_PERMISSION_RULE = "remove-permission-rule"

@@ -25,7 +25,8 @@ PERMISSION_DELAY = 0.5  # seconds: a request answered meanwhile needs no notific
 READY_COOLDOWN = 5.0  # seconds between two notifications that a session is ready
 END_DELAY = 5.0  # seconds: a session that is resumed meanwhile has not ended
 STUCK_AFTER = 600.0  # seconds without a record in the middle of a turn
-BY_PERSON = frozenset({"User terminated"})  # archive reasons of sessions that people have ended
+# Archive reasons of sessions that people have ended or taken into a terminal.
+BY_PERSON = frozenset({"User terminated", "Handed off to local terminal"})
 
 
 class NoticeKind(StrEnum):

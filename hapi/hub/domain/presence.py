@@ -47,6 +47,9 @@ def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+HANDED_OFF = "handoff"  # why a process ends whose session goes on in a terminal
+
+
 @define(eq=False, repr=False)
 class Presence:
     registry: HubRegistry
@@ -125,14 +128,15 @@ class Presence:
         self, session: HubSession, event: dict[str, Any], by_machine: bool = False
     ) -> None:
         """`by_machine`: its runner reports that the process is dead. Prompts not yet taken then
-        wait for the process that continues the session.
+        wait for the process that continues the session, as they do after a hand-off.
         """
         reason, time = event.get("reason"), admissible(event.get("time"), self.registry.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
             was_active = session.active
+            keeps = by_machine or shown == HANDED_OFF
             await self.registry.serialized(
-                session, lambda: self.end(session, shown, keeps_prompts=by_machine)
+                session, lambda: self.end(session, shown, keeps_prompts=keeps)
             )
             if was_active:
                 self.registry.notify(self.on_ended, session)

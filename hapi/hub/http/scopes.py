@@ -138,6 +138,9 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "POST /cli/sessions": MACHINE,
     "GET /cli/sessions/<session_id>": MACHINE,
     "GET /cli/sessions/<session_id>/messages": MACHINE,
+    "GET /cli/sessions/resumable": MACHINE,
+    "GET /cli/sessions/<session_id>/resume-target": MACHINE,
+    "POST /cli/sessions/<session_id>/handoff-local": MACHINE,
     "POST /cli/machines": MACHINE,
     "GET /cli/machines/<machine_id>": MACHINE,
 }

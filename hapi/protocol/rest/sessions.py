@@ -112,6 +112,41 @@ class CliSessionReply(TypedDict):
     sessionSummaryContract: bool
 
 
+class ResumeTarget(TypedDict):
+    """What a program needs to go on with a session. `agentSessionId`: the agent's own id of it."""
+
+    sessionId: str
+    flavor: str
+    directory: str
+    host: str
+    active: bool
+    thinking: bool
+    controlledByUser: bool
+    agentSessionId: str
+    model: str | dict[str, Any] | None
+    effort: str | None
+    modelReasoningEffort: str | None
+    machineId: NotRequired[str]
+    permissionMode: NotRequired[str]
+
+
+class ResumeTargetReply(TypedDict):
+    target: ResumeTarget
+
+
+class ResumableSession(ResumeTarget):
+    """`name`: what a person called it; `summary`: its title."""
+
+    updatedAt: int
+    name: NotRequired[str]
+    summary: NotRequired[str]
+    firstUserMessage: NotRequired[str]
+
+
+class ResumableSessions(TypedDict):
+    sessions: list[ResumableSession]
+
+
 class Rules(TypedDict, total=False):
     """The permission rules that remain. `ok` alone: a session that does not tell them."""
 

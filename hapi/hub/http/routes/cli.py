@@ -9,21 +9,32 @@ from typing import Any, ClassVar
 from attrs import define
 from klein import Klein
 
-from hapi.hub.access.tokens import DeviceToken, TokenKeeper, require_access
+from hapi.hub.access.tokens import DeviceToken, TokenKeeper, may_access, require_access
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession, HubSettings
-from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidQuery, InvalidRequest
+from hapi.hub.domain.errors import (
+    AccessDenied,
+    Conflict,
+    InvalidQuery,
+    InvalidRequest,
+    RpcError,
+    Unavailable,
+)
+from hapi.hub.domain.handoff import Handoff
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.views import machine_view, message_view, session_view
-from hapi.hub.http.openapi.operation import Integer, operation
+from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.paging import LIMIT, MAX_LIMIT
-from hapi.hub.http.routing import RequestContext, Routes, cli
+from hapi.hub.http.routing import OK, RequestContext, Routes, cli
 from hapi.protocol.rest.bodies import CreateSession, RegisterMachine
 from hapi.protocol.rest.machines import MachineReply
 from hapi.protocol.rest.messages import Messages
-from hapi.protocol.rest.sessions import CliSessionReply
+from hapi.protocol.rest.outcome import Done
+from hapi.protocol.rest.sessions import CliSessionReply, ResumableSessions, ResumeTargetReply
 
 AFTER_SEQ = Integer("afterSeq", "Messages with a greater number.", is_required=True)
+
+MACHINE_ID = Parameter("machineId", "Sessions of this machine only.")
 
 
 @define(eq=False, repr=False)
@@ -32,6 +43,7 @@ class CliRoutes(Routes):
     documents: Documents
     settings: HubSettings
     tokens: TokenKeeper
+    handoff: Handoff
 
     app: ClassVar[Klein] = Klein()
 
@@ -80,6 +92,34 @@ class CliRoutes(Routes):
     async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Show a session."""
         return self._session_reply(self._session(context, session_id))
+
+    # Werkzeug prefers a fixed path to one with an id; no session has this one.
+    @app.route("/cli/sessions/resumable", methods=["GET"])
+    @cli
+    @operation(ResumableSessions, query=(MACHINE_ID,))
+    async def list_resumable(self, context: RequestContext) -> dict[str, Any]:
+        """List the sessions that a terminal can go on with, the newest first."""
+        device = context.principal.device
+        machine_id = context.query.get(MACHINE_ID.name)
+        found = await self.handoff.resumable(
+            context.namespace, machine_id, lambda session: may_access(device, session)
+        )
+        return {"sessions": found}
+
+    @app.route("/cli/sessions/<session_id>/resume-target", methods=["GET"])
+    @cli
+    @operation(ResumeTargetReply, errors=(Conflict,))
+    async def read_resume_target(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Tell what a program needs to go on with a session."""
+        return {"target": self.handoff.target(self._session(context, session_id))}
+
+    @app.route("/cli/sessions/<session_id>/handoff-local", methods=["POST"])
+    @cli
+    @operation(Done, errors=(Conflict, RpcError, Unavailable))
+    async def hand_off(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Have the process of a session leave it to a terminal."""
+        await self.handoff.hand_off(self._session(context, session_id))
+        return OK
 
     @app.route("/cli/sessions/<session_id>/messages", methods=["GET"])
     @cli
