@@ -66,7 +66,7 @@ ROOMS = {
         "pty": {"agent"},
         "mcp": {"agent"},
         "local": {"agent", "hub", "session", "terminal"},
-        "terminal": {"agent", "session"},
+        "terminal": {"agent", "rpc", "session"},
     },
     "cli": {
         "base": set(),

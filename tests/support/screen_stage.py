@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import re
 
 from attrs import define, field
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import DummyInput
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.color_depth import ColorDepth
+from twisted.internet.defer import maybeDeferred
 
-from hapi.session.terminal.editor import Editor
-from hapi.session.terminal.keys import line_bindings
+from hapi.session.terminal.assembly import assemble
+from hapi.session.terminal.completion import FileLister
+from hapi.session.terminal.painter import Painter
 from hapi.session.terminal.screen import Screen
 from tests.support.session_stage import SessionStage
 
+STYLES = re.compile(r"\x1b\[[0-9;]*m")  # colours and bold, which are ours
 UP, DOWN, BACKTAB = "\x1b[A", "\x1b[B", "\x1b[Z"
 
 
@@ -66,19 +70,14 @@ class ScreenStage:
     stage: SessionStage
     keys: Keys = field(factory=Keys)
     paper: Paper = field(factory=Paper)
+    painter: Painter = field(factory=lambda: Painter(ColorDepth.DEPTH_1_BIT))
+    history: History = field(factory=InMemoryHistory)
     screen: Screen = field(init=False)
 
     def __attrs_post_init__(self):
         clock = self.stage.clock
-        self.screen = Screen(clock, io.StringIO(), io.StringIO(), True)
-        self.screen.editor = Editor(
-            clock,
-            self.keys,
-            self.paper,
-            line_bindings(self.screen),
-            self.screen.status,
-            self.screen.live,
-        )
+        lister = FileLister(clock, {}, "/nowhere", maybeDeferred)
+        self.screen = assemble(clock, self.keys, self.paper, self.painter, self.history, lister)
 
     def up(self) -> ScreenStage:
         self.screen.read()
@@ -102,7 +101,7 @@ class ScreenStage:
 
     def settle(self, seconds: float = 0.0) -> None:
         """Let everything happen that is due, and what is due `seconds` later."""
-        for wait in (0.0, seconds):
+        for wait in [0.0, *[0.05] * round(seconds / 0.05)]:
             self.stage.clock.advance(wait)
             for _ in range(20):
                 self.stage.clock.advance(0)
@@ -116,7 +115,14 @@ class ScreenStage:
         """What was shown above the line since the last look."""
         self.settle()
         text, self.paper.above = self.paper.above, ""
-        return text
+        return STYLES.sub("", text)
+
+    def shown_menu(self) -> str:
+        """The menu as text; empty if there is none."""
+        dialogs = self.screen.dialogs
+        if dialogs.menu is None:
+            return ""
+        return "".join(text for _, text in dialogs.menu.fragments(dialogs.is_focused))
 
     def leave(self) -> None:
         self.screen.release()

@@ -45,6 +45,9 @@ class Terminal:
     _form: QuestionForm | None = None  # questions that typed lines answer
     # Asks for the agent's own program in this terminal; None: it has none.
     on_local_wanted: Callable[[], object] | None = None
+    keys_hint = (
+        "Type a prompt. Ctrl+C cancels the turn; Ctrl+D or a second Ctrl+C ends the session."
+    )
     log = Logger()
 
     def release(self) -> Deferred[None]:
@@ -82,10 +85,7 @@ class Terminal:
                 "as they are."
             )
         if self.interactive:
-            self.print_line(
-                "Type a prompt. Ctrl+C cancels the turn; "
-                "Ctrl+D or a second Ctrl+C ends the session."
-            )
+            self.print_line(self.keys_hint)
         typed, self._typed = self._typed, []
         for text in typed:
             self.typed(text)
@@ -162,10 +162,13 @@ class Terminal:
         if answer is None:
             self.print_line(f"Please answer {choices_of(pending.asked)}.")
             return
-        deciding = self._decide(answer)
+        self._decide(answer)
+
+    def _decide(self, answer: PermissionAnswer) -> None:
+        deciding = self._decided(answer)
         run_in_background(deciding, self.log, "A permission could not be answered")
 
-    async def _decide(self, answer: PermissionAnswer) -> None:
+    async def _decided(self, answer: PermissionAnswer) -> None:
         assert self._session is not None
         try:
             await self._session.permissions.decide(answer)
@@ -274,15 +277,19 @@ class Terminal:
     def _answer_question(self, typed: str) -> None:
         assert self._session is not None
         assert self._form is not None
-        answer = self._form.take(typed)
+        self._take_answer(self._form, self._form.take(typed))
+
+    def _take_answer(self, form: QuestionForm, answer: PermissionAnswer | str | None) -> None:
+        """Answer with what the form gave: all answers, a sentence why not, or None: it goes on."""
+        assert self._session is not None
         if isinstance(answer, PermissionAnswer):
             try:
                 self._session.questions.decide(answer)
             except ValueError as problem:
                 self.print_line(f"{problem}.")
-                self._show_question(self._form)
+                self._show_question(form)
         elif answer is None:
-            self._show_question(self._form)
+            self._show_question(form)
         else:
             self.print_line(answer)
 

@@ -16,9 +16,9 @@ from prompt_toolkit.application.current import set_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.formatted_text import AnyFormattedText, StyleAndTextTuples
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding import KeyBindingsBase
 from prompt_toolkit.layout import (
     AnyContainer,
     BufferControl,
@@ -35,20 +35,20 @@ from prompt_toolkit.widgets import SearchToolbar
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from hapi.session.terminal.completion import MAX_SHOWN
 from hapi.session.terminal.reactor_loop import ReactorLoop
 
 MAX_QUEUED = 400_000  # characters that wait to be shown; then the oldest are left out
 PORTION = 32_000  # characters that are written at once
-PROMPT = "> "
 STYLE = Style.from_dict(
     {
         "prompt": "bold",
         "status": "#888888",
         "status.strong": "bold",
-        "live": "",
-        "menu.title": "bold",
-        "menu.current": "reverse",
-        "menu.hint": "#888888",
+        "thought": "#888888",
+        "question.title": "bold",
+        "question.current": "reverse",
+        "question.hint": "#888888",
         "completion.current": "reverse",
         "completion.meta": "#888888",
         "search-toolbar": "#888888",
@@ -58,7 +58,8 @@ STYLE = Style.from_dict(
 
 @define(eq=False, repr=False)
 class Editor:
-    """`bindings` are the keys of whoever owns the editor; `status` returns the last line.
+    """`bindings` makes the keys of whoever owns the editor; `status` returns the last line, `live`
+    what is being said, `label` what stands before the line.
 
     `is_behind` tells whether the terminal has not taken what was written before.
     """
@@ -66,15 +67,18 @@ class Editor:
     _reactor: Any
     _input: Input
     _output: Output
-    _bindings: KeyBindings
+    _bindings: Callable[[Buffer], KeyBindingsBase]
     _status: Callable[[], StyleAndTextTuples]
-    _live: Callable[[], AnyFormattedText] = field(default=lambda: "")
-    _menu: Callable[[], StyleAndTextTuples] = field(default=list)
+    _live: Callable[[], StyleAndTextTuples]
+    _label: Callable[[], str]
+    _menu: Window
+    _has_menu: Callable[[], bool]
     _is_behind: Callable[[], bool] = field(default=lambda: False)
     _history: Any = None
     _completer: Any = None
     on_closed: Callable[[], object] = field(default=lambda: None)  # the terminal is gone
     buffer: Buffer = field(init=False)
+    line: Window = field(init=False)
     app: Application[None] = field(init=False)
     loop: ReactorLoop = field(init=False)
     _queue: deque[str] = field(factory=deque)
@@ -91,12 +95,12 @@ class Editor:
             history=self._history,
             completer=self._completer,
             complete_while_typing=True,
-            enable_history_search=False,
         )
+        layout = self._layout()
         self.app = Application(
-            layout=self._layout(),
+            layout=layout,
             style=STYLE,
-            key_bindings=self._bindings,
+            key_bindings=self._bindings(self.buffer),
             input=self._input,
             output=self._output,
             erase_when_done=True,
@@ -106,36 +110,64 @@ class Editor:
         self.app.timeoutlen = 0.3
         self.app.before_render += self._fit
 
+    @property
+    def rows(self) -> int:
+        return self._output.get_size().rows
+
+    @property
+    def columns(self) -> int:
+        return self._output.get_size().columns
+
     def _layout(self) -> Layout:
         search = SearchToolbar(ignore_case=True)
-        line = Window(
-            BufferControl(
-                self.buffer,
-                search_buffer_control=search.control,
-                preview_search=True,
-            ),
-            get_line_prefix=lambda line, wrap: (
-                [("class:prompt", PROMPT if line == wrap == 0 else "  ")]
-            ),
+        self.line = line = Window(
+            BufferControl(self.buffer, search_buffer_control=search.control, preview_search=True),
+            get_line_prefix=self._prefix,
             wrap_lines=True,
             dont_extend_height=True,
-            height=lambda: Dimension(min=1, max=max(1, self._output.get_size().rows // 2)),
+            height=lambda: Dimension(min=1, max=max(1, self.rows // 2)),
         )
-        has_live = Condition(lambda: bool(self._live()))
-        has_menu = Condition(lambda: bool(self._menu()))
+        live = _text(self._live, height=lambda: Dimension(max=max(1, self.rows // 3)))
         parts: list[AnyContainer] = [
-            _part(self._live, has_live, "class:live"),
-            _part(self._menu, has_menu),
+            ConditionalContainer(live, Condition(lambda: bool(self._live()))),
+            ConditionalContainer(self._menu, Condition(self._has_menu)),
             line,
             search,
-            _part(self._completions, Condition(lambda: bool(self.buffer.complete_state))),
-            _part(self._status, Condition(lambda: bool(self._status())), "class:status", False),
+            ConditionalContainer(
+                _text(self._completions), Condition(lambda: bool(self._completions()))
+            ),
+            _text(self._status, height=1),
             Window(height=Dimension(min=0, preferred=0)),
         ]
         return Layout(HSplit(parts), focused_element=line)
 
+    def _prefix(self, line: int, wrap: int) -> StyleAndTextTuples:
+        label = self._label()
+        return [("class:prompt", label if line == wrap == 0 else " " * min(len(label), 2))]
+
     def _completions(self) -> StyleAndTextTuples:
-        return []
+        state = self.buffer.complete_state
+        if state is None or not state.completions:
+            return []
+        current = state.complete_index
+        first = max(0, min((current or 0) - MAX_SHOWN // 2, len(state.completions) - MAX_SHOWN))
+        found: StyleAndTextTuples = []
+        for number, each in enumerate(state.completions[first : first + MAX_SHOWN], first):
+            name = each.display_text[: self.columns - 3]
+            meta = f"  {each.display_meta_text}"[: max(0, self.columns - 3 - len(name))]
+            style = "class:completion.current" if number == current else ""
+            found += [(style, f"  {name}"), ("class:completion.meta", f"{meta}\n")]
+        style, last = found[-1][:2]
+        found[-1] = (style, last.rstrip("\n"))
+        return found
+
+    def paste(self, text: str) -> None:
+        """Put what was pasted into the line."""
+        self.buffer.insert_text(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def remember(self, text: str) -> None:
+        """Add a prompt to the history."""
+        self.buffer.history.append_string(text)
 
     # --- running
     def start(self, typed: str = "") -> None:
@@ -237,7 +269,7 @@ class Editor:
         written = 0
         if self._left_out:
             self._output.write_raw(
-                f"… {self._left_out} lines were left out: the terminal is slow\r\n"
+                f"... {self._left_out} lines were left out: the terminal is slow\r\n"
             )
             self._left_out = 0
         while self._queue and (whole or written < PORTION):
@@ -248,13 +280,6 @@ class Editor:
         self._output.flush()
 
 
-def _part(
-    text: Callable[[], AnyFormattedText], shown: Condition, style: str = "", wrap: bool = True
-) -> ConditionalContainer:
-    window = Window(
-        FormattedTextControl(text, show_cursor=False),
-        wrap_lines=wrap,
-        dont_extend_height=True,
-        style=style,
-    )
-    return ConditionalContainer(window, shown)
+def _text(text: Callable[[], StyleAndTextTuples], height: Any = None) -> Window:
+    control = FormattedTextControl(text, show_cursor=False)
+    return Window(control, wrap_lines=True, dont_extend_height=True, height=height)

@@ -34,6 +34,6 @@ def _make_screen(
     if fd is None:
         return None
     # What draws on a screen is loaded for a person at a terminal only.
-    from hapi.session.terminal.screen import make_screen
+    from hapi.session.terminal.assembly import make_screen
 
     return make_screen(reactor, fd, environ, home, directory)

@@ -18,8 +18,11 @@ _NO_WITH_REASON = re.compile(r"(?:no?)\b[\s,:;.-]*(.*)\Z", re.I | re.DOTALL)
 _SHOWN_AS_DIFF = ("old_string", "new_string", "diff", "content", "plan")
 
 
-def request_lines(request: PermissionRequest, arguments: Any) -> Iterator[str]:
-    """What is asked: arguments, the agent's words, files and diffs, and options told by name."""
+def request_lines(
+    request: PermissionRequest, arguments: Any, options: bool = True
+) -> Iterator[str]:
+    """What is asked: arguments, the agent's words, files and diffs, and with `options` those that
+    are told by name."""
     has_changes = bool(request.call.changes)
     for name, value in arguments.items() if isinstance(arguments, Mapping) else ():
         if not (has_changes and name in _SHOWN_AS_DIFF) and str(value) != request.text:
@@ -33,7 +36,7 @@ def request_lines(request: PermissionRequest, arguments: Any) -> Iterator[str]:
         for place in request.call.locations or ():
             if place.path not in shown:
                 yield place.path if place.line is None else f"{place.path}:{place.line}"
-    if not request.has_plain_options:
+    if options and not request.has_plain_options:
         for number, option in enumerate(request.options, 1):
             yield f"{number}. {option.name}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
@@ -63,10 +63,15 @@ class QuestionForm:
         if typed.lower() in DECLINE:
             return PermissionAnswer(self.request_id, False, "denied", "denied")
         given = self._read(typed)
-        if given is None:
+        return f"Please answer {self.hint()}." if given is None else self.give(given)
+
+    def give(self, given: Sequence[str]) -> PermissionAnswer | str | None:
+        """As `take`, with the answers themselves: labels of choices, or text."""
+        if not given and self.current.required:
             return f"Please answer {self.hint()}."
+        self.answers.pop(self.current.id, None)
         if given:
-            self.answers[self.current.id] = given
+            self.answers[self.current.id] = list(given)
         self._next += 1
         if self._next < len(self.questions):
             return None

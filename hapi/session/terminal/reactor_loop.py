@@ -101,6 +101,10 @@ class ReactorLoop:
             self.create_task(coroutine).add_done_callback(ended)
         return done
 
+    def future_of(self, coroutine: Coroutine[Deferred[Any], Any, Any]) -> Any:
+        """Run a coroutine of Twisted; asyncio can wait for what is returned."""
+        return self._future(Deferred.fromCoroutine(coroutine))
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Inside, asyncio takes this loop for the one that runs."""
@@ -166,19 +170,20 @@ class ReactorLoop:
         return asyncio.Task(coro, loop=self._as_loop, name=name)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        return self._future(deferToThread(func, *args))
+
+    def _future(self, deferred: Deferred[Any]) -> Any:
         future = self.create_future()
 
         def done(result: Any) -> None:
             if not future.cancelled():
-                with self.running():
-                    future.set_result(result)
+                future.set_result(result)
 
         def failed(failure: Any) -> None:
             if not future.cancelled():
-                with self.running():
-                    future.set_exception(failure.value)
+                future.set_exception(failure.value)
 
-        deferToThread(func, *args).addCallbacks(done, failed)
+        deferred.addCallbacks(done, failed)
         return future
 
     # --- descriptors and signals

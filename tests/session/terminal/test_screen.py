@@ -58,12 +58,12 @@ def test_what_the_agent_says_never_mixes_with_what_is_typed(at_screen):
     stage.press("go", "\r")
     stage.said()
     stage.press("half a th")
-    stage.agent.say("Hello\nwor")
+    stage.agent.say("Hello\n\nwor")
     assert stage.said() == "Hello\n"
     assert stage.screen.live() == [("", "wor")]
     stage.agent.say("ld")
     stage.agent.finish()
-    assert stage.said() == "world\n"
+    assert stage.said() == "\nworld\n"
     assert stage.draft == "half a th"
 
 
@@ -72,6 +72,8 @@ def test_nothing_that_an_agent_says_steers_the_terminal(at_screen):
     stage.press("go", "\r")
     stage.said()
     stage.agent.say("a\x1b[2Jb\n")
+    assert stage.screen.live() == [("", "a\\x1b[2Jb")]
+    stage.agent.finish()
     assert stage.said() == "a\\x1b[2Jb\n"
 
 
@@ -86,7 +88,7 @@ def test_a_released_terminal_shows_nothing_until_it_is_resumed(at_screen):
     stage.link.message("from afar")
     assert stage.said() == ""
     stage.screen.resume("half a th")
-    assert stage.said() == "[page] from afar\n"
+    assert stage.said() == "[page] > from afar\n"
     stage.press("ought", "\r")
     assert stage.agent.prompts[-1:] == ["from afar"]
     stage.agent.finish()

@@ -1,0 +1,143 @@
+"""What was said and done, as it stands above the line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from hapi.protocol.acp.diffs import diff_of
+from hapi.protocol.acp.tool_content import FileChange
+from hapi.session.terminal.blocks import BlockCutter
+from hapi.session.terminal.painter import Painter
+
+MAX_OUTPUT_LINES = 12  # of a tool's output
+MAX_DIFF_LINES = 60
+MAX_LIVE_LINE = 2_000  # characters of the end of what is being said
+PLAN_MARKS = {"completed": "x", "in_progress": "~"}
+
+
+@define(eq=False, repr=False)
+class Output:
+    """`show` takes whole lines with our own escape codes; `changed` is called when what is being
+    said has changed."""
+
+    painter: Painter
+    _show: Callable[[str], object]
+    _changed: Callable[[], object]
+    _kind: str = ""  # of what is being said: text, thought
+    _cutter: BlockCutter = field(factory=BlockCutter)
+    _is_after_text: bool = False  # the last thing above the line is a block of text
+    _calls: set[str] = field(factory=set)  # tool calls that are shown
+    _diffs: set[str] = field(factory=set)  # tool calls whose changes are shown
+
+    # --- what the agent says
+    def say(self, kind: str, text: str) -> None:
+        """A piece of `text` or `thought`."""
+        if not text:
+            return
+        if kind != self._kind:
+            self.end_block()
+            self._kind = kind
+        for block in self._cutter.add(text):
+            self._block(block)
+        self._changed()
+
+    def end_block(self) -> None:
+        """What was being said is over."""
+        rest = self._cutter.finish()
+        if rest.strip():
+            self._block(rest)
+        self._kind = ""
+
+    def _block(self, text: str) -> None:
+        is_next = self._is_after_text
+        if self._kind == "thought":
+            shown = self.painter.paint(text.strip(), "dim")
+        else:
+            shown = self.painter.markdown(text)
+        self._show(f"\n{shown}\n" if is_next else f"{shown}\n")
+        self._is_after_text = True
+
+    @property
+    def live(self) -> str:
+        """What is being said and is no whole block yet: plain text."""
+        return self._cutter.rest[-MAX_LIVE_LINE:].strip("\n")
+
+    @property
+    def is_thought(self) -> bool:
+        return self._kind == "thought"
+
+    # --- lines
+    def line(self, text: str, style: str = "") -> None:
+        """A line, or several, that the agent has not said."""
+        self.end_block()
+        self._is_after_text = False
+        self._show(self.painter.paint(text, style) + "\n")
+
+    def prompt(self, text: str, origin: str = "") -> None:
+        """A prompt that was sent from here, or from `origin`."""
+        self.end_block()
+        first, *rest = text.rstrip("\n").split("\n")
+        lines = [f"{origin}> {first}", *(f"  {line}" for line in rest)]
+        self.line("\n".join(lines), "page" if origin else "prompt")
+
+    def details(self, lines: Iterable[str]) -> None:
+        """What is asked about: a diff among it is coloured."""
+        self.end_block()
+        self._is_after_text = False
+        for line in lines:
+            for painted in (
+                self.painter.diff(line) if _is_diff(line) else (self.painter.plain(line),)
+            ):
+                self._show(f"    {painted}\n")
+
+    # --- tools and plans
+    def tool_call(self, call: Mapping[str, Any]) -> None:
+        """The record of a tool call: shown once."""
+        call_id = str(call.get("callId"))
+        if call_id not in self._calls:
+            self._calls.add(call_id)
+            self.line(f"● {call['name']}", "tool")
+
+    def tool_result(self, result: Mapping[str, Any]) -> None:
+        output = result.get("output")
+        lines = (output if isinstance(output, str) else str(output)).rstrip().splitlines()
+        style = "error" if result.get("is_error") else "dim"
+        for line in lines[:MAX_OUTPUT_LINES]:
+            self.line(f"  | {line}", style)
+        if len(lines) > MAX_OUTPUT_LINES:
+            self.line(f"  | … {len(lines) - MAX_OUTPUT_LINES} more lines", style)
+
+    def changes(self, call_id: str, changes: Sequence[FileChange]) -> None:
+        """The changes of files that a tool call has made: shown once."""
+        if call_id in self._diffs:
+            return
+        self._diffs.add(call_id)
+        for change in changes:
+            diff = diff_of(change)
+            self.line(f"  {diff.path}  +{diff.added} -{diff.removed}", "bold")
+            lines = list(self.painter.diff(diff.text))
+            self._show("".join(f"    {line}\n" for line in lines[:MAX_DIFF_LINES]))
+            if len(lines) > MAX_DIFF_LINES:
+                self.line(f"    … {len(lines) - MAX_DIFF_LINES} more lines", "dim")
+
+    def changes_are_shown(self, call_id: str) -> None:
+        """The changes of this call were shown when it was asked about."""
+        self._diffs.add(call_id)
+
+    def plan(self, entries: Iterable[Mapping[str, str]]) -> None:
+        for entry in entries:
+            mark = PLAN_MARKS.get(entry["status"], " ")
+            style = {"x": "dim", "~": "bold"}.get(mark, "")
+            self.line(f"  [{mark}] {entry['content']}", style)
+
+    def turn_ended(self) -> None:
+        self.end_block()
+        self._calls.clear()
+        self._diffs.clear()
+
+
+def _is_diff(line: str) -> bool:
+    return line[:1] in "+-" or line.startswith("@@")

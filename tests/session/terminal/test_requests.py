@@ -1,0 +1,221 @@
+"""Requests and questions on a screen: menus, and what a key answers or does not."""
+
+import pytest
+
+from tests.support.screen_stage import DOWN, UP, ScreenStage
+
+AFTER_GUARD = 0.35  # seconds; menus take no keys before
+
+
+@pytest.fixture
+def at_screen(staged):
+    stages = []
+
+    def make():
+        stages.append(ScreenStage(staged()).up())
+        stages[-1].press("go", "\r")
+        stages[-1].said()
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.leave()
+
+
+def asked(stage, **more):
+    answers = stage.agent.ask(**more)
+    stage.settle(AFTER_GUARD)
+    return answers
+
+
+def outcome(answers):
+    return [answer["outcome"].get("optionId") for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("keys", "option"),
+    [
+        (["\r"], "once"),
+        ([DOWN, "\r"], "always"),
+        ([UP, UP, "\r"], "no"),
+        (["2"], "always"),
+        (["y"], "once"),
+        (["a"], "always"),
+        (["n"], "no"),
+    ],
+)
+def test_a_permission_is_given_by_arrows_numbers_and_letters(at_screen, keys, option):
+    stage = at_screen()
+    answers = asked(stage)
+    assert "? OpenCode asks for permission: Shell: ls\n    command: ls\n" in stage.said()
+    assert stage.shown_menu().splitlines()[1:] == [
+        "> 1. Yes (y)",
+        "  2. Always (a)",
+        "  3. No (n)",
+        "  4. No, and say what to do instead (r)",
+        "Enter chooses, Tab: write a prompt. The page can answer, too",
+    ]
+    stage.press(*keys)
+    assert outcome(answers) == [option]
+    assert stage.shown_menu() == ""
+
+
+def test_a_denial_says_what_to_do_instead(at_screen):
+    stage = at_screen()
+    answers = asked(stage)
+    stage.press("r")
+    assert stage.screen.label() == "Tell it what to do instead: "
+    stage.press("use make", "\r")
+    assert outcome(answers) == ["no"]
+    stage.agent.finish()
+    stage.settle()
+    assert stage.agent.prompts == ["go", "use make"]
+
+
+def test_the_field_of_a_denial_is_left_by_escape(at_screen):
+    stage = at_screen()
+    answers = asked(stage)
+    stage.press("r", "us", "\x1b")
+    stage.settle(1)
+    assert stage.draft == ""
+    stage.press("y")
+    assert outcome(answers) == ["once"]
+
+
+def test_keys_that_come_with_the_request_answer_nothing_and_stay(at_screen):
+    stage = at_screen()
+    answers = stage.agent.ask()
+    stage.settle(0.1)
+    stage.press("y")
+    stage.settle(AFTER_GUARD)
+    stage.press("es", "\r")
+    assert (answers, stage.draft) == ([], "")
+    assert "> yes" in stage.said()
+    stage.settle(AFTER_GUARD)
+    stage.press("y")
+    assert outcome(answers) == ["once"]
+    stage.agent.finish()
+    stage.settle()
+    assert stage.agent.prompts == ["go", "yes"]
+
+
+def test_a_prompt_that_is_being_written_keeps_the_keys_until_tab(at_screen):
+    stage = at_screen()
+    stage.press("half a ")
+    answers = asked(stage)
+    stage.settle(5)
+    assert "Tab: answer" in stage.shown_menu()
+    stage.press("y")
+    assert (answers, stage.draft) == ([], "half a y")
+    stage.press("\t", "y")
+    assert outcome(answers) == ["once"]
+    assert stage.draft == "half a y"
+
+
+def test_a_draft_survives_a_denial_with_a_reason(at_screen):
+    stage = at_screen()
+    stage.press("half")
+    asked(stage)
+    stage.press("\t", "r", "no", "\r")
+    assert stage.draft == "half"
+
+
+def test_what_is_pasted_while_a_menu_is_shown_is_a_draft(at_screen):
+    stage = at_screen()
+    answers = asked(stage)
+    stage.press("\x1b[200~y\ny\x1b[201~")
+    assert (answers, stage.draft) == ([], "y\ny")
+
+
+def test_a_request_that_was_answered_on_the_page_closes_its_menu(at_screen):
+    stage = at_screen()
+    asked(stage)
+    stage.link.rpc_call("permission", {"id": "c1", "approved": True})
+    assert stage.shown_menu() == ""
+    assert "approved: Shell: ls" in stage.said()
+
+
+def test_requests_are_asked_one_after_the_other(at_screen):
+    stage = at_screen()
+    answers = asked(stage)
+    others = stage.agent.ask("c2", "Shell: rm", command="rm")
+    stage.press("y")
+    assert (outcome(answers), others) == (["once"], [])
+    assert "Shell: rm" in stage.shown_menu()
+    stage.press("n")  # meant for the first one, perhaps: the line has the keys
+    assert (others, stage.draft) == ([], "n")
+
+
+def test_control_c_in_a_menu_stops_the_turn(at_screen):
+    stage = at_screen()
+    answers = asked(stage)
+    stage.press("\x03")
+    assert answers[0]["outcome"] == {"outcome": "cancelled"}
+    assert stage.shown_menu() == ""
+    assert not stage.stage.session.ended.has_fired
+
+
+PLAN = [
+    {"optionId": "auto", "kind": "allow_always", "name": "Yes, and use auto mode"},
+    {"optionId": "default", "kind": "allow_once", "name": "Yes, manually approve edits"},
+    {"optionId": "plan", "kind": "reject_once", "name": "No, keep planning"},
+]
+
+
+@pytest.mark.parametrize(("key", "option"), [("1", "auto"), ("2", "default"), ("3", "plan")])
+def test_the_agents_own_options_are_chosen_by_their_numbers(at_screen, key, option):
+    stage = at_screen()
+    content = [{"type": "content", "content": {"type": "text", "text": "1. do it"}}]
+    call = {"toolCallId": "p", "title": "Approve plan", "kind": "switch_mode", "content": content}
+    answers = stage.agent.call(
+        "session/request_permission", {"sessionId": "agent-1", "toolCall": call, "options": PLAN}
+    )
+    stage.settle(AFTER_GUARD)
+    stage.press("y")  # means nothing here
+    assert answers == []
+    stage.press(key)
+    assert outcome(answers) == [option]
+
+
+# --- questions
+SCHEMA = {
+    "properties": {
+        "colour": {"title": "Colour", "enum": ["Red", "Blue"]},
+        "parts": {"title": "Parts", "type": "array", "items": {"enum": ["one", "two", "three"]}},
+        "port": {"title": "Port", "type": "integer", "default": 80, "maximum": 99},
+    },
+    "required": ["colour"],
+}
+
+
+def test_questions_are_menus_and_fields(at_screen):
+    stage = at_screen()
+    got = stage.agent.elicit(SCHEMA, message="Set up")
+    stage.settle(AFTER_GUARD)
+    assert "  2. Blue" in stage.shown_menu()
+    stage.press(DOWN, "\r")
+    stage.settle(AFTER_GUARD)
+    stage.press("1", DOWN, DOWN, " ")
+    assert "[x] one" in stage.shown_menu()
+    assert "[ ] two" in stage.shown_menu()
+    stage.press("\r")
+    stage.settle(AFTER_GUARD)
+    stage.press("w")
+    assert stage.draft == "80"
+    stage.press("\x7f\x7f", "100", "\r")
+    assert "at most 99" in stage.said()
+    assert "Colour" in stage.shown_menu()
+    for keys in ("1", "\r", "w"):
+        stage.settle(AFTER_GUARD)
+        stage.press(keys)
+    stage.press("\x7f\x7f", "9", "\r")
+    assert got == [{"action": "accept", "content": {"colour": "Red", "port": 9}}]
+
+
+def test_a_question_is_declined(at_screen):
+    stage = at_screen()
+    got = stage.agent.elicit(SCHEMA)
+    stage.settle(AFTER_GUARD)
+    stage.press("d")
+    assert got == [{"action": "decline"}]
+    assert stage.shown_menu() == ""
