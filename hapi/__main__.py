@@ -21,7 +21,7 @@ from hapi.startup import (
 )
 
 VERBS = frozenset(
-    ("up", "hub", "runner", "sessions", "auth", "doctor", "completion", "mcp", "help")
+    ("up", "hub", "runner", "sessions", "attach", "auth", "doctor", "completion", "mcp", "help")
 )
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
 

@@ -73,7 +73,8 @@ ROOMS = {
         "checks": {"base"},
         "runner": {"base", "checks"},
         "hub": {"base", "checks", "runner"},
-        "commands": {"base", "checks", "hub", "runner"},
+        "attach": {"base"},
+        "commands": {"attach", "base", "checks", "hub", "runner"},
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
     "protocol": {
