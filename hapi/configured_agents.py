@@ -80,6 +80,19 @@ def resolve_command(
     return None
 
 
+def own_program_path(agent: Agent, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The agent's own program, for local mode; None if there is none here."""
+    own = agent.own_program
+    if own is None:
+        return None
+    named = environ.get(own.variable or "", "")
+    for program in (named,) if named else own.programs:
+        found = shutil.which(os.path.expanduser(program), path=environ.get("PATH"))
+        if found is not None:
+            return found
+    return None
+
+
 def agent_environment(agent: Agent, environ: Mapping[str, str], is_root: bool) -> dict[str, str]:
     """The variables that the process of `agent` needs besides `environ`, which takes precedence."""
     wanted = {

@@ -9,9 +9,18 @@ from attrs import frozen
 Json = dict[str, Any]
 
 
+Mode = Literal["remote", "local"]
+
+
+def mode_state(mode: Mode) -> Json:
+    """What the agent state tells of the mode: in local mode the agent's own program has the
+    terminal."""
+    return {"controlledByUser": mode == "local", "startingMode": mode}
+
+
 def initial_state() -> Json:
     """The first agent state: the page may always write, whoever started the session."""
-    return {"controlledByUser": False, "startingMode": "remote"}
+    return mode_state("remote")
 
 
 @frozen
@@ -21,7 +30,7 @@ class Ending:
     `reason` goes into `session-end`, `archive_reason` into the metadata.
     """
 
-    reason: Literal["completed", "terminated", "error"]
+    reason: Literal["completed", "terminated", "error", "handoff"]
     archive_reason: str
     exit_code: int
     explicit: bool = False
@@ -37,6 +46,7 @@ BY_SIGNAL = Ending("terminated", "Hub restart", 0)  # the wire's words for SIGTE
 BY_INTERRUPT = Ending("terminated", "User terminated", 0)
 BY_USER = Ending("terminated", "User terminated", 0, explicit=True)
 COMPLETED = Ending("completed", "Session completed", 0)
+HANDED_OFF = Ending("handoff", "Handed off to local terminal", 0, explicit=True)
 CRASHED = Ending("error", "Session crashed", 1)
 
 

@@ -14,12 +14,14 @@ from typing import Any
 from hapi.configured_agents import (
     configured_agents,
     default_agent,
+    own_program_path,
     unavailable_reason,
 )
 from hapi.home import Home
 from hapi.idle_limit import read_idle_limit
 from hapi.protocol.agents import Agent
 from hapi.protocol.offer.metadata import offered_ids
+from hapi.protocol.session import Mode
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
 from hapi.remembered_offers import mode_refusal, remembered_offer
 from hapi.session.startup.command_line import (
@@ -34,6 +36,7 @@ from hapi.session.startup.early_registration import (
     RegistrationPlan,
     control_port,
 )
+from hapi.session.startup.starting_mode import read_starting_mode
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 from hapi.startup import (
     block_unused_imports,
@@ -66,6 +69,8 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         if arguments.help:
             print(usage_text(known, _mode_names(agent, home, environ)))
             return 0
+        if arguments.starting_mode == "local" and agent.own_program is None:
+            raise WrongUsage(f"{agent.label} has no program that HAPI can give the terminal to")
         mode = initial_mode(arguments, agent.unrestricted_mode)
         if mode is not None and not arguments.continues:
             offer = remembered_offer(home, agent, environ)
@@ -74,7 +79,8 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     except WrongUsage as problem:
         print(f"hapi: {problem}", file=sys.stderr)
         return WRONG_USAGE
-    if (problem_text := _unavailable(agent, environ)) is not None:
+    starting_mode = _starting_mode(agent, arguments, environ, settings)
+    if (problem_text := _unavailable(agent, environ, starting_mode)) is not None:
         print(f"hapi: {problem_text}", file=sys.stderr)
         return FAILED
     access = hub_access(environ, settings)
@@ -108,6 +114,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         early.noted,
         idle_limit,
         git_actions,
+        starting_mode,
     ).main()
 
 
@@ -117,8 +124,23 @@ def _mode_names(agent: Agent, home: Home, environ: Mapping[str, str]) -> list[st
     return list(agent.permission_modes) if known is None else known
 
 
-def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:
+def _starting_mode(
+    agent: Agent, arguments: Arguments, environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> Mode:
+    """The mode to begin in. Only a terminal can be given to a program."""
+    has_terminal = not arguments.by_runner and os.isatty(0) and os.isatty(1)
+    wanted = arguments.starting_mode or read_starting_mode(environ, settings)
+    is_local = wanted == "local" and has_terminal and agent.own_program is not None
+    return "local" if is_local else "remote"
+
+
+def _unavailable(agent: Agent, environ: Mapping[str, str], mode: Mode) -> str | None:
     """The sentence for an agent that cannot be started here, None if it can."""
+    if mode == "local" and agent.own_program is not None:
+        if own_program_path(agent, environ) is not None:
+            return None
+        programs = " or ".join(agent.own_program.programs)
+        return f"{agent.label} is not installed: there is no program {programs} on PATH"
     match unavailable_reason(agent, environ):
         case "not_found":
             programs = " or ".join(agent.programs)

@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
+from hapi.configured_agents import own_program_path
 from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.log import Logging, start_logging
@@ -22,7 +23,7 @@ from hapi.net.client.link import HubLink
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.agents import Agent
-from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
+from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending, Mode
 from hapi.protocol.session_metadata import SessionFacts
 from hapi.redaction import escape_control
 from hapi.session.agent.host import AgentHost
@@ -48,6 +49,7 @@ from hapi.startup import resume_garbage_collection, use_monotonic_time
 from hapi.units import plural
 
 if TYPE_CHECKING:
+    from hapi.session.local.mode import LocalMode
     from hapi.session.terminal.console import Terminal
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
@@ -70,11 +72,13 @@ class SessionProcess:
     early_signals: list[int]
     idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
     git_actions: bool = False  # whether people may change the repository from the page
+    starting_mode: Mode = "remote"
     exit_code: int = FAILED
     _attempt: AttemptFolder | None = None
     _sources: AccessSources = field(init=False)
     _session: Session | None = None
     _terminal: Terminal | None = None
+    _local: LocalMode | None = None
     _logging: Logging | None = None
     _reactor: Any = None
     log = Logger()
@@ -129,7 +133,7 @@ class SessionProcess:
         signal.signal(signal.SIGHUP, signal.SIG_IGN if self._terminal is None else signalled)
         if self.early_signals:
             self._reactor.callLater(0, self._handle_signal, self.early_signals[0])
-        if self._terminal is not None:
+        if self._terminal is not None and self.starting_mode == "remote":
             self._terminal.read()
         said: Deferred[RegistrationOutcome] = Deferred()
         self.first.when_done(lambda outcome: self._reactor.callFromThread(said.callback, outcome))
@@ -150,6 +154,11 @@ class SessionProcess:
             self._terminal.attach(session)
             self._tell_other_hub(self._terminal)
         session.ended.when_fired().addCallback(self._ended)
+        if self._local is not None and self.starting_mode == "local":
+            await self._local.begin()
+            return
+        if self._local is not None:
+            await self._local.recover()
         await session.run()
         if self._terminal is not None and session.is_accepting_prompts:
             self._terminal.ready(self.access.url)
@@ -202,10 +211,13 @@ class SessionProcess:
             return await HubClient(self._reactor, link.access).messages(str(row["id"]), sequence)
 
         session = Session(self._reactor, start, row, link, host, rows_after)
+        if self.starting_mode == "remote":
+            host.arguments = self.arguments.words
         if self.agent.gets_tools and self.settings.get("mcp") is not False:
             self._offer_tools(session)
         if self.facts.terminal:
             self._offer_terminals(session)
+        self._offer_local_mode(session, rows_after)
         self._spool(session)
         follower = HubFollower(
             self._reactor, link, session.hub.session_id, self._sources.current, self._hide
@@ -215,6 +227,28 @@ class SessionProcess:
         if attempt is not None and not terminal:
             ReportWriter(self._reactor, attempt, session).begin()
         return session
+
+    def _offer_local_mode(self, session: Session, rows_after: Any) -> None:
+        """Let the agent's own program have the terminal, if it has one and this is a terminal."""
+        program = own_program_path(self.agent, self.environ)
+        terminal = self._terminal
+        is_left = (self.home.path / "local" / f"{session.hub.session_id}.json").exists()
+        has_place = terminal is not None and terminal.interactive and program is not None
+        if self.agent.own_program is None or not (has_place or is_left):
+            return
+        from hapi.session.local.mode import LocalMode
+
+        self._local = local = LocalMode(
+            self._reactor,
+            session,
+            terminal,
+            program or "",
+            self._agents_environment(),
+            self.arguments.words if self.starting_mode == "local" else (),
+            rows_after=rows_after,
+        )
+        if terminal is not None and has_place:
+            session.local, terminal.on_local_wanted = local, local.wanted
 
     def _offer_terminals(self, session: Session) -> None:
         """Let people open shells in the session's directory, until the session ends."""
@@ -327,7 +361,7 @@ class SessionProcess:
         if self._session is None:
             self.exit_code = 0
             self._stop()
-        elif number == signal.SIGINT and self._terminal is not None:
+        elif number == signal.SIGINT and self._terminal is not None and not self._session.is_local:
             self._terminal.interrupt()
         else:
             self._session.begin_end(BY_SIGNAL if number == signal.SIGTERM else BY_INTERRUPT)

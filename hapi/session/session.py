@@ -39,8 +39,11 @@ from hapi.protocol.session import (
     BY_SIGNAL,
     BY_USER,
     CRASHED,
+    HANDED_OFF,
     Ending,
+    Mode,
     launch_failed,
+    mode_state,
 )
 from hapi.protocol.session_metadata import (
     SessionFacts,
@@ -66,6 +69,7 @@ from hapi.session.agent.titles import Titles
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
 from hapi.session.hub.uplink import SessionUplink
+from hapi.session.local_control import LocalControl
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.session_agent import SessionAgent
@@ -133,6 +137,7 @@ class Session:
     on_end: list[Callable[[], Coroutine[Any, Any, None]]] = field(
         factory=list
     )  # before the archive
+    local: LocalControl | None = None  # where the agent's own program can have the terminal
     idle: IdleAgent = field(init=False)
     _own_idle_time: str | None = field(init=False)
     # Requests that an earlier process left, until the agent is asked to go on.
@@ -200,6 +205,7 @@ class Session:
             self.start.environ,
         )
         self.settings.offer_changed = self.offer.publish
+        self.settings.is_deferred = lambda: self.is_local
         self.turns.observers.append(self.offer.observe)
         self.permissions.cancel_turn = self.turns.cancel
         self.questions = Questions(
@@ -274,6 +280,11 @@ class Session:
         """Whether prompts are taken."""
         return not self.turns.closed
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the agent's own program has the terminal."""
+        return self.local is not None and self.local.is_local
+
     # --- coming up
     async def run(self) -> None:
         """Connect, start the agent, accept prompts.
@@ -281,36 +292,63 @@ class Session:
         Returns when the agent is ready, a person does not want to log in to it now, or the session
         has begun to end.
         """
-        self._write_initial_state()
+        self.connect("remote")
+        reason = await self.open_agent()
+        if reason is not None:
+            await self.end(launch_failed(reason))
+
+    def connect(self, mode: Mode) -> None:
+        """Come up at the hub, in that mode."""
+        self._write_initial_state(mode)
         if self._interrupted:
             self._tell_interruption()
+        self.hub.mode = mode
         self.link.startService()
         self.hub.start()
+
+    async def open_agent(self) -> str | None:
+        """Start the agent and accept prompts; the reason if it could not be started."""
         try:
             await self._agent.ready()
         except LoginRequired as problem:
             if self._ending is not None:
-                return
+                return None
             self.hub.publish_status(
                 f"{self.agent.label} has no session yet: {problem}. The next prompt tries again"
             )
         except Exception as problem:
-            if self._ending is None:
-                reason = without_stack_trace(str(problem))
-                self.hub.publish_status(f"{self.agent.label} could not be started: {reason}")
-                self.log.error(
-                    "{label} could not be started: {reason}",
-                    label=self.agent.label,
-                    reason=reason,
-                )
-                await self.end(launch_failed(reason))
-            return
-        self.hub.settings = self.settings.keepalive_fields
-        self.hub.announce_ready()
-        self.hub.send_keepalive()
+            if self._ending is not None:
+                return None
+            reason = without_stack_trace(str(problem))
+            self.hub.publish_status(f"{self.agent.label} could not be started: {reason}")
+            self.log.error(
+                "{label} could not be started: {reason}", label=self.agent.label, reason=reason
+            )
+            return reason
+        self.announce_ready()
         self.idle.start()
         self._ask_to_go_on()
         self.turns.open()
+        return None
+
+    def announce_ready(self) -> None:
+        """The session can be used, from its terminal or the page."""
+        self.hub.settings = self.settings.keepalive_fields
+        if not self.hub.is_ready:
+            self.hub.announce_ready()
+        self.hub.send_keepalive()
+
+    async def release_agent(self) -> str | None:
+        """End the agent, for its own program to have the terminal. Prompts wait. Returns the
+        agent's session to go on with."""
+        self.turns.closed = True
+        self.idle.stop()
+        await self._agent.release()
+        return self._agent.resumable_session
+
+    def take_agent_back(self, agent_session: str | None) -> None:
+        """The own program has left; `open_agent` is next."""
+        self._agent.take_back(agent_session)
 
     def _tell_interruption(self) -> None:
         """Say in the conversation that the requests of the earlier process are over."""
@@ -327,8 +365,8 @@ class Session:
             self.hub.publish_status(f"{self.agent.label} is asked to go on")
             self.hub.inbox.put(UserMessage(prompt_to_go_on(requests)))
 
-    def _write_initial_state(self) -> None:
-        now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": "remote"}
+    def _write_initial_state(self, mode: Mode) -> None:
+        now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": mode}
         fresh = self.start.facts.metadata() | now
         if self._own_idle_time is not None:
             fresh[IDLE_TIME_KEY] = self._own_idle_time
@@ -337,7 +375,9 @@ class Session:
             fresh["agentMemory"] = agent_memory("opening", self.start.facts.now)
         self._interrupted = interrupted_requests(self.hub.state.value) if existing else ()
         at = self.hub.now_ms()
-        self.hub.change_state(lambda state: state_after_interruption(state, at))
+        self.hub.change_state(
+            lambda state: {**state_after_interruption(state, at), **mode_state(mode)}
+        )
 
         def initial_metadata(stored: Any) -> Any:
             if existing:
@@ -353,6 +393,8 @@ class Session:
 
     # --- from the terminal and the hub
     def _prompt_queued(self) -> None:
+        if self.local is not None:
+            self.local.prompt_queued()
         self.turns.start_next()
         self.login.try_again()
 
@@ -393,7 +435,7 @@ class Session:
 
     async def _offer_known(self) -> None:
         """Wait until the agent has said what it offers. One that rests has, and is not woken."""
-        if not self._agent.is_resting:
+        if not self._agent.is_resting and not self.is_local:
             await self._agent.ready()
 
     async def answer_request(self, params: Any) -> dict[str, str] | None:
@@ -401,6 +443,8 @@ class Session:
         object with `error` if the answer cannot be used; the request then goes on waiting."""
         try:
             answer = read_permission_answer(params)
+            if self.local is not None and self.local.answer(answer):
+                return None
             if not self.questions.decide(answer):
                 await self.permissions.decide(answer)
             elif not answer.approved and answer.reason is not None:
@@ -420,6 +464,25 @@ class Session:
         self._reactor.callLater(0, self.begin_end, BY_USER)
         return {"success": True, "message": "Killing hapi CLI process"}
 
+    def hand_off(self, _: Any = None) -> dict[str, Any]:
+        """The `handoff-local` RPC: answered first, then the session ends; another process goes on
+        with it in a terminal (`hapi resume`)."""
+        self._reactor.callLater(0, self.begin_end, HANDED_OFF)
+        return {"ok": True}
+
+    def abort(self, _: Any = None) -> None:
+        """The `abort` RPC: stop the turn, wherever it runs."""
+        if self.local is not None and self.local.is_local:
+            self.local.abort()
+        else:
+            self.turns.abort()
+
+    def switch(self, params: Any = None) -> None:
+        """The `switch` RPC. A session without local mode is always open to the page, and to its
+        terminal if it has one."""
+        if self.local is not None:
+            self.local.switch(params.get("to") if isinstance(params, Mapping) else None)
+
     # --- the end
     def begin_end(self, ending: Ending) -> None:
         run_in_background(self.end(ending), self.log, "The session did not shut down cleanly")
@@ -436,6 +499,8 @@ class Session:
         self._agent.session_ends()
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self._noise_notice.stop()
+        if self.local is not None:
+            await self.local.end()
         self.turns.close()
         self.permissions.cancel_all()
         self.questions.cancel_all()

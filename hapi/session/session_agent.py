@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -19,7 +19,7 @@ from hapi.protocol.session import COMPLETED, Ending
 from hapi.protocol.session_metadata import REST_KEY, agent_memory, without_rest
 from hapi.session.agent.authentication import Login
 from hapi.session.agent.configuration import SessionSettings
-from hapi.session.agent.driver import Driver, LoginRequired
+from hapi.session.agent.driver import AgentSessionError, Driver, LoginRequired
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.jsonrpc_peer import AgentExited
 from hapi.session.agent.offer import OfferPublisher
@@ -65,6 +65,7 @@ class SessionAgent:
     _rested_with_memory: bool = False
     _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
     _resting: Deferred[None] | None = None  # fires when a resting agent has ended
+    is_away: bool = False  # the agent's own program has its session
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -74,6 +75,8 @@ class SessionAgent:
     def ready(self) -> Deferred[Driver]:
         """The running agent, started if necessary. Fails with the reason why it could not start."""
         once = self._driver
+        if once is None and self.is_away:
+            return fail(AgentSessionError(f"{self.agent.label}'s own program has the terminal"))
         if once is None:
             self._driver = once = OneShotObserver()
             Deferred.fromCoroutine(self._open()).addBoth(self._opened, once)
@@ -240,6 +243,23 @@ class SessionAgent:
     def is_memory_wanted(self) -> bool:
         folder = self._folder
         return folder is not None and folder.take_rest_request()
+
+    async def release(self) -> None:
+        """End the agent's processes: its own program goes on with its session."""
+        self.is_away = True
+        self._driver = self.turns.running_driver = None
+        await self._host.end()
+
+    def take_back(self, session_id: str | None) -> None:
+        """The own program has left. `session_id`: of the agent's session, None if there is none
+        that could be resumed."""
+        self.is_away = False
+        self.session_id, self._has_memory = session_id, session_id is not None
+
+    @property
+    def resumable_session(self) -> str | None:
+        """The agent's session, if it has had a prompt: without one, agents store none."""
+        return self.session_id if self._has_memory else None
 
     async def rest(self) -> None:
         """End the agent's processes. The session stays, and the next prompt resumes the agent."""

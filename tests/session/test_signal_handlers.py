@@ -38,6 +38,7 @@ def handlers():
 def test_asking_for_a_handler_writes_no_text_of_the_whole_session(handlers, monkeypatch):
     session = SessionProcess.__new__(SessionProcess)
     session.first, session.early_signals = First(), []
+    session.starting_mode = "remote"
     session._reactor = MemoryReactorClock()
     monkeypatch.setattr(SessionProcess, "_live", lambda self, said: _nothing())
     session._terminal = type("Terminal", (), {"read": lambda self: None})()

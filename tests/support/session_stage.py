@@ -350,6 +350,7 @@ class MemoryHost:
     environ: Any = None
     chosen_login: str | None = None
     command: tuple[str, ...] = ("/bin/agent", "acp")
+    mcp_servers: Any = list
 
     async def open(self, session_id, resume, fork, turns, gone):
         self.starts += 1

@@ -15,6 +15,7 @@ from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
+from hapi.session.startup.starting_mode import read_starting_mode
 from hapi.settings import ConfigurationError, json_type, origin
 from hapi.switches import read_git_actions, read_terminal
 
@@ -68,6 +69,7 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
     found += _raised(lambda: read_idle_limit({}, settings))
     found += _raised(lambda: read_git_actions({}, settings))
     found += _raised(lambda: read_terminal({}, settings))
+    found += _raised(lambda: read_starting_mode({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     for key in ("keepSessions", "maxDatabaseSize"):

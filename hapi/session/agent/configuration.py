@@ -53,6 +53,8 @@ class SessionSettings:
     changed: Callable[[], object] = field(default=lambda: None)
     offer_changed: Callable[[], object] = field(default=lambda: None)
     others: dict[str, str] = field(factory=dict)  # wire name of a further setting -> its value
+    # Whether changes wait for the next start of the agent: its own program has the terminal.
+    is_deferred: Callable[[], bool] = field(default=lambda: False)
     _mode_is_chosen: bool = field(init=False)  # by a person, not by the agent itself
     _offer: Offer = field(factory=Offer)
     _initial: Offer = field(factory=Offer)
@@ -78,7 +80,7 @@ class SessionSettings:
         """The settings in `session-alive`; what the agent lacks is not reported."""
         found: dict[str, Any] = {}
         # npm's hub knows these modes only; `metadata.offer` tells the others.
-        if self._modes and self.mode in PERMISSION_MODES:
+        if (self._modes or self.is_deferred()) and self.mode in PERMISSION_MODES:
             found["permissionMode"] = self.mode
         if self._agent.has_model:
             found["model"] = self.model
@@ -121,10 +123,12 @@ class SessionSettings:
         return applied
 
     async def _apply(self, name: str, value: Any) -> Any:
-        if name == "option":
+        if name == "option" and not self.is_deferred():
             return await self._set_option(value)
         if value is not None and not isinstance(value, str):
             raise SettingRefused(f"{name} must be a string")
+        if self.is_deferred():
+            return self._defer(name, value)
         driver = await self._driver()
         if name == "permissionMode":
             await self._set_mode(driver, value)
@@ -140,6 +144,26 @@ class SessionSettings:
             raise SettingRefused(f"{self._agent.label} has no setting {name}")
         else:
             raise SettingRefused(f"there is no setting named {name}")
+        return value
+
+    def _defer(self, name: str, value: Any) -> Any:
+        """Keep a setting for `begin`, which tells if the agent does not take it."""
+        if name == "permissionMode":
+            known = [each.id for each in self._modes] or self._agent.permission_modes
+            if value not in known:
+                raise SettingRefused(
+                    f"{self._agent.label} has no permission mode {value} (it has: "
+                    f"{', '.join(known)})"
+                )
+            self.mode, self._mode_is_chosen = value, True
+        elif name == "model" and self._agent.has_model:
+            self.model = value
+        elif name in self._agent.effort_settings:
+            self.effort = value
+        else:
+            raise SettingRefused(
+                f"{name} cannot be changed while {self._agent.label}'s own program has the terminal"
+            )
         return value
 
     def _has_other(self, driver: Driver, name: str) -> bool:

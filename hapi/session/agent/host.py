@@ -35,6 +35,7 @@ class AgentHost:
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
     noise: AgentNoise = field(factory=AgentNoise)  # of all starts
     mcp_servers: Callable[[], list[dict[str, Any]]] = list  # offered to the agent at each start
+    arguments: tuple[str, ...] = ()  # for the agent's program, after those of its command
     starts: int = 0
     chosen_login: str | None = None  # the id of the method to log in by at the next start
     _process: AgentProcess | None = None
@@ -75,7 +76,7 @@ class AgentHost:
         )
         driver.mcp_servers = self.mcp_servers()
         try:
-            process.start(argv, self._cwd, environment, self._own_group)
+            process.start((*argv, *self.arguments), self._cwd, environment, self._own_group)
         except OSError as error:
             raise AgentSessionError(f"{argv[0]}: {error.strerror or error}") from error
         try:

@@ -90,6 +90,8 @@ class Turns:
     observers: list[Callable[[Update], object]] = field(factory=list)
     tool_calls: ToolCalls = field(factory=ToolCalls)
     on_idle: Callable[[], object] = field(default=lambda: None)
+    # A turn is over, and no other one begins at once.
+    on_quiet: Callable[[], object] = field(default=lambda: None)
     on_title: Callable[[str], object] = field(default=lambda title: None)
     on_prompt: Callable[[str], object] = field(default=lambda text: None)
     questions: Questions | None = None
@@ -172,6 +174,8 @@ class Turns:
     def _turn_ended(self, _: object) -> None:
         self.busy = False
         self.start_next()
+        if not self.busy:
+            self.on_quiet()
 
     async def _turn(self, batch: Batch) -> None:
         self._aborted = self._is_answered = False

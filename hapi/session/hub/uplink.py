@@ -95,6 +95,7 @@ class SessionUplink:
     on_change: Callable[[], object] = field(default=lambda: None)
     on_delivery_problem: Callable[[str | None], object] = field(default=lambda problem: None)
     thinking: bool = False
+    mode: str = "remote"  # or "local": the agent's own program has the terminal
     is_ready: bool = False
     # Whether the hub may still be sending prompts that were written before the link came up: later
     # ones must not go to the agent ahead of them.
@@ -241,19 +242,22 @@ class SessionUplink:
         """Publish a status line in the conversation."""
         self.publish_event(message_event(text))
 
-    def publish(self, content: Mapping[str, Any]) -> None:
+    def publish(self, content: Mapping[str, Any], at: int | None = None) -> None:
+        """Publish a record. `at`: when it happened, in milliseconds by the hub's clock; None: now,
+        when it reaches the hub."""
         try:
-            self.publish_prompt(content)
+            self.publish_prompt(content, at)
         except (ValueError, TypeError, RecursionError) as problem:  # too large, or no JSON
             self.log.error("A record cannot be sent: {reason}", reason=str(problem))
             self.on_written(content)
 
-    def publish_prompt(self, content: Mapping[str, Any]) -> None:
+    def publish_prompt(self, content: Mapping[str, Any], at: int | None = None) -> None:
         """Publish what a person said. Raises ValueError (FrameTooLarge), TypeError or
         RecursionError if it cannot be sent."""
         if self._is_ended:
             return
-        self._link.emit(MESSAGE, {"sid": self.session_id, "message": content})
+        time = {} if at is None else {"createdAt": at}
+        self._link.emit(MESSAGE, {"sid": self.session_id, "message": content, **time})
         self.on_written(content)
 
     def acknowledge_prompts(self, local_ids: tuple[str, ...]) -> None:
@@ -285,7 +289,7 @@ class SessionUplink:
             "sid": self.session_id,
             "time": self.now_ms(),
             "thinking": self.thinking,
-            "mode": "remote",
+            "mode": self.mode,
             **self.settings(),
         }
         self._link.emit(SESSION_ALIVE, alive, keep=False)

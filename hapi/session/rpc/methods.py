@@ -35,6 +35,9 @@ class SessionParts(Protocol):
     def agent(self) -> Agent: ...
     async def answer_request(self, params: Any, /) -> dict[str, str] | None: ...
     def kill(self, params: Any = None, /) -> dict[str, Any]: ...
+    def hand_off(self, params: Any = None, /) -> dict[str, Any]: ...
+    def abort(self, params: Any = None, /) -> None: ...
+    def switch(self, params: Any = None, /) -> None: ...
     async def models(self, params: Any = None, /) -> dict[str, Any]: ...
     async def efforts(self, params: Any = None, /) -> dict[str, Any]: ...
 
@@ -91,9 +94,6 @@ def _in_a_thread(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
     """Register the methods of the agent's session."""
 
-    def abort(_: Any) -> None:
-        session.turns.abort()
-
     def slash_commands(_: Any) -> Any:
         listed = [
             {
@@ -105,19 +105,17 @@ def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
         ]
         return {"success": True, "commands": listed}
 
-    def switch(_: Any) -> None:
-        """Do nothing: a session is always open to the page, and to its terminal if it has one."""
-
     _register(
         rpc,
         {
             names.KILL_SESSION: session.kill,
-            names.ABORT: abort,
+            names.HANDOFF_LOCAL: session.hand_off,
+            names.ABORT: session.abort,
             names.PERMISSION: session.answer_request,
             names.LIST_PERMISSION_RULES: session.permissions.rules.list,
             names.REMOVE_PERMISSION_RULE: session.permissions.rules.remove,
             names.SET_SESSION_CONFIG: session.settings.configure,
-            names.SWITCH: switch,
+            names.SWITCH: session.switch,
             names.READ_GENERATED_IMAGE: session.pictures.read,
             names.LIST_SLASH_COMMANDS: slash_commands,
             names.LIST_SKILLS: lambda _: {"success": True, "skills": []},

@@ -20,7 +20,7 @@ class Arguments:
     resume: str | None = None  # the agent's own session id
     existing_session_id: str | None = None  # the row at the hub to go on with
     started_by: str = "terminal"
-    starting_mode: str = "remote"
+    starting_mode: str | None = None  # None: as variable and settings say
     model: str | None = None
     effort: str | None = None
     model_reasoning_effort: str | None = None
@@ -33,6 +33,7 @@ class Arguments:
     cursor_worktree: str | None = None
     idle_agent: str | None = None
     help: bool = False
+    words: tuple[str, ...] = ()  # after `--`, for the agent's program
 
     @property
     def by_runner(self) -> bool:
@@ -78,6 +79,7 @@ _VALUES = {
     "--idle-agent": "idle_agent",
 }
 _SWITCHES = {"--yolo": "yolo", "--fork-session": "fork", "--help": "help", "-h": "help"}
+_STARTING_MODES = {"--local": "local", "--remote": "remote"}
 # What the help names, for completion in a shell.
 DOCUMENTED_VALUES = (
     "--resume",
@@ -87,24 +89,27 @@ DOCUMENTED_VALUES = (
     "--idle-agent",
     "--existing-session-id",
 )
-DOCUMENTED_SWITCHES = ("--yolo", "--help")
+DOCUMENTED_SWITCHES = ("--local", "--remote", "--yolo", "--help")
 _ALLOWED = {
     "started_by": ("runner", "terminal"),
     "starting_mode": ("remote", "local"),
 }  # pty: we serve no terminals
 
 USAGE = """\
-Usage: hapi [AGENT] [OPTIONS]
+Usage: hapi [AGENT] [OPTIONS] [-- ARGUMENTS]
 
 Start a session with a coding agent, in this terminal and on the hub's page at
 the same time. Without AGENT: `defaultAgent` of settings.json, else claude if it
 is installed, else demo. Piped standard input is one prompt; its answer goes to
-standard output.
+standard output. ARGUMENTS go to the agent's program.
 
 Agents:
 {agents}
 
 Options:
+  --local, --remote         begin with the agent's own program in this terminal,
+                            or with HAPI's; Ctrl+O and a message from the page
+                            change it [env: HAPI_STARTING_MODE; default: remote]
   --resume ID               resume the agent's own session ID
                             (codex: hapi codex resume ID)
   --model NAME              the model to use
@@ -158,9 +163,14 @@ def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str)
         del rest[:2]
     while rest:
         word = rest.pop(0)
+        if word == "--":
+            found["words"] = tuple(rest)
+            break
         name, equals, value = word.partition("=")
         if word in _SWITCHES:
             found[_SWITCHES[word]] = True
+        elif word in _STARTING_MODES:
+            found["starting_mode"] = _STARTING_MODES[word]
         elif name in _VALUES:
             if not equals:
                 if not rest:

@@ -58,10 +58,25 @@ def test_what_our_runner_writes_comes_back():
         resume="s",
         existing_session_id="row",
         started_by="runner",
+        starting_mode="remote",
         model="m",
         model_reasoning_effort="high",
         permission_mode="plan",
     )
+
+
+def test_how_a_terminal_session_begins():
+    assert read("claude").starting_mode is None
+    assert read("claude", "--local").starting_mode == "local"
+    assert read("claude", "--remote").starting_mode == "remote"
+    assert read("claude", "--hapi-starting-mode", "local").starting_mode == "local"
+
+
+def test_words_for_the_agents_program_are_left_alone():
+    found = read("claude", "--model", "opus", "--", "--add-dir", "/x", "--", "-h")
+    assert found.model == "opus"
+    assert found.words == ("--add-dir", "/x", "--", "-h")
+    assert not found.help
 
 
 def test_codex_resumes_with_a_word_and_pi_with_its_own_flag():

@@ -1,0 +1,401 @@
+"""Local and remote mode of a session in a terminal, and the way from one to the other.
+
+In remote mode the agent runs over ACP, and page and console steer it. In local mode the agent's own
+program has the terminal. Only one of them has the agent's session at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import termios
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hapi.configured_agents import agent_environment, resolve_command
+from hapi.deferreds import run_in_background
+from hapi.home import remove_tree
+from hapi.one_shot import OneShotObserver
+from hapi.protocol.permissions import PermissionAnswer
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Mode, launch_failed, mode_state
+from hapi.session.agent.process import environment_of_agent
+from hapi.session.local.checkpoints import Checkpoints
+from hapi.session.local.interface import LocalError, LocalStart, Mirror, OwnProgram
+from hapi.session.local.mirror import HubMirror
+from hapi.session.local.terminal import OwnTerminal
+from hapi.session.session import Session
+
+TYPING_TIMEOUT = 15.0  # seconds after the last key for which what was typed keeps a message waiting
+INTERRUPT_TIMEOUT = 2.0  # seconds that a turn has to stop before the program is ended all the same
+QUICK_EXIT = 3.0  # seconds; a program that ends by itself before that could not start
+
+
+class Console(Protocol):
+    """The part of the session's console that local mode uses."""
+
+    def release(self) -> Deferred[None]: ...
+    def resume(self, typed: str = "") -> None: ...
+    def print_line(self, text: str) -> None: ...
+
+
+def open_program(reactor: Any, agent: str, start: LocalStart, mirror: Mirror) -> OwnProgram:
+    """The own program of an agent, not started yet."""
+    program: OwnProgram = import_module(f"hapi.session.local.{agent}").own_program(
+        reactor, start, mirror
+    )
+    return program
+
+
+@define(eq=False, repr=False)
+class _Period:
+    """One time in which the program has the terminal. `over` fires at its end."""
+
+    program: OwnProgram
+    terminal: OwnTerminal
+    mirror: HubMirror
+    files: Path
+    on_written: Any  # the console's, which is silent meanwhile
+    over: OneShotObserver[None] = field(factory=OneShotObserver)
+    is_leaving: bool = False  # for the remote mode
+    typed_at: float = 0.0  # seconds of the clock
+    told: str = ""  # why a message waits, as the conversation was told
+
+
+@define(eq=False, repr=False)
+class LocalMode:
+    """`program` is the path of the agent's own program. `begin` starts it; from then on it is the
+    session's `local`."""
+
+    _reactor: Any
+    _session: Session
+    _console: Console | None  # None: there is no terminal, and only `recover` is used
+    _program_path: str
+    _environ: Mapping[str, str] = field(repr=False)  # what the program inherits
+    _words: tuple[str, ...] = ()  # for the program, when it starts first
+    _rows_after: Callable[[int], Awaitable[list[Any]]] = field(kw_only=True)
+    _open_program: Callable[..., OwnProgram] = field(default=open_program, kw_only=True)
+    _make_terminal: Callable[[Any], OwnTerminal] = field(default=OwnTerminal, kw_only=True)
+    is_local: bool = False
+    _checkpoints: Checkpoints = field(init=False)
+    _period: _Period | None = None
+    _is_entering: bool = False  # on the way from remote to local
+    _is_ending: bool = False
+    _wants_local: bool = False  # as soon as the turn in remote mode has ended
+    _look_again: IDelayedCall | None = None
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        session = self._session
+        self._checkpoints = Checkpoints(
+            session.start.home, session.hub, session.link.when_confirmed, self._rows_after
+        )
+        session.turns.on_quiet = self._turn_ended
+
+    @property
+    def _label(self) -> str:
+        return self._session.agent.label
+
+    # --- into local mode
+    async def begin(self) -> None:
+        """Begin the session in local mode. Returns when the program runs."""
+        session = self._session
+        self.is_local = True
+        session.connect("local")
+        await session.release_agent()
+        await self._enter(session.start.arguments.resume)
+        session.announce_ready()
+
+    def wanted(self) -> None:
+        """A person wants the own program: now, or as soon as the turn has ended. A second time
+        stops the turn."""
+        if self.is_local or self._is_entering or self._is_ending:
+            return
+        turns = self._session.turns
+        if not turns.is_working and not len(self._session.hub.inbox):
+            self._go_local()
+        elif not self._wants_local:
+            self._wants_local = True
+            assert self._console is not None
+            self._console.print_line(
+                f"{self._label}'s own program starts when the turn has ended. "
+                "Press Ctrl+O again to stop the turn."
+            )
+        else:
+            turns.abort()
+
+    def _turn_ended(self) -> None:
+        if self._wants_local and not len(self._session.hub.inbox):
+            self._go_local()
+
+    def _go_local(self) -> None:
+        self._wants_local = False
+        self._is_entering = True
+        run_in_background(self._switch_to_local(), self.log, "Local mode could not be entered")
+
+    async def _switch_to_local(self) -> None:
+        assert self._console is not None
+        try:
+            await self._console.release()
+            agent_session = await self._session.release_agent()
+            if self._is_ending:
+                return
+            self.is_local = True
+            self._tell("local")
+        finally:
+            self._is_entering = False
+        await self._enter(agent_session)
+
+    async def _enter(self, agent_session: str | None) -> None:
+        """Start the program; `_period` waits for its end."""
+        session = self._session
+        files = _make_directory(session.start.home.directory("tmp"))
+        mirror = HubMirror(session, self._checkpoints)
+        mirror.on_thinking = self._thinking_changed
+        left = self._checkpoints.read()
+        start = self._start(files, agent_session, left)
+        if left is not None:
+            mirror.known = await self._known_keys(left)
+        if agent_session is not None:
+            mirror.resumes(agent_session)
+        self._checkpoints.begin()
+        program = self._open_program(self._reactor, session.agent.name, start, mirror)
+        terminal = self._make_terminal(self._reactor)
+        terminal.on_typed, terminal.on_hangup = self._typed, self._hung_up
+        period = self._period = _Period(program, terminal, mirror, files, session.hub.on_written)
+        session.hub.on_written = _ignore
+        try:
+            terminal.start(program.prepare(), start.directory)
+        except (OSError, termios.error, CannotListenError, LocalError) as problem:
+            await self._close(period)
+            self._session.begin_end(launch_failed(str(problem)))
+            return
+        self._words = ()
+        program.started(terminal.pid)
+        run_in_background(self._wait_for_end(period), self.log, "Local mode failed")
+        self.prompt_queued()
+
+    def _start(
+        self, files: Path, agent_session: str | None, left: Mapping[str, Any] | None
+    ) -> LocalStart:
+        session = self._session
+        directory = session.start.facts.path
+        more = agent_environment(session.agent, self._environ, os.geteuid() == 0)
+        environ = environment_of_agent(
+            self._environ, session.hub.session_id, {**more, "PWD": directory}
+        )
+        settings = session.settings
+        return LocalStart(
+            self._program_path,
+            session.hub.session_id,
+            directory,
+            environ,
+            files,
+            agent_session,
+            settings.granting_mode,
+            settings.model,
+            settings.effort,
+            self._words,
+            tuple(session.host.mcp_servers()),
+            left.get("place") if left is not None else None,
+        )
+
+    async def _known_keys(self, left: Mapping[str, Any]) -> frozenset[str]:
+        try:
+            return await self._checkpoints.known_keys(left)
+        except Exception as problem:
+            self.log.warn(
+                "What the hub has of the conversation is not known: {reason}", reason=str(problem)
+            )
+            return frozenset()
+
+    async def recover(self) -> None:
+        """Bring to the hub what an earlier process was killed over, before remote mode begins."""
+        left = self._checkpoints.read()
+        if left is None:
+            return
+        session = self._session
+        files = _make_directory(session.start.home.directory("tmp"))
+        try:
+            mirror = HubMirror(session, self._checkpoints, await self._known_keys(left))
+            start = self._start(files, session.start.arguments.resume, left)
+            program = self._open_program(self._reactor, session.agent.name, start, mirror)
+            await program.stop()
+        finally:
+            self._checkpoints.remove()
+            _remove(files)
+
+    # --- while the program runs
+    async def _wait_for_end(self, period: _Period) -> None:
+        """Wait for the end of the program, and do what follows."""
+        began = self._reactor.seconds()
+        exit_code = await period.terminal.exited.when_fired()
+        await self._close(period)
+        if self._is_ending:
+            return
+        if period.is_leaving:
+            await self._to_remote(period.terminal.typed.text, period.mirror.session_id)
+        elif exit_code and self._reactor.seconds() - began < QUICK_EXIT:
+            self._session.begin_end(
+                launch_failed(f"{self._program_path} exited with code {exit_code}")
+            )
+        else:
+            self._session.begin_end(COMPLETED)
+
+    async def _close(self, period: _Period) -> None:
+        """The program has ended: report the rest, and give the terminal back."""
+        if self._look_again is not None and self._look_again.active():
+            self._look_again.cancel()
+        try:
+            await period.terminal.end()
+            period.terminal.release()
+            await period.program.stop()
+            period.mirror.end()
+        except Exception:
+            self.log.failure("The end of the program in the terminal was not in order")
+        self._checkpoints.remove()
+        self._period = None
+        self._session.hub.on_written = period.on_written
+        _remove(period.files)
+        period.over.fire(None)
+
+    def _typed(self) -> None:
+        if self._period is not None:
+            self._period.typed_at = self._reactor.seconds()
+            if len(self._session.hub.inbox):
+                self.prompt_queued()
+
+    def _hung_up(self) -> None:
+        """The person's terminal is closed."""
+        self._session.begin_end(BY_INTERRUPT)
+
+    def _thinking_changed(self) -> None:
+        period = self._period
+        if period is not None:
+            if period.mirror.is_thinking:
+                period.terminal.typed.clear()  # it was sent
+            self.prompt_queued()
+
+    # --- into remote mode
+    def prompt_queued(self) -> None:
+        """Leave the terminal for a message of the page, unless a turn runs in it, or something was
+        typed a moment ago."""
+        period = self._period
+        if period is None or period.is_leaving or self._is_ending:
+            return
+        if not len(self._session.hub.inbox):
+            period.told = ""
+        elif not self._has_adapter():
+            self._tell_once(period, self._no_adapter())
+        elif period.mirror.is_thinking:
+            self._tell_once(period, "Sent when the turn in the terminal has ended")
+        elif period.terminal.typed.text.strip() and (left := self._typing_left(period)) > 0:
+            self._tell_once(period, "Sent when nobody types in the terminal any more")
+            if self._look_again is None or not self._look_again.active():
+                self._look_again = self._reactor.callLater(left, self.prompt_queued)
+        else:
+            self._leave(period)
+
+    def _typing_left(self, period: _Period) -> float:
+        """Seconds for which what was typed still keeps a message waiting."""
+        now: float = self._reactor.seconds()
+        return period.typed_at + TYPING_TIMEOUT - now
+
+    def _tell_once(self, period: _Period, text: str) -> None:
+        if period.told != text:
+            period.told = text
+            self._session.hub.publish_status(text)
+
+    def _has_adapter(self) -> bool:
+        return resolve_command(self._session.agent, self._environ) is not None
+
+    def _no_adapter(self) -> str:
+        programs = " or ".join(self._session.agent.programs)
+        return (
+            f"{self._label} stays in the terminal: HAPI needs the program {programs} to run it for "
+            "the page, and it is not on PATH"
+        )
+
+    def _leave(self, period: _Period) -> None:
+        period.is_leaving = True
+        run_in_background(self._end_program(period), self.log, "The terminal could not be left")
+
+    async def _end_program(self, period: _Period) -> None:
+        terminal, program = period.terminal, period.program
+        if period.mirror.is_thinking:  # somebody insists
+            terminal.type(program.interrupt_keys)
+            until = self._reactor.seconds() + INTERRUPT_TIMEOUT
+            while period.mirror.is_thinking and self._reactor.seconds() < until:
+                await deferLater(self._reactor, 0.05)
+        await terminal.leave(b"" if terminal.typed.text else program.leave_keys)
+
+    async def _to_remote(self, typed: str, agent_session: str | None) -> None:
+        session = self._session
+        self.is_local = False
+        session.take_agent_back(agent_session)
+        self._tell("remote")
+        assert self._console is not None
+        self._console.resume(typed)
+        if await session.open_agent() is not None:
+            session.turns.open()  # the next prompt tries again
+
+    def _tell(self, mode: Mode) -> None:
+        """Tell the hub which mode it is now."""
+        hub = self._session.hub
+        hub.mode = mode
+        hub.publish_event({"type": "switch", "mode": mode})
+        hub.change_state(lambda state: {**(state or {}), **mode_state(mode)})
+        hub.change_metadata(lambda stored: {**(stored or {}), "startingMode": mode})
+        hub.send_keepalive()
+
+    # --- LocalControl
+    def abort(self) -> None:
+        if self._period is not None:
+            self._period.terminal.type(self._period.program.interrupt_keys)
+
+    def switch(self, to: Any) -> None:
+        period = self._period
+        if to == "local":
+            self.wanted()
+        elif period is None or period.is_leaving or self._is_ending:
+            return
+        elif self._has_adapter():
+            self._leave(period)
+        else:
+            self._session.hub.publish_status(self._no_adapter())
+
+    def answer(self, answer: PermissionAnswer) -> bool:
+        return self._period is not None and self._period.mirror.answer(answer)
+
+    async def end(self) -> None:
+        self._is_ending = True
+        period = self._period
+        if period is not None:
+            await period.terminal.end()
+            await period.over.when_fired()
+
+
+def _ignore(content: Mapping[str, Any]) -> None:
+    """The program shows it itself."""
+
+
+def _make_directory(parent: Path) -> Path:
+    path = parent / f"local-{os.getpid()}.{os.urandom(3).hex()}"
+    path.mkdir(mode=0o700)
+    return path
+
+
+def _remove(path: Path) -> None:
+    try:
+        remove_tree(path)
+    except OSError as error:
+        Logger("hapi.session.local").warn(
+            "{path} cannot be removed: {reason}", path=str(path), reason=str(error)
+        )
