@@ -21,7 +21,10 @@ from hapi.startup import (
 )
 
 VERBS = frozenset(
-    ("up", "hub", "runner", "sessions", "attach", "auth", "doctor", "completion", "mcp", "help")
+    (
+        *("up", "hub", "runner", "sessions", "resume", "attach", "auth", "doctor"),
+        *("completion", "mcp", "help"),
+    )
 )
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
 

@@ -29,6 +29,7 @@ COMMAND_MODULES = {
     "hub": "hapi.cli.commands.hub.group",
     "runner": "hapi.cli.commands.runner.group",
     "sessions": "hapi.cli.commands.sessions.group",
+    "resume": "hapi.cli.commands.resume",
     "attach": "hapi.cli.commands.attach",
     "auth": "hapi.cli.commands.auth",
     "doctor": "hapi.cli.commands.doctor",

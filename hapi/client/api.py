@@ -8,7 +8,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from hapi.client.entities import Machine, Message, Session, SessionSummary, Spawned
+from hapi.client.entities import (
+    Machine,
+    Message,
+    ResumableSession,
+    ResumeTarget,
+    Session,
+    SessionSummary,
+    Spawned,
+)
 from hapi.client.events import EventStream
 from hapi.client.transport import Transport
 from hapi.protocol.rest.bodies import Approve, CreateShareLink, Deny, Spawn
@@ -40,6 +48,14 @@ class _Messages(msgspec.Struct):
 
 class _ShareLinks(msgspec.Struct):
     links: list[dict[str, Any]]
+
+
+class _Resumable(msgspec.Struct):
+    sessions: list[ResumableSession]
+
+
+class _Target(msgspec.Struct):
+    target: ResumeTarget
 
 
 class _Reopened(msgspec.Struct, rename="camel"):
@@ -128,6 +144,24 @@ class ApiClient:
         """
         path = f"/api/sessions/{_id(session_id)}/resume"
         return (await self._transport.request("POST", path, _Reopened, {})).session_id
+
+    # --- going on in a terminal
+    async def resumable(self, machine_id: str) -> list[ResumableSession]:
+        """The sessions of a machine that a terminal can go on with, the newest first."""
+        path = f"/cli/sessions/resumable?machineId={_id(machine_id)}&all=true"
+        return (await self._transport.program_request("GET", path, _Resumable)).sessions
+
+    async def resume_target(self, session_id: str) -> ResumeTarget:
+        """What a program needs to go on with a session. Raises Conflict with the code
+        `resume_unavailable` if its agent has none yet.
+        """
+        path = f"/cli/sessions/{_id(session_id)}/resume-target?all=true"
+        return (await self._transport.program_request("GET", path, _Target)).target
+
+    async def hand_off(self, session_id: str) -> None:
+        """Have the process of a session leave it, so that another one can go on with it."""
+        path = f"/cli/sessions/{_id(session_id)}/handoff-local"
+        await self._transport.program_request("POST", path, _Any, {})
 
     async def delete(self, session_id: str) -> None:
         """Delete an inactive session with its messages."""

@@ -198,6 +198,38 @@ class Spawned(Entity, frozen=True):
     code: str | None = None
 
 
+class ResumeTarget(Entity, frozen=True, kw_only=True):
+    """What a program needs to go on with a session. `agent_session_id`: the agent's own id."""
+
+    session_id: str
+    flavor: str
+    directory: str
+    machine_id: str | None = None
+    host: str | None = None
+    active: bool = False
+    thinking: bool = False
+    controlled_by_user: bool = False
+    agent_session_id: str | None = None
+    model: Any = None
+    effort: str | None = None
+    model_reasoning_effort: str | None = None
+    permission_mode: str | None = None
+
+
+class ResumableSession(ResumeTarget, frozen=True, kw_only=True):
+    updated_at: int = 0
+    name: str | None = None
+    summary: str | None = None
+    first_user_message: str | None = None
+
+    @property
+    def state(self) -> str:
+        """`local` while an agent's own program has it in a terminal, `remote` or `inactive`."""
+        if not self.active:
+            return "inactive"
+        return "local" if self.controlled_by_user else "remote"
+
+
 class Event(Entity, frozen=True):
     """A server-sent event: its type, and the JSON that it carries."""
 

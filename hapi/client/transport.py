@@ -42,6 +42,13 @@ class Transport:
         """The reply of a route, as a `reply`. Raises HubError, HubUnreachable."""
         return await self._request(method, path, lambda answer: _read(answer, reply), body, query)
 
+    async def program_request(self, method: str, path: str, reply: type[T], body: Any = None) -> T:
+        """The reply of a route for programs (`/cli/…`), which takes the access token itself. Raises
+        HubError, HubUnreachable.
+        """
+        content = None if body is None else to_json(body).encode()
+        return _read(await self._exchange(method, path, content, self.access.token), reply)
+
     async def content(
         self, method: str, path: str, query: Mapping[str, Any] | None = None
     ) -> bytes:

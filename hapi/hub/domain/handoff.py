@@ -18,6 +18,7 @@ from hapi.hub.domain.rpc import error_text
 from hapi.hub.domain.termination import SessionTermination
 from hapi.hub.domain.views import permission_mode
 from hapi.protocol import rpc_methods
+from hapi.protocol.agents import AGENTS
 from hapi.protocol.hub import agent_session_id
 
 MAX_RESUMABLE = 200  # sessions of a list, the newest
@@ -60,6 +61,19 @@ def resume_target(session: HubSession) -> dict[str, Any] | None:
     return target
 
 
+def as_npm_knows(target: dict[str, Any]) -> dict[str, Any] | None:
+    """`target` with the values that npm's programs know; None for an agent that they do not."""
+    agent = AGENTS.get(target["flavor"])
+    if agent is None or not agent.form:
+        return None
+    known = dict(target)
+    if not isinstance(known["model"], str):
+        known["model"] = None
+    if known.get("permissionMode") not in agent.permission_modes:
+        known.pop("permissionMode", None)
+    return known
+
+
 @define(eq=False, repr=False)
 class Handoff:
     registry: HubRegistry
@@ -70,11 +84,18 @@ class Handoff:
         namespace: str,
         machine_id: str | None,
         is_allowed: Callable[[HubSession], bool],
+        with_all_agents: bool = False,
     ) -> list[dict[str, Any]]:
-        """The sessions that can be gone on with, the newest first; `machine_id`: of one machine."""
+        """The sessions that can be gone on with, the newest first; `machine_id`: of one machine.
+
+        npm's programs refuse the whole list for an agent or a mode that they do not know:
+        `with_all_agents` is for ours.
+        """
         found = []
         for session in self.registry.sessions_of(namespace):
             target = resume_target(session) if is_allowed(session) else None
+            if target is not None and not with_all_agents:
+                target = as_npm_knows(target)
             if target is not None and (not machine_id or target.get("machineId") == machine_id):
                 found.append((session, target))
         found.sort(key=lambda each: each[0].row.updated_at, reverse=True)
@@ -103,12 +124,12 @@ class Handoff:
                     return text[:MAX_PROMPT_LENGTH]
         return None
 
-    def target(self, session: HubSession) -> dict[str, Any]:
+    def target(self, session: HubSession, with_all_agents: bool = False) -> dict[str, Any]:
         """Raises Conflict."""
         found = resume_target(session)
         if found is None:
             raise Conflict(UNAVAILABLE, "resume_unavailable")
-        return found
+        return found if with_all_agents else as_npm_knows(found) or found
 
     async def hand_off(self, session: HubSession) -> None:
         """Have the process of a session leave it to another one, and wait until it is gone. Nothing

@@ -45,6 +45,18 @@ def test_the_sessions_of_a_machine_are_listed_the_newest_first(stage):
     assert len(resumable(stage, namespace="other")) == 1
 
 
+def test_npms_programs_get_only_what_they_know(stage):
+    """They refuse the whole list for one value that they do not know."""
+    stage.session(tag="1", flavor="demo", demoSessionId="d", machineId="m1")
+    stage.session(tag="2", **CLAUDE, preferredPermissionMode="no mode of npm's")
+    [known] = resumable(stage)
+    assert known["flavor"] == "claude"
+    assert "permissionMode" not in known
+    everything = resumable(stage, "?machineId=m1&all=true")
+    modes = {each["flavor"]: each.get("permissionMode") for each in everything}
+    assert modes == {"claude": "no mode of npm's", "demo": None}
+
+
 def test_the_target_says_what_a_process_needs(stage):
     session_id, peer = stage.live(**CLAUDE)
     stage.alive(peer, session_id, permissionMode="plan", model="opus")

@@ -23,7 +23,7 @@ from hapi.hub.domain.errors import (
 from hapi.hub.domain.handoff import Handoff
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.views import machine_view, message_view, session_view
-from hapi.hub.http.openapi.operation import Integer, Parameter, operation
+from hapi.hub.http.openapi.operation import Flag, Integer, Parameter, operation
 from hapi.hub.http.paging import LIMIT, MAX_LIMIT
 from hapi.hub.http.routing import OK, RequestContext, Routes, cli
 from hapi.protocol.rest.bodies import CreateSession, RegisterMachine
@@ -35,6 +35,7 @@ from hapi.protocol.rest.sessions import CliSessionReply, ResumableSessions, Resu
 AFTER_SEQ = Integer("afterSeq", "Messages with a greater number.", is_required=True)
 
 MACHINE_ID = Parameter("machineId", "Sessions of this machine only.")
+ALL = Flag("all", "Also sessions of agents that npm's programs do not know.")
 
 
 @define(eq=False, repr=False)
@@ -96,22 +97,26 @@ class CliRoutes(Routes):
     # Werkzeug prefers a fixed path to one with an id; no session has this one.
     @app.route("/cli/sessions/resumable", methods=["GET"])
     @cli
-    @operation(ResumableSessions, query=(MACHINE_ID,))
+    @operation(ResumableSessions, query=(MACHINE_ID, ALL))
     async def list_resumable(self, context: RequestContext) -> dict[str, Any]:
         """List the sessions that a terminal can go on with, the newest first."""
         device = context.principal.device
         machine_id = context.query.get(MACHINE_ID.name)
         found = await self.handoff.resumable(
-            context.namespace, machine_id, lambda session: may_access(device, session)
+            context.namespace,
+            machine_id,
+            lambda session: may_access(device, session),
+            ALL.read(context.query),
         )
         return {"sessions": found}
 
     @app.route("/cli/sessions/<session_id>/resume-target", methods=["GET"])
     @cli
-    @operation(ResumeTargetReply, errors=(Conflict,))
+    @operation(ResumeTargetReply, query=(ALL,), errors=(Conflict,))
     async def read_resume_target(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Tell what a program needs to go on with a session."""
-        return {"target": self.handoff.target(self._session(context, session_id))}
+        session = self._session(context, session_id)
+        return {"target": self.handoff.target(session, ALL.read(context.query))}
 
     @app.route("/cli/sessions/<session_id>/handoff-local", methods=["POST"])
     @cli
