@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -53,7 +53,7 @@ class OwnProgram(Protocol):
     """One start of an agent's own program. Its process, its terminal, and what remains on the
     screen are not its business."""
 
-    interrupt_keys: bytes  # what a person types to stop the turn
+    interrupt_keys: bytes  # what a person types to stop the turn; b"": it is `Interruptible`
     # What a person types to leave while no turn runs and nothing is typed; b"": SIGTERM is as good.
     leave_keys: bytes
 
@@ -70,6 +70,13 @@ class OwnProgram(Protocol):
         """The program has ended, or could not be started: report what is still unread, and stop to
         watch and listen. Called once."""
         ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An own program that is told otherwise than by its keys to stop the turn."""
+
+    def interrupt(self) -> None: ...
 
 
 class LocalError(Exception):

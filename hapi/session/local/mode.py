@@ -28,7 +28,13 @@ from hapi.protocol.permissions import PermissionAnswer
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Mode, launch_failed, mode_state
 from hapi.session.agent.process import environment_of_agent
 from hapi.session.local.checkpoints import Checkpoints
-from hapi.session.local.interface import LocalError, LocalStart, Mirror, OwnProgram
+from hapi.session.local.interface import (
+    Interruptible,
+    LocalError,
+    LocalStart,
+    Mirror,
+    OwnProgram,
+)
 from hapi.session.local.mirror import HubMirror
 from hapi.session.local.terminal import OwnTerminal
 from hapi.session.session import Session
@@ -330,7 +336,7 @@ class LocalMode:
     async def _end_program(self, period: _Period) -> None:
         terminal, program = period.terminal, period.program
         if period.mirror.is_thinking:  # somebody insists
-            terminal.type(program.interrupt_keys)
+            self._interrupt(period)
             until = self._reactor.seconds() + INTERRUPT_TIMEOUT
             while period.mirror.is_thinking and self._reactor.seconds() < until:
                 await deferLater(self._reactor, 0.05)
@@ -358,7 +364,14 @@ class LocalMode:
     # --- LocalControl
     def abort(self) -> None:
         if self._period is not None:
-            self._period.terminal.type(self._period.program.interrupt_keys)
+            self._interrupt(self._period)
+
+    @staticmethod
+    def _interrupt(period: _Period) -> None:
+        if isinstance(period.program, Interruptible):
+            period.program.interrupt()
+        else:
+            period.terminal.type(period.program.interrupt_keys)
 
     def switch(self, to: Any) -> None:
         period = self._period

@@ -38,7 +38,7 @@ class OpenCodeProgram:
     _reactor: Any
     _start: LocalStart
     _mirror: Mirror
-    interrupt_keys: bytes = b"\x1b\x1b"
+    interrupt_keys: bytes = b""
     leave_keys: bytes = b""
     _api: OpenCodeApi | None = None
     _reader: ConversationReader = field(init=False)
@@ -86,6 +86,11 @@ class OpenCodeProgram:
                 late.cancel()
         self._requests.finish()
         self._reader.finish()
+
+    def interrupt(self) -> None:
+        """Its key has to be typed twice, with a pause between; the server needs no pause."""
+        if self._reader.session is not None:
+            self._reply(f"/session/{quote(self._reader.session, safe='')}/abort", {})
 
     # --- the stream of events
     async def _watch(self) -> None:
