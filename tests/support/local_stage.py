@@ -50,6 +50,7 @@ class ScriptedTerminal:
     exited: OneShotObserver = field(factory=OneShotObserver)
     typed: TypedText = field(factory=TypedText)
     on_typed: Any = None
+    on_titled: Any = None
     on_hangup: Any = None
     is_stubborn: bool = False  # does not leave by itself
     keys: bytes = b""

@@ -44,6 +44,10 @@ HOOKS = (
 HOOK_TIMEOUT = 24 * 3600  # seconds that a permission may wait for a person
 POLL_INTERVAL = 0.3  # seconds between two looks at the transcript
 STOP_DELAY = 1.0  # seconds after the hook `Stop` in which the end of the turn has to be written
+# What its terminal's title begins with while it waits for a prompt. A turn that was stopped before
+# anything was said leaves no other trace.
+IDLE_TITLE = "\N{EIGHT SPOKED ASTERISK}"
+IDLE_DELAY = 3.0  # seconds for which it has to stand there
 MAX_KNOWN_KEYS = 10_000  # of lines; a transcript that was cut short is read again
 
 
@@ -67,6 +71,7 @@ class ClaudeProgram:
     _polls: LoopingCall = field(init=False)
     _known: dict[str, None] = field(factory=dict)
     _is_thinking: bool = False
+    _is_idle: bool = False  # as its terminal's title says
     _turn_end: IDelayedCall | None = None
     _used: dict[str, Usage] = field(factory=dict)  # in this turn, by the id of the message
     _model: str | None = None
@@ -120,6 +125,18 @@ class ClaudeProgram:
     def started(self, pid: int) -> None:
         self._polls.start(POLL_INTERVAL, now=False)
 
+    def terminal_titled(self, title: str) -> None:
+        self._is_idle = title.startswith(IDLE_TITLE)
+        if self._is_idle and self._is_thinking and self._turn_end is None:
+            self._turn_end = self._reactor.callLater(IDLE_DELAY, self._fell_idle)
+
+    def _fell_idle(self) -> None:
+        self._turn_end = None
+        self._poll()
+        if self._is_idle and self._is_thinking and not self._permissions.is_waiting:
+            self._end_turn()
+            self._mirror.status("Stopped in the terminal")
+
     async def stop(self) -> None:
         if self._polls.running:
             self._polls.stop()
@@ -138,7 +155,10 @@ class ClaudeProgram:
         match name:
             case "SessionStart":
                 self._session_started(told)
-            case "UserPromptSubmit" | "PreToolUse":
+            case "UserPromptSubmit":
+                self._poll()  # the end of an interrupted turn is in the transcript only
+                self._begin_turn()
+            case "PreToolUse":
                 self._begin_turn()
             case "Stop" | "StopFailure":
                 self._turn_may_end(STOP_DELAY)
@@ -247,7 +267,7 @@ class ClaudeProgram:
                 case Interrupted():
                     self._permissions.interrupted()
                     self._end_turn()
-                    mirror.status("Stopped in the terminal")
+                    mirror.status("Stopped in the terminal", entry.at)
                 case TurnDuration(data):
                     if data is not None:
                         mirror.output(data, entry.at, entry.key)

@@ -38,6 +38,10 @@ class ClaudePermissions:
     _calls: dict[str, str] = field(factory=dict)  # open tool calls: id -> what is called
     _waiting: dict[str, _Waiting] = field(factory=dict)
 
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
     def called(self, call: HookCall, name: str | None) -> None:
         """Any hook was called."""
         told = call.told

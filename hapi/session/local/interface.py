@@ -51,7 +51,11 @@ class Launch:
 
 class OwnProgram(Protocol):
     """One start of an agent's own program. Its process, its terminal, and what remains on the
-    screen are not its business."""
+    screen are not its business.
+
+    A program with a method `terminal_titled(title: str)` is told each title that it gives its
+    terminal.
+    """
 
     interrupt_keys: bytes  # what a person types to stop the turn; b"": it is `Interruptible`
     # What a person types to leave while no turn runs and nothing is typed; b"": SIGTERM is as good.
@@ -122,8 +126,8 @@ class Mirror(Protocol):
         """A line of Claude's own transcript, which pages understand as it is."""
         ...
 
-    def status(self, text: str) -> None:
-        """A status line in the conversation."""
+    def status(self, text: str, at: int | None = None) -> None:
+        """A status line in the conversation. `at`: None is now."""
         ...
 
     def title(self, title: str) -> None:

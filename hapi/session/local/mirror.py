@@ -19,7 +19,7 @@ from hapi.protocol.permissions import (
     with_completed_request,
     with_request,
 )
-from hapi.protocol.records import agent_record, user_record
+from hapi.protocol.records import agent_record, event_record, message_event, user_record
 from hapi.session.local.checkpoints import Checkpoints
 from hapi.session.local.interface import LocalRequest
 from hapi.session.session import Session
@@ -92,8 +92,9 @@ class HubMirror:
         content = {"type": "output", "data": cut(line)}
         self._publish({"role": "agent", "content": content, "meta": {"sentFrom": "cli"}}, at, key)
 
-    def status(self, text: str) -> None:
-        self._session.hub.publish_status(text)
+    def status(self, text: str, at: int | None = None) -> None:
+        content = event_record(message_event(text))
+        self._session.hub.publish(content, None if at is None else self._hub_time(at))
 
     def title(self, title: str) -> None:
         self._session.titles.titled(title)
@@ -157,9 +158,11 @@ class HubMirror:
         them."""
         if key in self.known:
             return False
-        hub = self._session.hub
-        ahead = hub.now_ms() - int(time.time() * 1000)  # of the hub's clock before ours
-        self._last_time = max(self._last_time, at + ahead)
         meta = {**content.get("meta", {}), KEY: key}
-        hub.publish({**content, "meta": meta}, self._last_time)
+        self._session.hub.publish({**content, "meta": meta}, self._hub_time(at))
         return True
+
+    def _hub_time(self, at: int) -> int:
+        ahead = self._session.hub.now_ms() - int(time.time() * 1000)  # of the hub's clock
+        self._last_time = max(self._last_time, at + ahead)
+        return self._last_time

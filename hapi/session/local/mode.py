@@ -175,6 +175,7 @@ class LocalMode:
         program = self._open_program(self._reactor, session.agent.name, start, mirror)
         terminal = self._make_terminal(self._reactor)
         terminal.on_typed, terminal.on_hangup = self._typed, self._hung_up
+        terminal.on_titled = getattr(program, "terminal_titled", _ignore)
         period = self._period = _Period(program, terminal, mirror, files, session.hub.on_written)
         session.hub.on_written = _ignore
         try:
@@ -395,7 +396,7 @@ class LocalMode:
             await period.over.when_fired()
 
 
-def _ignore(content: Mapping[str, Any]) -> None:
+def _ignore(_: Any) -> None:
     """The program shows it itself."""
 
 

@@ -7,7 +7,8 @@ import re
 from attrs import define, field
 
 _CHANGE = re.compile(rb"\x1b(?:\[([?>=<]?)([0-9;]*)([hlumr]))")
-MAX_PARTIAL = 32  # bytes of a sequence that goes on in the next piece
+_TITLE = re.compile(rb"\x1b\][02];([^\x07\x1b]*)(?:\x07|\x1b\\)")
+MAX_PARTIAL = 512  # bytes of a sequence that goes on in the next piece
 ALTERNATE_SCREENS = (47, 1047, 1049)
 ON_BY_DEFAULT = (7, 25)  # wrapping, cursor
 
@@ -16,6 +17,7 @@ ON_BY_DEFAULT = (7, 25)  # wrapping, cursor
 class ScreenModes:
     """`feed` with all that a program writes."""
 
+    title: str | None = None  # of the terminal's window, as the program named it last
     _changed: dict[int, bool] = field(factory=dict)  # private modes that are not as they begin
     _keyboard_pushes: int = 0  # kitty keyboard protocol
     _has_modified_keys: bool = False  # xterm's modifyOtherKeys
@@ -28,6 +30,9 @@ class ScreenModes:
         for found in _CHANGE.finditer(data):
             end = found.end()
             self._apply(found[1], found[2], found[3])
+        for found in _TITLE.finditer(data):
+            end = max(end, found.end())
+            self.title = found[1].decode(errors="replace")
         last = data.rfind(b"\x1b", max(end, len(data) - MAX_PARTIAL))
         self._rest = data[last:] if last >= 0 else b""
 

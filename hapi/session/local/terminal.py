@@ -143,13 +143,15 @@ class PersonTerminal:
 class OwnTerminal(ProcessProtocol):
     """One start of a program. `exited` fires with its exit code, None if a signal ended it.
 
-    `on_typed` is called after each key; `on_hangup` when the person's terminal is closed.
+    `on_typed` is called after each key; `on_titled` with each new title of the terminal;
+    `on_hangup` when the person's terminal is closed.
     """
 
     _reactor: Any
     _descriptor: int = 0  # of the person's terminal
     exited: OneShotObserver[int | None] = field(factory=OneShotObserver)
     on_typed: Callable[[], object] = field(default=lambda: None)
+    on_titled: Callable[[str], object] = field(default=lambda title: None)
     on_hangup: Callable[[], object] = field(default=lambda: None)
     typed: TypedText = field(factory=TypedText)
     _modes: ScreenModes = field(factory=ScreenModes)
@@ -240,7 +242,10 @@ class OwnTerminal(ProcessProtocol):
         self._identity = kernel().identify(transport.pid)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
+        before = self._modes.title
         self._modes.feed(data)
+        if self._modes.title is not None and self._modes.title != before:
+            self.on_titled(self._modes.title)
         self._person.write(data)
 
     def processExited(self, reason: Failure) -> None:

@@ -60,6 +60,14 @@ def test_what_a_program_has_undone_itself_is_not_undone_again():
     assert modes.undo() == b"\x1b[0m"
 
 
+def test_the_title_of_the_window_is_known():
+    modes = ScreenModes()
+    modes.feed("\x1b]0;✳ Claude\x07text\x1b]2;⠂ Cla".encode())
+    assert modes.title == "✳ Claude"
+    modes.feed(b"ude\x1b\\")
+    assert modes.title == "⠂ Claude"
+
+
 def test_a_sequence_may_arrive_in_pieces():
     modes = ScreenModes()
     for byte in b"x\x1b[?1049hy\x1b[5;10rz":
