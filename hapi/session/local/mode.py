@@ -24,8 +24,10 @@ from hapi.configured_agents import agent_environment, resolve_command
 from hapi.deferreds import run_in_background
 from hapi.home import remove_tree
 from hapi.one_shot import OneShotObserver
+from hapi.process.kernel import kernel
 from hapi.protocol.permissions import PermissionAnswer
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Mode, launch_failed, mode_state
+from hapi.protocol.session_metadata import agent_memory
 from hapi.session.agent.process import environment_of_agent
 from hapi.session.local.checkpoints import Checkpoints
 from hapi.session.local.interface import (
@@ -118,6 +120,10 @@ class LocalMode:
         await session.release_agent()
         await self._enter(session.start.arguments.resume)
         session.announce_ready()
+        if session.start.arguments.continues:
+            is_kept = session.start.arguments.resume is not None
+            memory = agent_memory("kept" if is_kept else "new", session.start.facts.now)
+            session.hub.change_metadata(lambda stored: {**(stored or {}), "agentMemory": memory})
 
     def wanted(self) -> None:
         """A person wants the own program: now, or as soon as the turn has ended. A second time
@@ -401,6 +407,11 @@ def _ignore(_: Any) -> None:
 
 
 def _make_directory(parent: Path) -> Path:
+    """A new directory for this process. Those of processes that were killed are removed."""
+    for path in parent.glob("local-*.*"):
+        pid = path.name.removeprefix("local-").partition(".")[0]
+        if pid.isdecimal() and kernel().identify(int(pid)) is None:
+            _remove(path)
     path = parent / f"local-{os.getpid()}.{os.urandom(3).hex()}"
     path.mkdir(mode=0o700)
     return path

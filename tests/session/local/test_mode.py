@@ -57,6 +57,17 @@ def test_a_program_is_given_a_directory_of_its_own_that_is_removed(local):
     assert not files.exists()
 
 
+def test_directories_of_killed_processes_are_removed(make):
+    local = make()
+    left = local.stage.home.directory("tmp") / "local-999999999.abc"
+    left.mkdir()
+    other = local.stage.home.directory("tmp") / "uploads"
+    other.mkdir()
+    local.begin()
+    assert not left.exists()
+    assert other.exists()
+
+
 def test_the_program_gets_the_words_and_no_access_token(local):
     start = local.program.start
     assert start.words == ("--more",)
