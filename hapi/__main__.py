@@ -23,7 +23,7 @@ from hapi.startup import (
 VERBS = frozenset(
     (
         *("up", "hub", "runner", "sessions", "resume", "attach", "auth", "doctor"),
-        *("completion", "mcp", "help"),
+        *("completion", "mcp", "ping-peer", "inspect-peer", "help"),
     )
 )
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
@@ -70,7 +70,8 @@ def _run(words: list[str], is_program: bool) -> int:
     if words == ["mcp"] and is_program:
         from hapi import mcp_relay
 
-        exit_process(mcp_relay.run())
+        if mcp_relay.has_session():
+            exit_process(mcp_relay.run())
     if words[:1] in (["hub"], ["up"]):
         defer_garbage_collection()
         discard_generated_source()

@@ -11,13 +11,20 @@ import sys
 import threading
 
 SOCKET_VARIABLE = "HAPI_MCP_SOCKET"  # the path of the session's socket
+URL_VARIABLE = "HAPI_HTTP_MCP_URL"  # the address of a session's HTTP server instead, as npm's have
 PIECE_SIZE = 65536  # bytes
 FAILED = 1
 EXPLANATION = """\
 `hapi mcp` is not for people. HAPI's sessions offer it to their coding agents as an MCP server, with
 tools that set the title of the session, show pictures and files in the conversation, and list, read
 and message the other sessions. The agent starts it. To keep it from agents, write "mcp": false into
-settings.json. Documentation: docs/operating.md, "Tools for the agent"."""
+settings.json. Another session's HTTP MCP server is named by --url or HAPI_HTTP_MCP_URL.
+Documentation: docs/operating.md, "Tools for the agent"."""
+
+
+def has_session() -> bool:
+    """Whether a session has started this program, or nothing else could have."""
+    return bool(os.environ.get(SOCKET_VARIABLE)) or not os.environ.get(URL_VARIABLE)
 
 
 def run() -> int:

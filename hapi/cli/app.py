@@ -34,6 +34,8 @@ COMMAND_MODULES = {
     "auth": "hapi.cli.commands.auth",
     "doctor": "hapi.cli.commands.doctor",
     "mcp": "hapi.cli.commands.mcp",
+    "ping-peer": "hapi.cli.commands.ping_peer",
+    "inspect-peer": "hapi.cli.commands.inspect_peer",
     "completion": "hapi.cli.commands.completion",
 }
 

@@ -111,9 +111,13 @@ class ApiClient:
         return await self._transport.request("POST", path, Spawned, body)
 
     # --- sessions
-    async def sessions(self, limit: int | None = None) -> list[SessionSummary]:
-        """The sessions in the order of the page: those that wait for somebody first."""
-        query = {"limit": limit}
+    async def sessions(
+        self, limit: int | None = None, order: str | None = None
+    ) -> list[SessionSummary]:
+        """The sessions in the order of the page: those that wait for somebody first; or with the
+        order `updatedAt` those that changed last.
+        """
+        query = {"limit": limit, "order": order}
         found = await self._transport.request("GET", "/api/sessions", _Sessions, query=query)
         return found.sessions
 

@@ -141,7 +141,7 @@ FURTHER = {
     **dict.fromkeys([f"sessions {verb}" for verb in ("new", "send", "wait")], (6, 7, 8, 9, 10, 11)),
     **dict.fromkeys(["sessions approve", "sessions deny", "sessions stop"], (6, 7)),
     **dict.fromkeys(["sessions archive", "sessions delete", "sessions answer"], (6, 7)),
-    "sessions reopen": (6, 7), "resume": (6, 7),
+    "sessions reopen": (6, 7), "resume": (6, 7), "ping-peer": (), "inspect-peer": (),
     **dict.fromkeys(["sessions search", "sessions export", "sessions share"], (6, 7)),
 }  # fmt: skip
 
