@@ -84,6 +84,7 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "zsh": ["zsh"],
     "fish": ["fish"],
     "curl": ["curl"],
+    "tmux": ["tmux"],
     "systemd": ["systemd-analyze"],
     "nginx": ["nginx"],
     "caddy": ["caddy"],

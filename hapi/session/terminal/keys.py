@@ -71,7 +71,9 @@ def line_bindings(owner: Owner, dialogs: Dialogs, line: Buffer) -> KeyBindings:
     def show_help(event: KeyPressEvent) -> None:
         owner.help()
 
-    @keys.add("tab", filter=in_line & Condition(lambda: dialogs.is_waiting), eager=True)
+    may_leave = Condition(lambda: dialogs.is_waiting and line.complete_state is None)
+
+    @keys.add("tab", filter=in_line & may_leave, eager=True)
     def to_menu(event: KeyPressEvent) -> None:
         dialogs.focus()
 

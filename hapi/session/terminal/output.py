@@ -14,6 +14,8 @@ from hapi.session.terminal.painter import Painter
 
 MAX_OUTPUT_LINES = 12  # of a tool's output
 MAX_DIFF_LINES = 60
+MAX_LINE = 1_000  # characters of a line of a tool's output, an argument or a diff
+MAX_DRAWN = 20_000  # characters of Markdown in a second; 1,000 take 5 to 7 ms
 MAX_LIVE_LINE = 2_000  # characters of the end of what is being said
 PLAN_MARKS = {"completed": "x", "in_progress": "~"}
 
@@ -26,9 +28,12 @@ class Output:
     painter: Painter
     _show: Callable[[str], object]
     _changed: Callable[[], object]
+    _seconds: Callable[[], float]  # the clock
     _kind: str = ""  # of what is being said: text, thought
     _cutter: BlockCutter = field(factory=BlockCutter)
     _is_after_text: bool = False  # the last thing above the line is a block of text
+    _second: float = 0.0  # in which these characters were drawn as Markdown
+    _drawn: int = 0
     _calls: set[str] = field(factory=set)  # tool calls that are shown
     _diffs: set[str] = field(factory=set)  # tool calls whose changes are shown
 
@@ -55,10 +60,21 @@ class Output:
         is_next = self._is_after_text
         if self._kind == "thought":
             shown = self.painter.paint(text.strip(), "dim")
-        else:
+        elif self._may_draw(len(text)):
             shown = self.painter.markdown(text)
+        else:
+            shown = self.painter.plain(text.strip("\n"))
         self._show(f"\n{shown}\n" if is_next else f"{shown}\n")
         self._is_after_text = True
+
+    def _may_draw(self, length: int) -> bool:
+        """Whether there is time to draw that much as Markdown: more than somebody can read is
+        shown as it is."""
+        second = self._seconds() // 1
+        if second != self._second:
+            self._second, self._drawn = second, 0
+        self._drawn += length
+        return self._drawn <= MAX_DRAWN
 
     @property
     def live(self) -> str:
@@ -83,15 +99,14 @@ class Output:
         lines = [f"{origin}> {first}", *(f"  {line}" for line in rest)]
         self.line("\n".join(lines), "page" if origin else "prompt")
 
-    def details(self, lines: Iterable[str]) -> None:
-        """What is asked about: a diff among it is coloured."""
+    def details(self, lines: Iterable[str], has_diff: bool) -> None:
+        """What is asked about; `has_diff`: there is a diff among it."""
         self.end_block()
         self._is_after_text = False
-        for line in lines:
-            for painted in (
-                self.painter.diff(line) if _is_diff(line) else (self.painter.plain(line),)
-            ):
-                self._show(f"    {painted}\n")
+        for each in lines:
+            line = _shortened(each)
+            painted = self.painter.diff(line) if has_diff else [self.painter.plain(line)]
+            self._show("".join(f"    {part}\n" for part in painted))
 
     # --- tools and plans
     def tool_call(self, call: Mapping[str, Any]) -> None:
@@ -106,7 +121,7 @@ class Output:
         lines = (output if isinstance(output, str) else str(output)).rstrip().splitlines()
         style = "error" if result.get("is_error") else "dim"
         for line in lines[:MAX_OUTPUT_LINES]:
-            self.line(f"  | {line}", style)
+            self.line(f"  | {_shortened(line)}", style)
         if len(lines) > MAX_OUTPUT_LINES:
             self.line(f"  | … {len(lines) - MAX_OUTPUT_LINES} more lines", style)
 
@@ -118,8 +133,9 @@ class Output:
         for change in changes:
             diff = diff_of(change)
             self.line(f"  {diff.path}  +{diff.added} -{diff.removed}", "bold")
-            lines = list(self.painter.diff(diff.text))
-            self._show("".join(f"    {line}\n" for line in lines[:MAX_DIFF_LINES]))
+            lines = diff.text.splitlines()
+            shown = "\n".join(map(_shortened, lines[:MAX_DIFF_LINES]))
+            self._show("".join(f"    {line}\n" for line in self.painter.diff(shown)))
             if len(lines) > MAX_DIFF_LINES:
                 self.line(f"    … {len(lines) - MAX_DIFF_LINES} more lines", "dim")
 
@@ -139,5 +155,5 @@ class Output:
         self._diffs.clear()
 
 
-def _is_diff(line: str) -> bool:
-    return line[:1] in "+-" or line.startswith("@@")
+def _shortened(line: str) -> str:
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"

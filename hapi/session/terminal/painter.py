@@ -133,7 +133,7 @@ class Painter:
     def diff(self, text: str) -> Iterator[str]:
         """The lines of a unified diff, each painted."""
         for line in text.splitlines():
-            style = "hunk" if line.startswith("@@") else _DIFF_STYLES.get(line[:1], "dim")
+            style = "hunk" if line.startswith("@@") else _DIFF_STYLES.get(line[:1], "")
             yield self.paint(line, style)
 
 

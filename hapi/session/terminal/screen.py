@@ -55,7 +55,9 @@ class Screen(Terminal):
         self.editor = self.dialogs.editor = self._make_editor(self)
         self.editor.buffer.on_text_changed += self.dialogs.changed
         self.dialogs.on_closed = self._ask_next
-        self.output = Output(self.painter, self.editor.above, self.editor.refresh)
+        self.output = Output(
+            self.painter, self.editor.above, self.editor.refresh, self._reactor.seconds
+        )
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self._reactor
 
@@ -224,8 +226,10 @@ class Screen(Terminal):
     # --- requests and questions
     def _asked(self, pending: PendingPermission) -> None:
         self.output.line(f"? {self._label} asks for permission: {pending.tool}", "ask")
-        self.output.details(request_lines(pending.asked, pending.arguments, options=False))
-        if pending.asked.call.changes:
+        lines = request_lines(pending.asked, pending.arguments, options=False)
+        has_diff = bool(pending.asked.call.changes)
+        self.output.details(lines, has_diff)
+        if has_diff:
             self.output.changes_are_shown(pending.asked.call.call_id)
         self._ask_next()
 
