@@ -76,7 +76,7 @@ class ConversationReader:
     _is_busy: bool = False
     _title: str | None = None
     _kinds: dict[str, str] = field(factory=dict)  # of parts: text or reasoning
-    _calls: dict[str, tuple[str, str, Any]] = field(factory=dict)  # part, tool and input by call
+    _calls: dict[str, tuple[str, str, Any]] = field(factory=dict)  # part, title and input by call
     _told: set[str] = field(factory=set)  # messages of which the usage was reported
     _part: str = ""  # of which records are named
     _named: dict[str, int] = field(factory=dict)
@@ -132,7 +132,7 @@ class ConversationReader:
             self._status(found or {"type": "idle"})
 
     def call(self, call: Any) -> tuple[str, str, Any] | None:
-        """The id of the card of a tool call, the tool, and what it was given; None if unknown."""
+        """The id of the card of a tool call, its title, and what it was given; None if unknown."""
         return self._calls.get(call) if isinstance(call, str) else None
 
     def finish(self) -> None:
@@ -268,10 +268,11 @@ class ConversationReader:
             return
         if status == "pending" and not given:
             return  # the model is still writing what it wants of the tool
-        self._part, self._calls[call] = name, (name, tool, given)
+        title = _title(tool, given)
+        self._part, self._calls[call] = name, (name, title, given)
         update = ToolCall(
             name,
-            text_or_none(state.get("title")) or tool,
+            title,
             KINDS.get(tool, "other"),
             status,
             given,
@@ -385,6 +386,12 @@ def _usage(tokens: Sequence[Json]) -> Usage:
         cached=total("read") or None,
         cache_written=total("write") or None,
     )
+
+
+def _title(tool: str, given: Any) -> str:
+    """What a call is called, as OpenCode's ACP server does: a command is its own name."""
+    command = mapping(given).get("command")
+    return command if tool == "bash" and isinstance(command, str) and command else tool
 
 
 def _changes(tool: str, given: Json) -> tuple[FileChange, ...] | None:

@@ -28,7 +28,7 @@ Reply = Callable[[str, Json], object]  # posts a body to a path of the server
 
 @define(eq=False, repr=False)
 class Requests:
-    """`call` tells of a tool call by OpenCode's id of it: the id of its card, its tool, its
+    """`call` tells of a tool call by OpenCode's id of it: the id of its card, its title, its
     input."""
 
     _mirror: Mirror
