@@ -84,6 +84,13 @@ def test_a_session_is_steered_from_the_command_line_from_the_list_to_the_deletio
     assert "no permission request is open" in terminal.run("approve", short, code=1)
     assert terminal.run("stop", short) == "No turn is running\n"
 
+    assert terminal.run("send", short, "hello", "--wait") == "You said: hello\n"
+    asking = ("send", short, "Please run: echo third", "--wait", "--timeout", "2m")
+    assert "the agent waits for an answer" in terminal.run(*asking, code=8)
+    terminal.run("approve", short)
+    assert terminal.run("wait", short) == "Output: third\n"
+    assert terminal.run("tail", short, "-n", "1") == "Agent: Output: third\n"
+
     assert terminal.run("archive", short) == "Session archived\n"
     user.archived(session_id)
     until(lambda: terminal.json("list")[0]["state"] == "archived")

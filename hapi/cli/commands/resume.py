@@ -23,6 +23,7 @@ from hapi.settings import machine_id, read_settings
 if TYPE_CHECKING:
     from hapi.client import ApiClient, ResumableSession, ResumeTarget
 
+SETTLE_TIME, SETTLE_POLL_INTERVAL = 3.0, 0.25  # seconds for an ended turn to be known at the hub
 PLAIN_TERMS = ("", "dumb", "unknown")
 
 
@@ -113,8 +114,9 @@ def _freed(name: str, here: Here, is_forced: bool) -> ResumeTarget:
     async def free(client: ApiClient) -> ResumeTarget:
         target = await _target(client, await find_session(client, name))
         check_place(target, here)
+        if target.active and not is_forced and await _works(client, target):
+            _confirm(target)
         if target.active:
-            _confirm(target, is_forced)
             await client.hand_off(target.session_id)
         return target
 
@@ -169,9 +171,19 @@ def check_place(target: ResumeTarget, here: Here) -> None:
         raise CommandError(f"the directory {target.directory} of the session no longer exists")
 
 
-def _confirm(target: ResumeTarget, is_forced: bool) -> None:
-    if not target.thinking or is_forced:
-        return
+async def _works(client: ApiClient, target: ResumeTarget) -> bool:
+    """Whether a turn runs; the hub may learn a moment late that one has ended."""
+    from twisted.internet.task import deferLater
+
+    deadline = client.clock.seconds() + SETTLE_TIME
+    works = target.thinking
+    while works and client.clock.seconds() < deadline:
+        await deferLater(client.clock, SETTLE_POLL_INTERVAL)
+        works = (await client.session(target.session_id)).thinking
+    return works
+
+
+def _confirm(target: ResumeTarget) -> None:
     if not sys.stdin.isatty():
         raise CommandError(
             "a turn is running in the session, and would be stopped; wait with "

@@ -55,7 +55,7 @@ class Terminal:
 
     def _run_once(self, ask: Any, seconds: float) -> Any:
         running = Deferred.fromCoroutine(ask(self.stage.clock))
-        for _ in range(20):
+        for _ in range(60):
             self.stage.stub.flush()
             if self.peer is not None and self.peer.calls:
                 self.peer.answer('{"ok":true}')
