@@ -82,6 +82,14 @@ def test_a_program_writes_neither_to_the_clipboard_nor_to_the_title(place, sessi
     assert page.title() == title
     page.keyboard.type("echo [$((6*7))]\n")
     expect(rows(page)).to_contain_text("[42]", timeout=ANSWER_TIMEOUT)
+    # A program asks what terminal this is, and reads the answer; after a reload nobody is asked.
+    page.keyboard.type("printf '\\e[c'; read -r -s -d c; echo ${#REPLY}-$((6*8))\n")
+    expect(rows(page)).to_contain_text("6-48", timeout=ANSWER_TIMEOUT)
+    page.reload()
+    expect(rows(page)).to_contain_text("6-48", timeout=ANSWER_TIMEOUT)
+    page.keyboard.type("echo [$((6*9))]\n")
+    expect(rows(page)).to_contain_text("[54]", timeout=ANSWER_TIMEOUT)
+    assert "2c" not in rows(page).inner_text().rpartition("6-48")[2]
 
 
 def test_the_page_says_why_there_is_no_terminal(place):

@@ -58,3 +58,19 @@ def test_a_session_of_npm_is_steered_and_its_work_read_on_a_phone(cast, page):
     page.get_by_role("link", name=re.compile("^Files")).tap()
     page.get_by_role("link", name=re.compile("notes.txt")).tap()
     expect(page.get_by_text("first line")).to_be_visible()
+
+
+def test_a_session_of_npm_has_a_shell_on_our_page(cast, page):
+    _, user = cast.hub(OURS)
+    running = cast.runner(NPM, user)
+    id = user.started(running.machine_id, cast.directory("project"), "claude")
+
+    page.goto(f"{user.url}/sessions/{id}/terminal#token={CANARY}")
+    rows = page.locator(".terminal-pane:not([hidden]) .xterm-rows")
+    expect(rows).to_contain_text("project")
+    page.keyboard.type("echo $((6*7))-$(stty size | tr ' ' x)-\n")
+    expect(rows).to_contain_text(re.compile(r"42-\d+x\d+-"))
+    page.reload()
+    expect(rows).to_contain_text(re.compile(r"42-\d+x\d+-"))  # the hub remembers it
+    page.keyboard.type("exit 3\n")
+    expect(page.get_by_text("The shell has ended with code 3.")).to_be_visible()

@@ -25,6 +25,7 @@ from hapi.redaction import escape_control
 LIST_TIMEOUT = 3.0  # seconds; npm's hub does not answer
 RETRY_INTERVAL = 1.0  # seconds until a session that is not back yet is asked again
 RETURN_TIMEOUT = 60.0  # seconds that a session may take to be back at a hub that was away
+MAX_EARLY = 4096  # characters that wait for the shell to open
 UNAVAILABLE = "Session is inactive or unavailable."
 
 
@@ -60,6 +61,7 @@ class Attachment:
     _id: str | None = None  # of the shell, once it is chosen
     _is_open: bool = False
     _was_open: bool = False
+    _early: str = ""  # what was typed before the shell was open
     _away_since: float | None = None  # seconds of the clock
     _retry: IDelayedCall | None = None
     _modes: ScreenModes = field(factory=ScreenModes)
@@ -123,6 +125,8 @@ class Attachment:
         text = self._decoder.decode(before, final=not data)
         if text and self._is_open:
             self.link.emit(wire.WRITE, {"terminalId": self._id, "data": text})
+        elif not self._was_open:
+            self._early = (self._early + text)[:MAX_EARLY]
         elif text and not leaves:
             self._terminal.write("\a")  # nobody gets it
         if leaves or not data:
@@ -138,7 +142,12 @@ class Attachment:
     async def _begin(self) -> None:
         """Choose the shell, and open it."""
         chosen = await self._choose(await self._listed())
+        if self._outcome.called:
+            return
         self._id = chosen or new_id(self._session_id)
+        self._terminal.on_data, self._terminal.on_resize = self.typed, self.resized
+        self._terminal.make_raw()
+        self._terminal.pace(self.link)
         if self.link.is_joined:
             self._create()
 
@@ -167,11 +176,10 @@ class Attachment:
     def _opened(self) -> None:
         self._away_since = None
         self._is_open = True
-        if not self._was_open:
-            self._was_open = True
-            self._terminal.make_raw()
-            self._terminal.pace(self.link)
-            self._terminal.on_data, self._terminal.on_resize = self.typed, self.resized
+        self._was_open = True
+        early, self._early = self._early, ""
+        if early:
+            self.link.emit(wire.WRITE, {"terminalId": self._id, "data": early})
 
     def _show(self, given: dict[str, Any]) -> None:
         text = given.get("data")

@@ -117,9 +117,24 @@ def test_a_shell_is_opened_with_the_size_of_the_terminal(scene):
     assert [(each.id, each.is_shown) for each in scene.offered] == [("t", True)]
     created = {"sessionId": "session-1", "terminalId": "t", "cols": 100, "rows": 30}
     assert scene.link.sent == [("create", created)]
-    assert not scene.terminal.is_raw
-    scene.hear("ready")
     assert scene.terminal.is_raw
+    assert scene.terminal.on_resize
+
+
+def test_what_is_typed_while_the_shell_opens_is_not_lost(scene):
+    scene.begin().join()
+    scene.terminal.on_data(b"l")
+    scene.terminal.on_data(b"s\r")
+    assert len(scene.link.sent) == 1
+    scene.hear("ready")
+    scene.hear("ready")
+    assert scene.link.sent[1:] == [("write", {"terminalId": "t", "data": "ls\r"})]
+
+
+def test_a_shell_that_does_not_open_can_be_left(scene):
+    scene.begin().join()
+    scene.terminal.on_data(b"\x1d")
+    assert scene.ended[0] == 0
 
 
 def test_a_new_shell_has_an_id_of_its_own(scene):

@@ -69,12 +69,17 @@ export async function terminalScreen(node, { fontSize, label, onData, onLink }) 
   withoutStyleElements(() => terminal.open(node));
   styleCellsByObjectModel(terminal);
   terminal.textarea?.setAttribute("aria-label", label);
-  terminal.onData(onData);
+  let replays = 0; // that are not shown yet
+  terminal.onData((/** @type {string} */ data) => {
+    // What programs have asked the terminal at that time is not answered again: the shell would take it for typed.
+    if (replays === 0) onData(data);
+  });
   return {
     write: (data) => terminal.write(data),
     replay(data) {
+      replays += 1;
       terminal.reset();
-      terminal.write(data);
+      terminal.write(data, () => (replays -= 1));
     },
     paste: (text) => terminal.paste(text),
     fit() {

@@ -21,8 +21,9 @@ import { terminalPane } from "./pane.js";
 await stylesheet(new URL("../../style/terminal.css", import.meta.url).href);
 
 const SIZE_KEY = "hapi.terminal.size";
+const CELLS_KEY = "hapi.terminal.cells"; // columns and rows, as `114x40`
 const [MIN_SIZE, DEFAULT_SIZE, MAX_SIZE] = [9, 13, 24]; // pixels of the font
-const FIRST_SIZE = { cols: 80, rows: 24 }; // until it has been measured
+const FIRST_SIZE = { cols: 80, rows: 24 };
 
 /** @param {ViewContext} context @returns {View} */
 export function view(context) {
@@ -38,7 +39,7 @@ class TerminalView {
     this.node = this._frame.node;
     this.node.classList.add("terminal-view");
     this._fontSize = readSize();
-    this._size = FIRST_SIZE;
+    this._size = readCells();
     this._isConnected = false;
     this._isStarted = false;
     /** @type {string | null} */
@@ -196,6 +197,7 @@ class TerminalView {
     const [screen, terminal] = [this._pane?.screen(), this._terminal];
     if (!screen || !terminal || !this._screens.clientHeight) return;
     this._size = screen.fit();
+    tabStorage.setItem(CELLS_KEY, `${this._size.cols}x${this._size.rows}`);
     this._terminals.resize(terminal, this._size.cols, this._size.rows);
   }
 
@@ -278,4 +280,12 @@ function tool(text, label, click) {
 function readSize() {
   const size = Number(deviceStorage.getItem(SIZE_KEY));
   return size >= MIN_SIZE && size <= MAX_SIZE ? size : DEFAULT_SIZE;
+}
+
+/** The size until it has been measured: a shell whose size changes erases lines when it draws its prompt again. */
+function readCells() {
+  const found = /^(\d{1,3})x(\d{1,3})$/.exec(tabStorage.getItem(CELLS_KEY) ?? "");
+  return found && Number(found[1]) && Number(found[2])
+    ? { cols: Number(found[1]), rows: Number(found[2]) }
+    : FIRST_SIZE;
 }
