@@ -57,7 +57,10 @@ class AttachedShell:
             self._read()
             return text in self.shown[since:]
 
-        until(look, what=f"{text!r} in the terminal: {self.shown[-2000:]!r}")
+        try:
+            until(look)
+        except TimeoutError:
+            raise TimeoutError(f"{text!r} not in {self.shown[-4000:]!r}") from None
 
     def resize(self, cols: int, rows: int) -> None:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))

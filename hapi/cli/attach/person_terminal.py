@@ -83,11 +83,11 @@ class PersonTerminal:
         except OSError:  # as in a container that does not show the terminal's device
             self._descriptor = os.dup(sys.stdout.fileno())
         self._output = _Output(self._reactor, self._descriptor)
-        self._reactor.addReader(self)
 
     def make_raw(self) -> None:
         self._is_raw = True
         tty.setraw(self.fileno(), termios.TCSANOW)
+        self._reactor.addReader(self)  # what was typed before is still there
         signal.signal(signal.SIGWINCH, lambda *_: self._reactor.callFromThread(self._resized))
         signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(self._continued))
 
@@ -121,8 +121,9 @@ class PersonTerminal:
         """The next line of the person, before the terminal is raw; None at the end of the input."""
         line: Deferred[bytes] = Deferred()
         self.on_data = line.callback
+        self._reactor.addReader(self)
         data = await line
-        self.on_data = lambda _: None
+        self._reactor.removeReader(self)
         return data.decode("utf-8", "replace") if data else None
 
     def size(self) -> tuple[int, int]:
