@@ -117,6 +117,10 @@ class ScreenStage:
         text, self.paper.above = self.paper.above, ""
         return STYLES.sub("", text)
 
+    def status(self) -> str:
+        """The last line."""
+        return "".join(text for _, text in self.screen.status())
+
     def shown_menu(self) -> str:
         """The menu as text; empty if there is none."""
         dialogs = self.screen.dialogs

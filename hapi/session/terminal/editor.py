@@ -171,9 +171,10 @@ class Editor:
 
     # --- running
     def start(self, typed: str = "") -> None:
-        """Read keys and draw, with `typed` in the line."""
+        """Read keys and draw, with `typed` in the line, after what stands there."""
         if typed:
-            self.buffer.set_document(Document(typed, len(typed)))
+            text = "\n".join(part for part in (self.buffer.text, typed) if part)
+            self.buffer.set_document(Document(text, len(text)))
         done: Deferred[None] = Deferred()
         self._done = done
         run = self.app.run_async(
