@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -13,7 +14,7 @@ from threading import Thread
 import pytest
 from attrs import frozen
 
-from tests.support.peers import NPM, NPM_BINARY, OUR_HAPI, OURS, Cast, Running, User
+from tests.support.peers import NPM, NPM_BINARY, OUR_HAPI, OURS, Cast, Json, Running, User
 from tests.support.programs import alive, level, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
@@ -48,6 +49,11 @@ class Machine:
 
     def pid(self, session_id: str) -> int:
         return int(self.user.session(session_id)["metadata"]["hostPid"])
+
+
+def introduction() -> Json:
+    client = {"name": "test", "version": "1"}
+    return {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": client}
 
 
 @contextmanager
@@ -96,6 +102,22 @@ def test_a_session_of_npms_goes_on_in_our_terminal_and_in_npms_again(cast, hub):
     assert machine.run(OURS, "ping-peer", "--list") == machine.run(NPM, "ping-peer", "--list")
     ours = machine.run(OURS, "inspect-peer", session_id[:8])
     assert ours == machine.run(NPM, "inspect-peer", session_id[:8])
+    url = user.session(session_id)["metadata"]["hapiMcpUrl"]
+    calls = [
+        {"method": "initialize", "params": introduction()},
+        {"method": "tools/list"},
+        {"method": "tools/call", "params": {"name": "list_peers", "arguments": {}}},
+    ]
+    lines = [
+        json.dumps({"jsonrpc": "2.0", "id": number, **each}) for number, each in enumerate(calls)
+    ]
+    tools = ("--tools", "list_peers,ping_peer")
+    bridged = machine.run(OURS, "mcp", "--url", url, *tools, stdin="\n".join(lines))
+    answers = [json.loads(line)["result"] for line in bridged.splitlines()]
+    assert answers[0]["serverInfo"]["name"]
+    assert {tool["name"] for tool in answers[1]["tools"]} == {"list_peers", "ping_peer"}
+    assert "content" in answers[2]
+
     said = {}
     for make in (OURS, NPM):
         said[make] = machine.run(make, "ping-peer", session_id[:8], "hello from the shell")

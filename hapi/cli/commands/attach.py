@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hapi.cli.base.common_options import home_option
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
 from hapi.cli.base.output import table, warn
 from hapi.cli.commands.sessions.ask import active_session_argument, ask_hub, find_session
@@ -30,6 +31,7 @@ FOREVER = 10 * 365 * 86400.0  # seconds
     epilog=exit_codes_epilog(UNREACHABLE, REFUSED),
     short_help="Open a shell of a session in this terminal.",
 )
+@home_option
 @active_session_argument
 @click.option("--new", is_flag=True, help="Open another shell, whatever others there are.")
 @click.option(

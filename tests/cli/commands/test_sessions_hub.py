@@ -37,6 +37,8 @@ class Terminal:
         self.answered = 0  # remote calls of the session
         self.asked: Any = None  # the arguments of the last one
         self.meanwhile: list[Any] = []  # what happens while a command waits
+        self.machine: Any = None  # the socket of a runner
+        self.spawned: list[Any] = []  # what it was asked for
         monkeypatch.setattr("hapi.client.transport.make_http", lambda *_: self)
 
     def request(self, method: str, url: str, **more: Any) -> Any:
@@ -51,11 +53,19 @@ class Terminal:
             self.stage.clock.advance(0)
             if self.meanwhile and self.meanwhile[0]():
                 self.meanwhile.pop(0)
+            if self.machine is not None:
+                self._answer_spawn(self.machine)
             for asked in self.peer.events("rpc-request")[self.answered :]:
                 self.answered += 1
                 self.asked = json.loads(asked["params"])
                 self.peer.answer(json.dumps({"ok": True}))
         return result_of(running)
+
+    def _answer_spawn(self, machine: Any) -> None:
+        """Be a runner: the session that is started is the one that is there."""
+        for asked in machine.events("rpc-request")[len(self.spawned) :]:
+            self.spawned.append(json.loads(asked["params"]))
+            machine.answer(json.dumps({"type": "success", "sessionId": self.id}))
 
     def wait_for(self, **requests: Any) -> None:
         """Have the session wait for answers to these requests."""
@@ -312,3 +322,72 @@ def test_a_session_is_started_on_the_machine_that_is_named(terminal):
     machine_id, _ = terminal.stage.machine()
     done = terminal.end("new", "relative", "--machine", machine_id)
     assert "the directory must be absolute" in done.stderr
+
+
+def test_a_session_is_started_with_its_settings_and_its_first_prompt(terminal):
+    machine_id, terminal.machine = terminal.stage.machine()
+    terminal.machine.serve(machine_id, "spawn-happy-session")
+    terminal.meanwhile.append(lambda: terminal.answer_prompt("done"))
+    words = ("/srv/shop", "hello", "--machine", machine_id[:6], "--agent", "codex")
+    settings = ("--model", "m", "--effort", "high", "--permission-mode", "default")
+    done = terminal.end("new", *words, *settings, "--worktree-name", "w", "--wait")
+    assert (done.exit_code, done.stdout) == (0, "done\n")
+    assert terminal.id in done.stderr
+    [asked] = terminal.spawned
+    assert asked["directory"] == "/srv/shop"
+    expected = {
+        "agent": "codex",
+        "model": "m",
+        "modelReasoningEffort": "high",
+        "permissionMode": "default",
+        "sessionType": "worktree",
+        "worktreeName": "w",
+    }
+    assert expected.items() <= asked.items()
+    assert "effort" not in asked
+
+
+class Follow:
+    """`hapi sessions tail -f` while the hub comes and goes."""
+
+    def __init__(self, terminal: Any, monkeypatch: Any) -> None:
+        from hapi.cli.commands.sessions.tail import Follower
+        from hapi.client import ApiClient, HubAccess
+
+        self.terminal, self.is_down = terminal, False
+        monkeypatch.setattr("hapi.client.transport.make_http", lambda *_: self)
+        client = ApiClient(terminal.stage.clock, HubAccess(HUB, TOKEN))
+        self.follower = Follower(client, terminal.id, False)
+        self.tick(Deferred.fromCoroutine(self.follower.print_newest(1)))
+        self.running = Deferred.fromCoroutine(self.follower.follow())
+
+    def request(self, method: str, url: str, **more: Any) -> Any:
+        if self.is_down:
+            raise OSError("refused")
+        return self.terminal.stage.stub.request(method, url, **more)
+
+    def tick(self, until: Any = None, seconds: int = 3) -> None:
+        for _ in range(seconds * 4):
+            self.terminal.stage.clock.advance(0.25)
+            for _ in range(4):
+                self.terminal.stage.stub.flush()
+
+
+def test_what_is_added_while_the_hub_is_away_is_printed_once(terminal, monkeypatch, capsys):
+    terminal.say("codex", type="message", message="before")
+    terminal.say("codex", type="message", message="first")
+    follow = Follow(terminal, monkeypatch)
+    terminal.say("codex", type="message", message="second")
+    follow.tick()
+    follow.is_down = True
+    for number in range(250):  # more than one page
+        terminal.say("codex", type="message", message=f"number {number}")
+    follow.tick(seconds=40)
+    follow.is_down = False
+    follow.tick(seconds=40)
+    printed = capsys.readouterr()
+    numbers = [f"Agent: number {number}" for number in range(250)]
+    assert printed.out.splitlines() == ["Agent: first", "Agent: second", *numbers]
+    assert printed.err.count("the hub is away") == 1
+    follow.running.cancel()
+    follow.running.addErrback(lambda _: None)

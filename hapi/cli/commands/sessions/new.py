@@ -23,6 +23,7 @@ from hapi.cli.commands.sessions.waiting import (
 )
 from hapi.configured_agents import default_agent
 from hapi.home import Home
+from hapi.protocol.agents import agent_named
 from hapi.redaction import escape_control
 from hapi.settings import machine_id, read_settings
 
@@ -100,7 +101,7 @@ def command(
         settings["worktree"] = True
     settings["session_type"] = "worktree" if settings.pop("worktree") else None
     asked = {name: value for name, value in settings.items() if value is not None}
-    asked |= {"model_reasoning_effort": asked["effort"]} if "effort" in asked else {}
+    asked |= effort_settings(chosen, asked.pop("effort", None))
 
     async def start(client: ApiClient) -> tuple[str, str | None, Outcome | None]:
         where, path = await find_place(client, place)
@@ -126,6 +127,13 @@ def command(
         print_json({"sessionId": session_id} | ({"localId": local_id} if local_id else {}))
     else:
         echo(escape_control(session_id))
+
+
+def effort_settings(agent: str, effort: str | None) -> dict[str, str]:
+    """The reasoning effort under the names that a spawn of the agent passes on."""
+    fields = {"effort": "effort", "modelReasoningEffort": "model_reasoning_effort"}
+    passes = agent_named(agent).passes
+    return {} if effort is None else {fields[name]: effort for name in fields if passes(name)}
 
 
 async def find_place(client: ApiClient, place: Place) -> tuple[Machine, str]:

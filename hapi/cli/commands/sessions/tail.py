@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hapi.client import ApiClient, Event, Message
 
 PAGE = 200  # messages; a hub gives no more at once
+FOLLOWED = 20  # messages that are read when something was added; more if all of them are new
 POLL_INTERVAL = 15.0  # seconds between two looks while no event comes
 MAX_CALLS = 1000  # tool calls that are remembered, so that each is printed once
 
@@ -99,10 +100,11 @@ class Follower:
 
     async def _added(self) -> list[Message]:
         """The messages after the last one, in their order."""
-        page = await self._client.messages(self._session_id, PAGE)
+        page, asked = await self._client.messages(self._session_id, FOLLOWED), FOLLOWED
         found = {each.seq: each for each in page}
-        while len(page) >= PAGE and all(each.seq > self._last for each in _settled(page)):
-            page = await self._client.messages(self._session_id, PAGE, before=_first(page))
+        while len(page) >= asked and all(each.seq > self._last for each in _settled(page)):
+            asked = PAGE
+            page = await self._client.messages(self._session_id, asked, before=_first(page))
             found.update({each.seq: each for each in page})
         return [found[seq] for seq in sorted(found) if seq > self._last]
 
