@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ class CodexProgram:
         start = self._start
         words = [start.program]
         if start.agent_session is not None:
-            words += ["resume", start.agent_session]
+            # The adapter has left its own choice of who reviews requests with the conversation.
+            reviewer = reviewer_of(codex_home(start.environ))
+            words += ["resume", start.agent_session, "-c", f"approvals_reviewer={reviewer}"]
         # Else the conversation runs in a server that outlives the program, and the turn with it.
         words.append("--no-daemon")
         if start.model is not None:
@@ -154,6 +157,15 @@ def codex_home(environ: Mapping[str, str]) -> Path:
     return Path(
         environ.get("CODEX_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".codex"
     )
+
+
+def reviewer_of(home: Path) -> str:
+    """Who reviews Codex's requests by the settings of the person, as a string in TOML."""
+    try:
+        found = tomllib.loads((home / "config.toml").read_text()).get("approvals_reviewer")
+    except (OSError, ValueError):
+        found = None
+    return _quoted(found) if isinstance(found, str) else '"user"'
 
 
 def transcript_of(sessions: Path, session: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hapi.session.local.interface import Launch, LocalStart, Mirror
 POLL_INTERVAL = 0.3  # seconds between two looks at the file
 SEARCH_INTERVAL = 1.5  # seconds between two looks for another file
 TURN_TIMEOUT = 4.0  # seconds without a line after which a turn has probably ended
+MINUTE = "%Y-%m-%dT%H-%M"  # in the names of files, UTC
 MAX_HEAD = 1 << 20  # bytes of the first line
 MODES = {"yolo": "yolo", "acceptEdits": "auto_edit", "plan": "plan", "default": "default"}
 
@@ -92,6 +94,8 @@ class GeminiProgram:
         while self._read():
             await deferLater(self._reactor, 0)
         self._reader.finish()
+        if self._file is not None:
+            make_loadable(self._file.path, time.time())
 
     # --- the file
     def _poll(self) -> None:
@@ -125,7 +129,9 @@ class GeminiProgram:
                 continue
             self._known.add(path)
             session = text_or_none(head.get("sessionId"))
-            if session and is_begun_since(head, self._began) and self._is_alone():
+            if session is None or session == self._session:
+                continue
+            if is_begun_since(head, self._began) and self._is_alone():
                 self._go_on_with(path, session)
 
     def _is_alone(self) -> bool:
@@ -193,14 +199,34 @@ def chat_of(projects: Path, session: str) -> Path | None:
     if len(begin) < 8 or any(each in begin for each in "/*?[."):
         return None
     try:
-        found = sorted(projects.glob(f"*/chats/session-*-{begin}.jsonl"), reverse=True)
+        # Where it was resumed over ACP there may be another, empty one.
+        sizes = {
+            path: path.stat().st_size for path in projects.glob(f"*/chats/session-*-{begin}.jsonl")
+        }
     except OSError:
         return None
-    for path in found:
+    for path in sorted(sizes, key=lambda path: -sizes[path]):
         head = chat_head(path)
         if head is not None and head.get("sessionId") == session:
             return path
     return None
+
+
+def make_loadable(path: Path, now: float) -> None:
+    """Name the file as if it had begun a minute earlier, if it is one of this minute.
+
+    Gemini's ACP server (0.61.0) begins a file for a session that it shall load before it reads the
+    one there is. Its names have the minute and the session: in the same minute it is the same file,
+    whose conversation is lost.
+    """
+    minute = time.strftime(MINUTE, time.gmtime(now))
+    if not path.name.startswith(f"session-{minute}-"):
+        return
+    earlier = time.strftime(MINUTE, time.gmtime(now - 60))
+    other = path.with_name(path.name.replace(minute, earlier, 1))
+    with suppress(OSError):
+        if not other.exists():
+            path.rename(other)
 
 
 def chat_head(path: Path) -> Mapping[str, Any] | None:
