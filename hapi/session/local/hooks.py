@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 import hapi.session.local
 from hapi.net.server.unix_port import listen_unix
 
 MAX_CALL_SIZE = 64 * 1024 * 1024  # bytes; calls tell what a tool has put out
+MAX_HEAD_SIZE = 20  # bytes of the length
 SOCKET_NAME = "hooks.sock"
 
 
@@ -95,34 +94,36 @@ class HookServer:
         return call
 
 
-@implementer(IHalfCloseableProtocol)
 class HookConnection(Protocol):
-    """One call: its text, then the end of the text; the answer, then the end."""
+    """One call: the length of its text, a new line, and the text; then the answer and the end."""
 
     def __init__(self, server: HookServer) -> None:
         self._server = server
         self._pieces: list[bytes] = []
         self._size = 0
+        self._length: int | None = None
         self._call: HookCall | None = None
 
     def connectionMade(self) -> None:
         self._server.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._call is not None:
+            return
+        if self._length is None:
+            head, end, data = (b"".join(self._pieces) + data).partition(b"\n")
+            if not end and len(head) < MAX_HEAD_SIZE:
+                self._pieces = [head]
+                return
+            if not (end and head.isdigit() and int(head) <= MAX_CALL_SIZE):
+                self.answer(b"")
+                return
+            self._length, self._pieces = int(head), []
+        self._pieces.append(data)
         self._size += len(data)
-        if self._size > MAX_CALL_SIZE:
-            self._pieces.clear()
-            self.answer(b"")
-        else:
-            self._pieces.append(data)
-
-    def readConnectionLost(self) -> None:
-        data, self._pieces = b"".join(self._pieces), []
-        self._call = self._server.received(self, data)
-
-    def writeConnectionLost(self) -> None:
-        transport: Any = self.transport
-        transport.loseConnection()
+        if self._size >= self._length:
+            told, self._pieces = b"".join(self._pieces), []
+            self._call = self._server.received(self, told)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._server.lost(self)
