@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 import signal
 
+import psutil
 import pytest
 
 from tests.support.attached_shell import AttachedShell
 from tests.support.peers import OURS, Cast
-from tests.support.programs import CANARY
+from tests.support.programs import CANARY, until
 
 pytestmark = pytest.mark.program
 LEAVE = "\x1d"
+
+
+def sleeping() -> list[list[str]]:
+    """The command lines of what the killed shell has started."""
+    lines = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return [line for line in lines if line in (["sleep", "6543"], ["sleep", "6544"])]
 
 
 @pytest.fixture
@@ -66,6 +73,19 @@ def test_a_shell_in_a_terminal_outlives_its_hub_and_leaves_the_terminal_as_it_wa
         assert last.exit_code() == 7
         assert "ended with code 7" in last.shown
         assert last.is_restored
+
+        end_with_the_session(attach("--new"), user.session(id)["metadata"]["hostPid"])
     finally:
         for shell in shells:
             shell.close()
+
+
+def end_with_the_session(shell: AttachedShell, session_pid: int) -> None:
+    """Kill the session: nothing that was started in its shell outlives it."""
+    shell.type("(trap '' HUP TERM; setsid nohup sleep 6543 & exec sleep 6544)\r")
+    until(lambda: len(sleeping()) == 2)
+    psutil.Process(session_pid).kill()
+    until(lambda: not sleeping())
+    assert shell.exit_code() != 0
+    assert "The shell was ended by SIGHUP" in shell.shown
+    assert shell.is_restored

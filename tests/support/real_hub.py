@@ -19,7 +19,7 @@ class RealHub:
         self.server = SocketServer(reactor, {"/cli": self.desk})
         root = Resource()
         root.putChild(b"socket.io", self.server.resource)
-        site = LimitedSite(root, reactor)
+        site = LimitedSite(root, reactor, body_limit=self.server.body_limit)
         self.port = (
             reactor.listenTCP(0, site, interface="127.0.0.1")
             if tls is None
