@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -19,12 +19,14 @@ from hapi.deferreds import run_in_background
 from hapi.protocol.acp.values import count_or_none, mapping, objects, text_or_none
 from hapi.protocol.json import Malformed, from_json
 from hapi.session.local.interface import Launch, LocalStart, Mirror
-from hapi.session.local.opencode_api import ApiError, OpenCodeApi
+from hapi.session.local.opencode_api import ApiError, OpenCodeApi, ProgramOutput
 from hapi.session.local.opencode_events import ConversationReader
 from hapi.session.local.opencode_requests import Requests
 
 RETRY_INTERVAL = 0.3  # seconds until the server is called again
 LAST_EVENTS_TIMEOUT = 2.0  # seconds for what is still to be read when the program has ended
+START_TIMEOUT = 10.0  # seconds; a program that ends before that was not used
+EXPORT_TIMEOUT = 60.0  # seconds for `opencode export`
 MAX_MESSAGES = 200  # that are read again after the stream was lost
 CONFIG = "OPENCODE_CONFIG_CONTENT"  # environment variable with more settings, as JSON
 
@@ -48,6 +50,9 @@ class OpenCodeProgram:
     _ended: bool = False
     _early: list[Mapping[str, Any]] | None = None  # events that came before the list of messages
     _place: Any = None  # the last checkpoint
+    # Seconds of the clock: since when the reader may have missed something; None: it has not.
+    _lost_at: float | None = None
+    _was_open: bool = False
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -78,12 +83,19 @@ class OpenCodeProgram:
         )
 
     async def stop(self) -> None:
+        lost_at, now = self._lost_at, self._reactor.seconds()
         self._ended = True
         if self._watching is not None and self._api is not None:
             late = self._reactor.callLater(LAST_EVENTS_TIMEOUT, self._api.close)
             await self._watching
             if late.active():
                 late.cancel()
+            limit = LAST_EVENTS_TIMEOUT if self._was_open else START_TIMEOUT
+            is_behind = lost_at is not None and now - lost_at > limit
+        else:
+            is_behind = self._start.checkpoint is not None
+        if is_behind and self._reader.session is not None:
+            await self._read_export(self._reader.session)
         self._requests.finish()
         self._reader.finish()
 
@@ -100,10 +112,13 @@ class OpenCodeProgram:
                 await self._api.follow(self._received, self._opened)
             except ApiError as problem:
                 self.log.debug("OpenCode's server: {reason}", reason=str(problem))
+            if self._lost_at is None:
+                self._lost_at = self._reactor.seconds()
             if not self._ended:
                 await deferLater(self._reactor, RETRY_INTERVAL)
 
     def _opened(self) -> None:
+        self._was_open = True
         self._early = []
         run_in_background(self._catch_up(), self.log, "Reading OpenCode's messages failed")
 
@@ -120,11 +135,26 @@ class OpenCodeProgram:
                 reader.messages(await api.get(path))
                 reader.status(await api.get("/session/status"))
             self._requests.listed(await api.get("/permission"), await api.get("/question"))
+            self._lost_at = None
         except ApiError as problem:
             self.log.warn("OpenCode's messages were not read: {reason}", reason=str(problem))
         early, self._early = self._early or [], None
         for event in early:
             self._received(event)
+
+    async def _read_export(self, session: str) -> None:
+        """Read the conversation from OpenCode's storage, when its server is gone."""
+        start, output = self._start, ProgramOutput()
+        words = (start.program, "export", session)
+        self._reactor.spawnProcess(output, words[0], words, start.environ, start.directory)
+        try:
+            content = await output.ended.addTimeout(EXPORT_TIMEOUT, self._reactor)
+            exported = mapping(from_json(content.decode(errors="replace")))
+        except (TimeoutError, Malformed) as problem:
+            output.kill()
+            self.log.warn("OpenCode's conversation was not read: {reason}", reason=str(problem))
+            return
+        self._reader.messages(exported.get("messages"))
 
     def _take_windows(self, providers: Any) -> None:
         for provider in objects(mapping(providers).get("providers")):

@@ -1,17 +1,18 @@
-"""The HTTP API that OpenCode's own program serves on the loopback interface."""
+"""The HTTP API that OpenCode's own program serves on the loopback interface, and what it prints."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol
+from twisted.internet.error import ConnectionDone, ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
@@ -97,6 +98,31 @@ class _Body(Protocol):
             self.ended.errback(ApiError("the answer broke off or is too long"))
         else:
             self.ended.callback(b"".join(self._parts))
+
+
+class ProgramOutput(ProcessProtocol):
+    """What a program prints, cut off after MAX_ANSWER bytes: `ended` fires with it."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.ended: Deferred[bytes] = Deferred()
+
+    def outReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_ANSWER:
+            self.kill()
+        else:
+            self._parts.append(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.ended.called:
+            self.ended.callback(b"".join(self._parts))
+
+    def kill(self) -> None:
+        if self.transport is not None:
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess("KILL")
 
 
 @define(eq=False, repr=False)
