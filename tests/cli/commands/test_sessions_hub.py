@@ -225,6 +225,7 @@ def test_the_end_of_a_conversation_is_printed_line_by_line(terminal):
     ]
     assert terminal.run("tail", terminal.id, "-n", "1") == "Agent: so: \\x1b[31mred\n"
     assert terminal.run("tail", terminal.id, "-n", "0") == ""
+    assert len(terminal.run("tail", terminal.id, "-n", "6").splitlines()) == 5
     [line] = terminal.run("tail", terminal.id, "-n", "1", "--json").splitlines()
     assert json.loads(line)["text"] == "so: \x1b[31mred"
 

@@ -70,7 +70,7 @@ class Follower:
             messages = [*page, *messages]
             shown = self._shown(messages)
         self._last = max((each.seq for each in messages), default=0)
-        for lines in shown[len(shown) - count :] if count else []:
+        for lines in shown[max(0, len(shown) - count) :]:
             _print(lines)
 
     async def follow(self) -> None:
