@@ -56,13 +56,21 @@ def introduction() -> Json:
     return {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": client}
 
 
+def is_local(user: User, session_id: str) -> bool:
+    """Whether an agent's own program has the session in a terminal."""
+    found = user.session(session_id)
+    state = found["agentState"] or {}
+    is_running = found["active"] and found["metadata"]["lifecycleState"] == "running"
+    return bool(is_running and state.get("controlledByUser"))
+
+
 @contextmanager
-def npm_in_a_terminal(machine: Machine, home: Path, *words: str) -> Iterator[bytearray]:
-    """npm's hapi on a pseudo-terminal; what it has shown."""
+def in_a_terminal(machine: Machine, make: str, home: Path, *words: str) -> Iterator[bytearray]:
+    """The program on a pseudo-terminal; what it has shown."""
     shown = bytearray()
     leader, follower = pty.openpty()
     program = subprocess.Popen(
-        [NPM_BINARY, *words],
+        [*(OUR_HAPI if make == OURS else [NPM_BINARY]), *words],
         env={**machine.environment, "HAPI_HOME": str(home), "TERM": "xterm-256color"},
         cwd=machine.cast.path,
         stdin=follower,
@@ -135,12 +143,7 @@ def test_a_session_of_npms_goes_on_in_our_terminal_and_in_npms_again(cast, hub):
 
     home = cast.directory("elsewhere")
     (home / "settings.json").write_text(f'{{"machineId": "{machine.runner.machine_id}"}}')
-    with npm_in_a_terminal(machine, home, "resume", session_id) as shown:
-        until(
-            lambda: (
-                (found := user.session(session_id))["active"]
-                and found["metadata"]["lifecycleState"] == "running"
-                and (found["agentState"] or {}).get("controlledByUser")
-            ),
-            what=f"npm's terminal: {bytes(shown[-500:])!r}",
-        )
+    for make, words in ((NPM, ()), (OURS, ("--local",))):
+        with in_a_terminal(machine, make, home, "resume", session_id, *words) as shown:
+            until(lambda: is_local(user, session_id), what=f"{make}'s terminal: {shown!r}")
+        user.archived(session_id)
