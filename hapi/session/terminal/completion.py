@@ -11,7 +11,7 @@ from attrs import define
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from hapi.process.command import run_command
+from hapi.process.git import Git
 from hapi.session.rpc.file_search import files_below, ranked
 
 MAX_SHOWN = 8  # completions under the line
@@ -46,9 +46,9 @@ class FileLister:
         return found
 
     async def _list(self) -> list[str]:
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = await run_command(
-            self._reactor, command, self._environ, self._directory, timeout=GIT_TIMEOUT
+        git = Git(self._reactor, self._environ, GIT_TIMEOUT)
+        listed = await git.run(
+            self._directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard"
         )
         if listed.exit_code == 0:
             return [name for name in listed.stdout.split("\0") if name]
