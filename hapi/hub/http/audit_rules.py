@@ -58,6 +58,7 @@ AUDITED: Mapping[str, Audited] = {
     f"POST {_SESSION}/resume": Audited("resume", ("permissionMode",), ("sessionId",)),
     f"POST {_SESSION}/reopen": Audited("reopen", (), ("sessionId",)),
     f"POST {_SESSION}/archive": Audited("archive"),
+    "POST /cli/sessions/<session_id>/handoff-local": Audited("hand-off"),
     f"POST {_SESSION}/fork": Audited("fork", (), ("sessionId",)),
     f"DELETE {_SESSION}": Audited("delete"),
     f"POST {_SESSION}/share-links": Audited(

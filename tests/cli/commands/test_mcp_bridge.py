@@ -135,3 +135,10 @@ def test_without_a_server_the_command_says_so(words, code, said, monkeypatch, ca
     done = CliRunner().invoke(hapi, ["mcp", *words])
     assert done.exit_code == code
     assert said in done.stderr + capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("socket", "code"), [("", 2), ("/nowhere/x.sock", 1)])
+def test_the_session_that_started_the_agent_comes_before_the_variable(socket, code, monkeypatch):
+    monkeypatch.setenv("HAPI_HTTP_MCP_URL", "ftp://x")
+    monkeypatch.setenv("HAPI_MCP_SOCKET", socket)
+    assert CliRunner().invoke(hapi, ["mcp"]).exit_code == code

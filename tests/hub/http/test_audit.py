@@ -92,6 +92,13 @@ def test_a_start_that_the_runner_refused_is_recorded_as_failed(stage: Stage) -> 
     assert (done["outcome"], done["facts"]["sessionId"]) == ("done", "s1")
 
 
+def test_a_hand_off_to_a_terminal_is_recorded(stage: Stage) -> None:
+    session_id = stage.session()
+    stage.rest("POST", f"/cli/sessions/{session_id}/handoff-local", {})
+    [entry] = (each for each in entries(stage) if each["action"] == "hand-off")
+    assert (entry["subject"], entry["outcome"]) == ({"session": session_id}, "done")
+
+
 def test_refusals_are_recorded_apart(stage: Stage, tmp_path: Path) -> None:
     token = web_token(stage, create_token(stage, "read")["token"])
     log_in(stage, "wrong")
