@@ -22,6 +22,8 @@ POLL_INTERVAL = 15.0  # seconds between two looks while no event comes
 # A permission mode may answer a request at once, and an answered one stays for a moment.
 REQUEST_SETTLE_TIME = 1.0  # seconds
 IDLE_SETTLE_TIME = 10.0  # seconds without a turn after which a session that says nothing is ready
+# A hub that was restarted knows sessions as inactive until they have connected again.
+INACTIVE_SETTLE_TIME, INACTIVE_POLL_INTERVAL = 30.0, 2.0  # seconds
 RETRY_INTERVAL = 2.0  # seconds
 LOST_TIMEOUT = 300.0  # seconds that the hub may be away
 PAGE = 200  # messages; a hub gives no more at once
@@ -126,6 +128,7 @@ class TurnWait:
     _idle_since: float | None = None
     _newest: int = -1  # seq
     _lost_since: float | None = None
+    _inactive_since: float | None = None
 
     async def run(self) -> Outcome:
         """Raises HubError, and HubUnreachable when the hub is away for too long."""
@@ -137,6 +140,7 @@ class TurnWait:
                     outcome, seconds = await self._look()
                     self._lost_since = None
                 except (HubUnreachable, TryLater, HubFailed) as error:
+                    self._inactive_since = None
                     self._check_absence(error)
                     outcome, seconds = None, RETRY_INTERVAL
                 if outcome is not None:
@@ -174,7 +178,8 @@ class TurnWait:
         if is_over:
             return ended(records), 0
         if not session.active:
-            return SessionOver(ended(records).texts), 0
+            return self._inactive(session, records)
+        self._inactive_since = None
         asked = self._asked(session)
         if asked is not None:
             return asked
@@ -202,6 +207,16 @@ class TurnWait:
             page = await self._client.messages(self._session_id, PAGE, before=settled[0])
             messages = [*page, *messages]
         return records_of_turn(messages, invoked_at, is_steered)
+
+    def _inactive(
+        self, session: Session, records: Sequence[Message]
+    ) -> tuple[SessionOver | None, float]:
+        now = self._client.clock.seconds()
+        if self._inactive_since is None:
+            self._inactive_since = now
+        if session.is_archived or now - self._inactive_since >= INACTIVE_SETTLE_TIME:
+            return SessionOver(ended(records).texts), 0
+        return None, INACTIVE_POLL_INTERVAL
 
     def _asked(self, session: Session) -> tuple[TurnAsks | None, float] | None:
         now = self._client.clock.seconds()

@@ -192,7 +192,35 @@ def test_a_session_that_ends_before_its_answer_is_told(scene):
     scene.peer.send("session-end", {"sid": scene.id, "time": scene.stage.now()})
     scene.stage.tick(20)
     scene.flush()
+    assert waits(waiting)  # it may only have lost its connection
+    scene.stage.tick(20)
+    scene.flush()
     assert result_of(waiting) == SessionOver()
+
+
+def test_a_session_that_is_archived_is_over_at_once(scene):
+    waiting = scene.wait(scene.prompt())
+    metadata = {"path": "/", "host": "h", "lifecycleState": "archived"}
+    change = {"sid": scene.id, "expectedVersion": 1, "metadata": metadata}
+    scene.peer.ask("update-metadata", change)
+    scene.peer.send("session-end", {"sid": scene.id, "time": scene.stage.now()})
+    scene.stage.tick(3)
+    scene.flush()
+    assert result_of(waiting) == SessionOver()
+
+
+def test_a_session_that_comes_back_with_its_hub_is_waited_for(scene):
+    scene.take(local_id := scene.prompt())
+    waiting = scene.wait(local_id)
+    scene.stage.registry.sessions[scene.id].deactivate(scene.stage.now())
+    scene.stage.tick(10)
+    scene.flush()
+    assert waits(waiting)
+    scene.alive(thinking=True)
+    scene.answer("back")
+    scene.end_turn()
+    scene.advance(5, thinking=False)
+    assert result_of(waiting).answer == "back"
 
 
 def test_a_prompt_that_is_cancelled_is_told(scene):
