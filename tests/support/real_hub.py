@@ -19,7 +19,7 @@ class RealHub:
         self.server = SocketServer(reactor, {"/cli": self.desk})
         root = Resource()
         root.putChild(b"socket.io", self.server.resource)
-        site = LimitedSite(root, reactor, body_limit=self.server.body_limit)
+        self.site = site = LimitedSite(root, reactor, body_limit=self.server.body_limit)
         self.port = (
             reactor.listenTCP(0, site, interface="127.0.0.1")
             if tls is None
@@ -30,6 +30,9 @@ class RealHub:
 
     async def stop(self):
         await self.server.stop()
+        self.site.close_connections()
+        while self.site.open_channels:
+            await deferLater(self.reactor, 0.01)
         await self.port.stopListening()
 
 
