@@ -137,7 +137,10 @@ def _state(state: Any) -> Json:
     return dict(state) if isinstance(state, Mapping) else initial_state()
 
 
-_ONLY_WHILE_WAITING = ("options", "byName", "kind", "locations", "changes", "text")
+_ONLY_WHILE_WAITING = (
+    *("options", "byName", "kind", "locations", "changes", "text"),
+    "terminalOnly",
+)
 
 
 def _closed(entry: Mapping[str, Any], outcome: PermissionOutcome, now: int) -> Json:

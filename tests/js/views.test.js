@@ -192,6 +192,16 @@ test("a session that is not active says why and whether a message resumes it", (
   assert.equal(noticeOf(starting, null).text, "Starting the agent…");
 });
 
+test("a session whose terminal has the agent's own program says so and can be taken over", () => {
+  const local = session({ metadata: { host: "box" }, agentState: { controlledByUser: true } });
+  assert.deepEqual(noticeOf(local, null), {
+    text: "The agent's own program has the terminal of box. A message takes over when its turn has ended.",
+    resumable: false,
+    isLocal: true,
+  });
+  assert.equal(noticeOf({ ...local, active: false }, null).isLocal, undefined);
+});
+
 test("screen readers hear of requests first, then of work that begins and ends", () => {
   const at = (more) => announcementOf(session(more), catalog);
   const idle = at({});

@@ -37,6 +37,8 @@ export interface PermissionRequest {
   changes?: { path: string; diff: string; added?: number; removed?: number }[];
   /** What the agent says about the request, in Markdown. */
   text?: string;
+  /** Whether only the terminal, where the agent's own program asks, can answer. */
+  terminalOnly?: boolean;
 }
 
 export interface PermissionOption {
@@ -68,6 +70,7 @@ export interface PermissionRule {
 }
 
 export interface AgentState {
+  controlledByUser?: boolean; // the agent's own program has the terminal
   requests?: Record<string, PermissionRequest>;
   completedRequests?: Record<string, CompletedRequest>;
 }

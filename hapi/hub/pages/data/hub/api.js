@@ -63,6 +63,11 @@ export class Api extends HubClient {
     return this.request("POST", `${sessionPath(id)}/abort`, {});
   }
 
+  /** Takes a session over from the terminal of its machine. @param {string} id */
+  takeOver(id) {
+    return this.request("POST", `${sessionPath(id)}/switch`, {});
+  }
+
   /** @param {string} id @param {string} mode */
   setPermissionMode(id, mode) {
     return this.request("POST", `${sessionPath(id)}/permission-mode`, { mode });

@@ -194,6 +194,11 @@ export class SessionActions {
     return this._orNotify(() => this._api.abort(this._id));
   }
 
+  /** Take the agent from its own program in a terminal, whatever that does. */
+  takeOver() {
+    return this._orNotify(() => this._api.takeOver(this._id));
+  }
+
   /** @param {number} [limit] messages */
   loadOlder(limit) {
     return this._orNotify(() => this._store.conversations.readOlder(this._id, limit));

@@ -126,7 +126,7 @@ export class ChatView {
     this._navigation = this._blockNavigation();
     this._plan = planStrip();
     this._notice = sessionNotice(
-      () => actions.resume().catch(() => {}), // resume() shows the error
+      { resume: () => actions.resume().catch(() => {}), takeOver: () => actions.takeOver() }, // they show errors
       store.access.refusal("spawn"),
     );
     this._unwatchLive = store.watchLive(() => this._drawLive());

@@ -28,6 +28,17 @@ const REASON = "reason"; // the field of what was entered
  * @param {BlockContext} context
  */
 export function permissionPrompt(requestId, request, context) {
+  if (request.terminalOnly)
+    return h(
+      "div",
+      { class: "permission", role: "group" },
+      h(
+        "p",
+        { class: "permission-ask" },
+        icon("shield"),
+        t("The agent asks in its terminal. Answer there."),
+      ),
+    );
   const questions = questionsOf(request);
   if (questions) return questionForm(requestId, request, questions, context);
   const decision = context.decisions.get(requestId);
