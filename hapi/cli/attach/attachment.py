@@ -61,6 +61,7 @@ class Attachment:
     _id: str | None = None  # of the shell, once it is chosen
     _is_open: bool = False
     _was_open: bool = False
+    _is_replayed: bool = False  # since the link was made
     _early: str = ""  # what was typed before the shell was open
     _away_since: float | None = None  # seconds of the clock
     _retry: IDelayedCall | None = None
@@ -85,6 +86,7 @@ class Attachment:
 
     # --- TerminalLinkListener
     def link_joined(self) -> None:
+        self._is_replayed = False
         if self._id is None:
             Deferred.fromCoroutine(self._begin()).addErrback(self._failed)
         else:
@@ -174,6 +176,8 @@ class Attachment:
         return {"cols": cols, "rows": rows}
 
     def _opened(self) -> None:
+        if self._away_since is not None and not self._is_replayed:
+            self._say("The shell has ended meanwhile; this is a new one.")
         self._away_since = None
         self._is_open = True
         self._was_open = True
@@ -187,6 +191,7 @@ class Attachment:
             return
         # npm's hub marks a replay by leaving out the session.
         if given.get("replay") is True or "sessionId" not in given:
+            self._is_replayed = True
             text = self._modes.undo() + CLEAR + without_questions(text)
         self._modes.follow(text)
         self._terminal.write(text)

@@ -239,8 +239,18 @@ def test_after_a_lost_link_the_screen_begins_anew_with_the_replay(scene):
     scene.hear("ready")
     assert scene.terminal.written.endswith(CLEAR + "\x1b[?1049hnew")
     assert "\x1b[?1049l" in scene.terminal.written
+    assert "new one" not in scene.terminal.written
     scene.terminal.on_data(b"x")
     assert scene.link.sent[-1] == ("write", {"terminalId": "t", "data": "x"})
+
+
+def test_a_shell_that_has_ended_while_the_hub_was_away_is_told(scene):
+    scene.open()
+    assert "new one" not in scene.terminal.written
+    scene.attachment.link_lost("gone")
+    scene.join()
+    scene.hear("ready")  # and nothing of what was there before
+    assert "The shell has ended meanwhile; this is a new one." in scene.terminal.written
 
 
 def test_npms_replay_is_one_too(scene):

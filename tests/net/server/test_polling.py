@@ -168,6 +168,13 @@ def test_a_client_of_another_protocol_version_is_refused(site):
     assert RequestWire(site=site).ask(request("GET", path)).body["code"] == 5
 
 
+def test_a_hub_below_a_path_serves_polling_there(place):
+    site = polling_site(place.server)
+    site.base_path = b"/hapi"
+    answer = RequestWire(site=site).ask(request("GET", "/hapi" + POLL))
+    assert answer.body.startswith('0{"sid":')
+
+
 # --- strangers
 
 
