@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hapi.client import ApiClient, ResumableSession, ResumeTarget
 
 SETTLE_TIME, SETTLE_POLL_INTERVAL = 3.0, 0.25  # seconds for an ended turn to be known at the hub
+PROGRAM_WORDS = 5  # words of a command line among which its program is: `python -P -m hapi …`
 PLAIN_TERMS = ("", "dumb", "unknown")
 
 
@@ -116,6 +117,8 @@ def _freed(name: str, here: Here, is_forced: bool) -> ResumeTarget:
         check_place(target, here)
         if target.active and not is_forced and await _works(client, target):
             _confirm(target)
+        if not target.active and not is_forced:
+            await _check_process(client, target)
         if target.active:
             await client.hand_off(target.session_id)
         return target
@@ -181,6 +184,30 @@ async def _works(client: ApiClient, target: ResumeTarget) -> bool:
         await deferLater(client.clock, SETTLE_POLL_INTERVAL)
         works = (await client.session(target.session_id)).thinking
     return works
+
+
+async def _check_process(client: ApiClient, target: ResumeTarget) -> None:
+    """Raises CommandError if the process of the session runs without a connection to the hub, as
+    after a restart of the hub: it cannot be handed off then, and would go on beside this one.
+    """
+    metadata = (await client.session(target.session_id)).metadata or {}
+    pid = metadata.get("hostPid")
+    if metadata.get("lifecycleState") == "running" and isinstance(pid, int) and is_hapi(pid):
+        raise CommandError(
+            f"the process {pid} of the session runs, but has no connection to the hub; try again "
+            "in a moment, or end it first (--force goes on beside it)"
+        )
+
+
+def is_hapi(pid: int) -> bool:
+    """Whether `pid` is a process of HAPI, of either make."""
+    import psutil
+
+    try:
+        words = psutil.Process(pid).cmdline()
+        return any(os.path.basename(word) == "hapi" for word in words[:PROGRAM_WORDS])
+    except (psutil.Error, ValueError):
+        return False
 
 
 def _confirm(target: ResumeTarget) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from typing import Any
@@ -113,6 +114,22 @@ def test_a_running_turn_is_not_stopped_without_asking(terminal):
     assert terminal.peer is not None
     terminal.run(session_id, "--force")
     assert len(terminal.became) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "program", "is_refused"),
+    [("running", "hapi", True), ("archived", "hapi", False), ("running", "other", False)],
+)
+def test_a_process_that_has_lost_the_hub_is_not_doubled(terminal, state, program, is_refused):
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        session_id = terminal.session(lifecycleState=state, hostPid=process.pid)
+        told = terminal.run(session_id, code=int(is_refused))
+        process.stdin.close()
+    assert ("has no connection to the hub" in told) is is_refused
+    assert len(terminal.became) == (not is_refused)
 
 
 def test_a_session_without_an_agents_conversation_begins_anew_and_says_so(terminal):
