@@ -136,11 +136,12 @@ class CliNamespace:
         if principal.device is not None:
             self._of_devices.setdefault(principal.device.id, set()).add(peer)
         if owner in registry.sessions:
-            registry.live.ask(owner, peer)
+            registry.live.connected(owner, peer)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         self.places.leave(Principal(peer.principal.namespace))
         self.registry.rpc.forget(peer)
+        self.registry.live.disconnected(peer.principal.owner or "", peer)
         device: DeviceToken | None = peer.principal.device
         if device is not None and (peers := self._of_devices.get(device.id)) is not None:
             peers.discard(peer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
@@ -71,6 +72,8 @@ class EventBus:
     _size: int = 0
     _listeners: dict[str, Listener] = field(factory=dict)
     _live_readers: dict[str, set[str]] = field(factory=dict)  # session id -> names of listeners
+    # A session has its first reader, or none any more.
+    on_live_readers: Callable[[str], object] = field(default=lambda session_id: None)
 
     log = Logger()
 
@@ -158,12 +161,15 @@ class EventBus:
 
     def read_live(self, name: str, session_id: str | None) -> None:
         """Send the listener the live text of this session from now on, and of no other."""
+        before = set(self._live_readers)
         for other, names in list(self._live_readers.items()):
             names.discard(name)
             if not names:
                 del self._live_readers[other]
         if session_id is not None:
             self._live_readers.setdefault(session_id, set()).add(name)
+        for changed in before ^ set(self._live_readers):
+            self.on_live_readers(changed)
 
     def publish_live(self, session_id: str, body: dict[str, Any]) -> None:
         """Send live text to those who read this session. It is not numbered and not kept."""

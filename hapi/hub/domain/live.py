@@ -50,7 +50,28 @@ class LiveTexts:
     _events: EventBus
     _sessions: dict[str, _Live] = field(factory=dict)
     _size: int = 0  # characters
+    _senders: dict[str, Sender] = field(factory=dict)  # session id -> the session's process
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._events.on_live_readers = self._readers_changed
+
+    def connected(self, session_id: str, sender: Sender) -> None:
+        """The session's process is there: ask it, and tell it whether a page shows it."""
+        self._senders[session_id] = sender
+        self.ask(session_id, sender)
+        if self._events.has_live_readers(session_id):
+            self._readers_changed(session_id)
+
+    def disconnected(self, session_id: str, sender: Sender) -> None:
+        """The process has gone; another one may have come before."""
+        if self._senders.get(session_id) is sender:
+            del self._senders[session_id]
+
+    def _readers_changed(self, session_id: str) -> None:
+        if (sender := self._senders.get(session_id)) is not None:
+            is_watched = self._events.has_live_readers(session_id)
+            sender.emit(SESSION_LIVE, {"sid": session_id, "watched": is_watched})
 
     def ask(self, session_id: str, sender: Sender) -> None:
         """Ask a session for its whole state; it sends what changes from then on."""

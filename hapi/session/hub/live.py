@@ -43,6 +43,8 @@ class LiveText:
     blocks: Callable[[], Sequence[LiveBlock]] = tuple
     _sender: LiveSender = field(factory=lambda: LiveSender(uuid.uuid4().hex))
     is_wanted: bool = False  # the hub of the present connection has asked for it
+    is_watched: bool = False  # a page shows this session now, as far as the hub tells
+    on_watched: Callable[[], object] = field(default=lambda: None)  # that has changed
     _needs_whole: bool = False
     _sent_at: float = float("-inf")  # clock seconds
     _call: IDelayedCall | None = None
@@ -68,11 +70,21 @@ class LiveText:
         """Another connection: its hub asks if it understands live text."""
         self.stop()
         self._sender.forget()
+        self._set_watched(False)
 
     def _asked(self, request: Any = None, *_: Any) -> None:
-        if isinstance(request, Mapping) and request.get("sid") == self._session_id:
+        if not isinstance(request, Mapping) or request.get("sid") != self._session_id:
+            return
+        if "watched" in request:
+            self._set_watched(request["watched"] is True)
+        else:
             self.is_wanted = self._needs_whole = True
             self.changed()
+
+    def _set_watched(self, is_watched: bool) -> None:
+        if is_watched != self.is_watched:
+            self.is_watched = is_watched
+            self.on_watched()
 
     def _send(self) -> None:
         self._call = None

@@ -67,6 +67,7 @@ class Screen(Terminal):
 
     def attach(self, session: Session) -> None:
         super().attach(session)
+        session.hub.live.on_watched = self._tick
         self._settings_keys = SettingsKeys(session, self.dialogs, self.print_line, self._tick)
 
     def ready(self, page: str) -> None:
@@ -318,6 +319,7 @@ class Screen(Terminal):
             model=session.settings.current_model,
             context=self._context,
             is_connected=bool(session.link.connected),
+            is_watched=session.hub.live.is_watched,
             working=now - self._working_since if self._working_since is not None else None,
             notice="stopping" if self._stopping else notice,
             queued=len(session.hub.inbox),

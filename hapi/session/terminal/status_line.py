@@ -19,6 +19,7 @@ class SessionStatus:
     model: str | None = None
     context: tuple[int, int] | None = None
     is_connected: bool = True
+    is_watched: bool = False  # a page shows the session
     working: float | None = None
     notice: str = ""
     queued: int = 0  # prompts that wait
@@ -41,6 +42,8 @@ def status_texts(status: SessionStatus) -> list[str]:
         found.append(f"{status.queued} queued")
     if status.context is not None:
         found.append(context_text(*status.context))
+    if status.is_watched:
+        found.append("watched on the page")
     found.append("? help")
     return found
 

@@ -280,3 +280,26 @@ def test_a_deleted_session_leaves_nothing() -> None:
     assert not stage.registry.live._sessions
     page.stream.stopProducing()
     assert not stage.registry.events._live_readers
+
+
+def test_a_session_is_told_when_the_first_page_shows_it_and_when_none_does() -> None:
+    stage, session, sending = started()
+
+    def told() -> list[bool]:
+        return [
+            given["watched"] for given in sending.peer.events("session-live") if "watched" in given
+        ]
+
+    first, second = Page(stage, session), Page(stage, session)
+    assert told() == [True]
+    first.stream.read_live(None)
+    assert told() == [True]
+    second.stream.read_live(stage.registry.sessions[session])  # the same again
+    assert told() == [True]
+    stage.registry.events.leave(second.stream.name)
+    assert told() == [True, False]
+    sending.peer.drop()
+    Page(stage, session)
+    assert told() == [True, False]
+    again = stage.connect(sessionId=session)
+    assert again.events("session-live")[-1] == {"sid": session, "watched": True}

@@ -132,3 +132,17 @@ def test_nothing_is_sent_after_the_end(up):
     before = len(live(up))
     up.clock.advance(5)
     assert len(live(up)) == before
+
+
+def test_a_session_knows_whether_a_page_shows_it(up):
+    told = []
+    live_text = up.session.hub.live
+    live_text.on_watched = lambda: told.append(live_text.is_watched)
+    sent = len(live(up))
+    for is_watched in (True, True, False, True):
+        up.link.deliver("session-live", {"sid": SID, "watched": is_watched})
+        up.clock.advance(1)
+    assert told == [True, False, True]
+    assert len(live(up)) == sent  # nothing is sent for that
+    up.link.connect()
+    assert told[-1] is False

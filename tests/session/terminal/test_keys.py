@@ -5,7 +5,7 @@ from attrs import evolve
 
 from hapi.protocol.session import BY_INTERRUPT
 from tests.support.screen_stage import BACKTAB, DOWN, UP, ScreenStage
-from tests.support.session_stage import MemoryAgent
+from tests.support.session_stage import SID, MemoryAgent
 
 CONTROL_C, CONTROL_D, ESCAPE, F2, F3 = "\x03", "\x04", "\x1b", "\x1bOQ", "\x1bOR"
 OFFER = {
@@ -197,3 +197,10 @@ def test_the_context_is_told(at_screen):
     stage.agent.update("usage_update", used=50_000, size=200_000)
     stage.settle()
     assert "context 25 % of 200k" in stage.status()
+
+
+def test_it_is_told_whether_a_page_shows_the_session(at_screen):
+    stage = at_screen()
+    assert "watched" not in stage.status()
+    stage.link.deliver("session-live", {"sid": SID, "watched": True})
+    assert "watched on the page" in stage.status()
