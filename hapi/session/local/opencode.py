@@ -27,6 +27,7 @@ RETRY_INTERVAL = 0.3  # seconds until the server is called again
 LAST_EVENTS_TIMEOUT = 2.0  # seconds for what is still to be read when the program has ended
 START_TIMEOUT = 10.0  # seconds; a program that ends before that was not used
 EXPORT_TIMEOUT = 60.0  # seconds for `opencode export`
+READ_ATTEMPTS = 3  # to read the messages
 MAX_MESSAGES = 200  # that are read again after the stream was lost
 CONFIG = "OPENCODE_CONFIG_CONTENT"  # environment variable with more settings, as JSON
 
@@ -124,23 +125,32 @@ class OpenCodeProgram:
 
     async def _catch_up(self) -> None:
         """Read what happened while there was no stream, and then what the stream has told."""
-        assert self._api is not None
-        api, reader = self._api, self._reader
-        try:
-            if not self._windows:
-                self._take_windows(await api.get("/config/providers"))
-            reader.sessions(await api.get("/session"))
-            if reader.session is not None:
-                path = f"/session/{quote(reader.session, safe='')}/message?limit={MAX_MESSAGES}"
-                reader.messages(await api.get(path))
-                reader.status(await api.get("/session/status"))
-            self._requests.listed(await api.get("/permission"), await api.get("/question"))
-            self._lost_at = None
-        except ApiError as problem:
-            self.log.warn("OpenCode's messages were not read: {reason}", reason=str(problem))
+        for attempt in range(READ_ATTEMPTS):
+            try:
+                await self._read_messages()
+            except ApiError as problem:
+                self.log.warn("OpenCode's messages were not read: {reason}", reason=str(problem))
+                if self._ended or attempt == READ_ATTEMPTS - 1:
+                    break
+                await deferLater(self._reactor, RETRY_INTERVAL)
+            else:
+                self._lost_at = None
+                break
         early, self._early = self._early or [], None
         for event in early:
             self._received(event)
+
+    async def _read_messages(self) -> None:
+        assert self._api is not None
+        api, reader = self._api, self._reader
+        if not self._windows:
+            self._take_windows(await api.get("/config/providers"))
+        reader.sessions(await api.get("/session"))
+        if reader.session is not None:
+            path = f"/session/{quote(reader.session, safe='')}/message?limit={MAX_MESSAGES}"
+            reader.messages(await api.get(path))
+            reader.status(await api.get("/session/status"))
+        self._requests.listed(await api.get("/permission"), await api.get("/question"))
 
     async def _read_export(self, session: str) -> None:
         """Read the conversation from OpenCode's storage, when its server is gone."""

@@ -11,7 +11,11 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectionDone, ProcessExitedAlready
+from twisted.internet.error import (
+    ConnectionDone,
+    ConnectionRefusedError,
+    ProcessExitedAlready,
+)
 from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone
@@ -24,9 +28,9 @@ USER = b"opencode"  # as OPENCODE_SERVER_USERNAME has it where nothing else is s
 MAX_EVENT = 16 << 20  # bytes of one event; a longer one is left out
 MAX_ANSWER = 64 << 20  # bytes of an answer
 TIMEOUT = 20.0  # seconds for an answer
-# Seconds for the begin of the stream. The server answers within milliseconds, but never if it was
-# asked while it was starting.
-OPEN_TIMEOUT = 2.0
+# Seconds for the begin of the stream; twice as many after each time that they were not enough. The
+# server never answers if it was asked while it was starting.
+OPEN_TIMEOUT, MAX_OPEN_TIMEOUT = 2.0, 8.0
 
 
 class ApiError(Exception):
@@ -133,6 +137,7 @@ class OpenCodeApi:
     _port: int
     _password: str = field(repr=False)
     _stream: _Stream | None = None
+    _open_timeout: float = OPEN_TIMEOUT
     _agent: Agent = field(init=False)
     _pool: HTTPConnectionPool = field(init=False)
 
@@ -144,7 +149,9 @@ class OpenCodeApi:
         self, received: Callable[[Mapping[str, Any]], object], opened: Callable[[], object]
     ) -> None:
         """Pass each event to `received` until the stream ends; `opened` when it has begun."""
-        response = await self._request(b"GET", "/event", timeout=OPEN_TIMEOUT)
+        timeout = self._open_timeout
+        self._open_timeout = min(2 * timeout, MAX_OPEN_TIMEOUT)
+        response = await self._request(b"GET", "/event", timeout=timeout)
         self._stream = stream = _Stream(received)
         opened()
         response.deliverBody(stream)
@@ -182,6 +189,9 @@ class OpenCodeApi:
         try:
             asked = self._agent.request(method, url, headers, producer)
             response: IResponse = await asked.addTimeout(timeout, self._reactor)
+        except ConnectionRefusedError as problem:
+            self._open_timeout = OPEN_TIMEOUT  # it has not begun to listen
+            raise ApiError(f"{method.decode()} {path}: {problem}") from problem
         except Exception as problem:
             raise ApiError(f"{method.decode()} {path}: {problem}") from problem
         if response.code >= 400:
