@@ -408,6 +408,11 @@ class Session:
         return self._agent.may_rest() and not is_occupied
 
     def _settings_changed(self) -> None:
+        if self.is_local:
+            self.hub.publish_status(
+                "The program in the terminal keeps its settings. The new ones apply when the page "
+                "takes over"
+            )
         self.hub.send_keepalive()
         self.hub.on_change()
 

@@ -166,6 +166,12 @@ class SessionSettings:
             )
         return value
 
+    def follow(self, mode: str) -> None:
+        """The agent's own program works in that permission mode now: the person chose it there."""
+        before = self.mode or "default"
+        if mode != before and mode in self._agent.permission_modes:
+            self.mode, self._mode_is_chosen = mode, True
+
     def _has_other(self, driver: Driver, name: str) -> bool:
         if name == "copilotAgentMode":
             return name in self._agent.settings and driver.select("mode") is not None

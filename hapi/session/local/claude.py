@@ -75,6 +75,7 @@ class ClaudeProgram:
     _turn_end: IDelayedCall | None = None
     _used: dict[str, Usage] = field(factory=dict)  # in this turn, by the id of the message
     _model: str | None = None
+    _mode: str | None = None  # of permissions
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -152,6 +153,9 @@ class ClaudeProgram:
         name = told.get("hook_event_name")
         if name != "PermissionRequest":
             call.reply()
+        if isinstance(mode := told.get("permission_mode"), str) and mode != self._mode:
+            self._mode = mode
+            self._mirror.permission_mode(mode)
         match name:
             case "SessionStart":
                 self._session_started(told)

@@ -126,6 +126,11 @@ class Mirror(Protocol):
         """A line of Claude's own transcript, which pages understand as it is."""
         ...
 
+    def permission_mode(self, mode: str) -> None:
+        """The permission mode that the program works in, by a name of `Agent.permission_modes`;
+        others are ignored. Remote mode begins in it."""
+        ...
+
     def status(self, text: str, at: int | None = None) -> None:
         """A status line in the conversation. `at`: None is now."""
         ...

@@ -92,6 +92,13 @@ class HubMirror:
         content = {"type": "output", "data": cut(line)}
         self._publish({"role": "agent", "content": content, "meta": {"sentFrom": "cli"}}, at, key)
 
+    def permission_mode(self, mode: str) -> None:
+        settings = self._session.settings
+        before = settings.mode
+        settings.follow(mode)
+        if settings.mode != before:
+            self._session.hub.send_keepalive()
+
     def status(self, text: str, at: int | None = None) -> None:
         content = event_record(message_event(text))
         self._session.hub.publish(content, None if at is None else self._hub_time(at))

@@ -43,6 +43,9 @@ class Mirror:
     def output(self, line, at, key):
         self.told.append(f"output {line['uuid']}")
 
+    def permission_mode(self, mode):
+        self.told.append(f"mode {mode}")
+
     def status(self, text, at=None):
         self.told.append(f"status {text}")
 
@@ -240,6 +243,12 @@ def test_a_turn_that_waits_for_a_permission_is_not_over(stage):
     stage.program.terminal_titled(f"{IDLE_TITLE} Claude")
     stage.clock.advance(IDLE_DELAY + 0.1)
     assert "end" not in stage.told()
+
+
+def test_the_permission_mode_is_told_when_it_changes(stage):
+    for mode in ("default", "default", "plan"):
+        stage.hook("PreToolUse", permission_mode=mode)
+    assert [text for text in stage.told() if "mode" in text] == ["mode default", "mode plan"]
 
 
 def test_another_session_is_followed_after_clear(stage):

@@ -262,6 +262,16 @@ def test_settings_of_the_page_wait_for_the_remote_mode(local):
     assert local.link.of("session-alive")[-1]["permissionMode"] == "plan"
     assert local.stage.host.starts == 0
     assert "error" in local.link.rpc_call("set-session-config", {"permissionMode": "reckless"})
+    assert "keeps its settings" in local.said[-1]
+
+
+def test_remote_mode_begins_in_the_permission_mode_of_the_terminal(local):
+    local.mirror.permission_mode("default")
+    assert "permissionMode" not in local.link.of("session-alive")[-1]
+    local.mirror.permission_mode("acceptEdits")
+    local.mirror.permission_mode("unheard-of")
+    assert local.link.of("session-alive")[-1]["permissionMode"] == "acceptEdits"
+    assert local.session.settings.granting_mode == "acceptEdits"
 
 
 # --- permissions
