@@ -105,6 +105,7 @@ def test_a_session_of_npms_goes_on_in_our_terminal_and_in_npms_again(cast, hub):
     session_id = user.started(machine.runner.machine_id, cast.directory("project"))
     user.say(session_id, "remember the word heliotrope")
     user.idle(session_id)
+    until(lambda: "title" in str(user.session(session_id)["metadata"].get("summary")))
     npm_process = machine.pid(session_id)
 
     assert machine.run(OURS, "ping-peer", "--list") == machine.run(NPM, "ping-peer", "--list")
@@ -133,6 +134,7 @@ def test_a_session_of_npms_goes_on_in_our_terminal_and_in_npms_again(cast, hub):
         assert answer == "You said: hello from the shell\n"
     assert said[OURS] == said[NPM]
 
+    until(lambda: not user.session(session_id)["thinking"])
     answer = machine.run(OURS, "resume", session_id[:8], stdin="and what else?")
     assert "You said: and what else?" in answer
     until(lambda: not alive(npm_process))
