@@ -123,10 +123,7 @@ class ScreenStage:
 
     def shown_menu(self) -> str:
         """The menu as text; empty if there is none."""
-        dialogs = self.screen.dialogs
-        if dialogs.menu is None:
-            return ""
-        return "".join(text for _, text in dialogs.menu.fragments(dialogs.is_focused))
+        return "".join(text for _, text in self.screen.dialogs.fragments())
 
     def leave(self) -> None:
         self.screen.release()

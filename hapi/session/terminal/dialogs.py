@@ -45,7 +45,7 @@ class Dialogs:
 
     def __attrs_post_init__(self) -> None:
         control = FormattedTextControl(
-            self._fragments, focusable=True, key_bindings=self._keys(), show_cursor=False
+            self.fragments, focusable=True, key_bindings=self._keys(), show_cursor=False
         )
         self.window = Window(
             control,
@@ -152,8 +152,11 @@ class Dialogs:
             self._guard.cancel()
             self._guard = None
 
-    def _fragments(self) -> Fragments:
-        return self.menu.fragments(self.is_focused) if self.menu is not None else []
+    def fragments(self) -> Fragments:
+        """The menu as it is drawn."""
+        if self.menu is None:
+            return []
+        return self.menu.fragments(self.is_focused, self._field is not None)
 
     # --- keys
     @property

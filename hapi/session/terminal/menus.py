@@ -69,8 +69,9 @@ class Menu:
     def _may_mark(self, number: int) -> bool:
         return self.is_multiple and number < self.choices
 
-    def fragments(self, is_focused: bool) -> Fragments:
-        """The menu as styled text; `is_focused`: keys go to it."""
+    def fragments(self, is_focused: bool, in_field: bool = False) -> Fragments:
+        """The menu as styled text; `is_focused`: keys go to it; `in_field`: they go to a field that
+        it has asked for."""
         found: Fragments = [("class:question.title", f"{self.title}\n")]
         for number, item in enumerate(self.items):
             is_current = is_focused and number == self.current
@@ -83,7 +84,8 @@ class Menu:
             found.append(("class:question.hint", f"{key}\n"))
             if item.description:
                 found.append(("class:question.hint", f"     {item.description[:MAX_LABEL]}\n"))
-        found.append(("class:question.hint", self._hint(is_focused)))
+        hint = "Enter sends, Esc: back" if in_field else self._hint(is_focused)
+        found.append(("class:question.hint", hint))
         return found
 
     def _hint(self, is_focused: bool) -> str:

@@ -65,6 +65,7 @@ def test_a_denial_says_what_to_do_instead(at_screen):
     answers = asked(stage)
     stage.press("r")
     assert stage.screen.label() == "Tell it what to do instead: "
+    assert "Enter sends, Esc: back" in stage.shown_menu()
     stage.press("use make", "\r")
     assert outcome(answers) == ["no"]
     stage.agent.finish()
