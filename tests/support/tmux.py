@@ -69,7 +69,7 @@ class Pane:
     name: str
 
     def keys(self, *names: str) -> None:
-        """Press keys by tmux's names: Enter, Up, C-c, BTab, M-Enter, y."""
+        """Press keys by tmux's names: Enter, Up, C-c, BTab, M-Enter; other words are typed."""
         self.terminal.tmux("send-keys", "-t", self.name, *names)
 
     def type(self, text: str) -> None:
