@@ -185,6 +185,7 @@ class ClaudeProgram:
         self._end_turn()
         self._session = session
         self._mirror.agent_session(session)
+        self._checkpoint()
 
     def _begin_turn(self) -> None:
         self._cancel_end()
@@ -239,10 +240,13 @@ class ClaudeProgram:
             except Exception:
                 self.log.failure("A line of the transcript could not be used")
         if lines:
-            self._mirror.checkpoint(
-                {"session": self._session, "path": str(file.path), "offset": file.offset}
-            )
+            self._checkpoint()
         return file.is_behind
+
+    def _checkpoint(self) -> None:
+        if self._file is not None:
+            place = {"path": str(self._file.path), "offset": self._file.offset}
+            self._mirror.checkpoint({"session": self._session, **place})
 
     def _is_news(self, key: str) -> bool:
         if not key:

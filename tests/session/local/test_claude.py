@@ -281,6 +281,13 @@ def test_what_comes_after_the_checkpoint_of_a_killed_process_is_read(make, tmp_p
     assert again.told() == ["prompt unknown", "prompt new"]
 
 
+def test_there_is_a_checkpoint_before_the_first_line(make):
+    stage, _ = make()
+    path = str(stage.path)
+    stage.hook("SessionStart", source="startup", session_id="s1", transcript_path=path)
+    assert stage.mirror.told == ["session s1", 0]
+
+
 def test_rubbish_and_lines_that_were_read_are_left_out(stage):
     with stage.path.open("wb") as file:
         file.write(b"\xff\xfe{\n[]\n\n")
