@@ -19,7 +19,9 @@ from hapi.session.local.followed_file import FollowedFile
 from hapi.session.local.interface import Launch, LocalStart, Mirror
 
 POLL_INTERVAL = 0.3  # seconds between two looks at the transcript
-SEARCH_INTERVAL = 1.5  # seconds between two looks at the files that the program has open
+# Seconds between two looks at the files that the program has open, which read all of /proc; and
+# once there is one that is followed.
+SEARCH_INTERVAL, FOUND_INTERVAL = 1.5, 6.0
 ASK_DELAY = 2.0  # seconds without a result until a call may wait for a person
 MAX_HEAD = 1 << 20  # bytes of the first line
 
@@ -103,7 +105,8 @@ class CodexProgram:
     # --- the transcript
     def _poll(self) -> None:
         now = self._reactor.seconds()
-        if self._searched_at is None or now - self._searched_at >= SEARCH_INTERVAL:
+        interval = SEARCH_INTERVAL if self._file is None else FOUND_INTERVAL
+        if self._searched_at is None or now - self._searched_at >= interval:
             self._searched_at = now
             self._search()
         self._read()

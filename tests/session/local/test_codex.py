@@ -6,7 +6,7 @@ import os
 import pytest
 from twisted.internet.task import Clock
 
-from hapi.session.local.codex import SEARCH_INTERVAL, own_program
+from hapi.session.local.codex import FOUND_INTERVAL, own_program
 from hapi.session.local.interface import LocalStart
 from tests.support.recording_mirror import RecordingMirror
 
@@ -48,7 +48,7 @@ class Stage:
     def run(self):
         if not self.program._polls.running:
             self.program.started(os.getpid())
-        self.clock.advance(SEARCH_INTERVAL)
+        self.clock.advance(FOUND_INTERVAL)
 
     def end(self):
         for file in self.open:
