@@ -119,7 +119,11 @@ class Output:
     def tool_result(self, result: Mapping[str, Any]) -> None:
         output = result.get("output")
         lines = (output if isinstance(output, str) else str(output)).rstrip().splitlines()
-        style = "error" if result.get("is_error") else "dim"
+        call_id, is_error = str(result.get("callId")), bool(result.get("is_error"))
+        if not is_error and any(line.startswith("@@ ") for line in lines):
+            self._diff(call_id, lines)  # it tells the changes of files
+            return
+        style = "error" if is_error else "dim"
         for line in lines[:MAX_OUTPUT_LINES]:
             self.line(f"  | {_shortened(line)}", style)
         if len(lines) > MAX_OUTPUT_LINES:
@@ -127,17 +131,19 @@ class Output:
 
     def changes(self, call_id: str, changes: Sequence[FileChange]) -> None:
         """The changes of files that a tool call has made: shown once."""
+        if call_id not in self._diffs:
+            diffs = [diff_of(change) for change in changes]
+            self._diff(call_id, [line for diff in diffs for line in diff.text.splitlines()])
+
+    def _diff(self, call_id: str, lines: Sequence[str]) -> None:
         if call_id in self._diffs:
             return
         self._diffs.add(call_id)
-        for change in changes:
-            diff = diff_of(change)
-            self.line(f"  {diff.path}  +{diff.added} -{diff.removed}", "bold")
-            lines = diff.text.splitlines()
-            shown = "\n".join(map(_shortened, lines[:MAX_DIFF_LINES]))
-            self._show("".join(f"    {line}\n" for line in self.painter.diff(shown)))
-            if len(lines) > MAX_DIFF_LINES:
-                self.line(f"    … {len(lines) - MAX_DIFF_LINES} more lines", "dim")
+        self.end_block()
+        shown = "\n".join(map(_shortened, lines[:MAX_DIFF_LINES]))
+        self._show("".join(f"    {line}\n" for line in self.painter.diff(shown)))
+        if len(lines) > MAX_DIFF_LINES:
+            self.line(f"    … {len(lines) - MAX_DIFF_LINES} more lines", "dim")
 
     def changes_are_shown(self, call_id: str) -> None:
         """The changes of this call were shown when it was asked about."""

@@ -188,7 +188,7 @@ def test_a_change_is_shown_once_as_a_diff(at_screen):
     for _ in range(2):
         stage.agent.update("tool_call_update", toolCallId="e", status="completed", content=[change])
     said = stage.said()
-    assert said.count("    -1\n    +2\n") == 1
+    assert said.count("    -1\n    +2\n") == said.count("+2\n") == 1
     assert said.count("● Edit a\n") == 1
 
 
