@@ -64,9 +64,9 @@ ROOMS = {
         "startup": set(),
         "agent": {"hub"},
         "pty": {"agent"},
-        "mcp": {"agent"},
+        "mcp": {"agent", "hub"},
         "local": {"agent", "hub", "session", "terminal"},
-        "terminal": {"agent", "rpc", "session"},
+        "terminal": {"agent", "hub", "rpc", "session"},
     },
     "cli": {
         "base": set(),

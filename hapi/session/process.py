@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hapi.session.terminal.console import Terminal
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
+EARLIER_ROWS, EARLIER_PROMPTS = 100, 3  # of a conversation that is gone on with in a terminal
 
 
 @define(eq=False, repr=False)
@@ -161,7 +162,23 @@ class SessionProcess:
             await self._local.recover()
         await session.run()
         if self._terminal is not None and session.is_accepting_prompts:
+            if self.arguments.existing_session_id is not None and self._terminal.interactive:
+                await self._show_earlier(session, self._terminal)
             self._terminal.ready(self.access.url)
+
+    async def _show_earlier(self, session: Session, terminal: Terminal) -> None:
+        """Show the end of the conversation that is gone on with. The page has all of it."""
+        from hapi.net.client.hub_client import HubClient
+        from hapi.session.hub.spoken import last_spoken
+
+        path = f"/api/sessions/{session.hub.session_id}/messages?limit={EARLIER_ROWS}"
+        try:
+            found = await HubClient(self._reactor, session.link.access).web_request("GET", path)
+        except (HubRefused, HubUnreachable) as problem:  # a token may run sessions, but not read
+            self.log.info("The conversation is not shown: {reason}", reason=str(problem))
+            return
+        rows = found.get("messages")
+        terminal.show_earlier(last_spoken(rows if isinstance(rows, list) else (), EARLIER_PROMPTS))
 
     def _tell_other_hub(self, terminal: Terminal) -> None:
         """Tell a person at the terminal that the runner serves another hub."""

@@ -22,6 +22,7 @@ from attrs import define, field
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,6 +39,9 @@ LAST_WRITE_TIMEOUT = 1.0  # seconds for what is left when the terminal is given 
 DRAIN_TIMEOUT = 0.5  # seconds for what an ended program has left to be read
 LEAVE_TIMEOUT = 3.0  # seconds that a program has to leave in an orderly way
 END_TIMEOUT = 1.0  # seconds that its processes have to end after SIGTERM
+# Seconds for what the person's terminal still answers to the program, which would be typed into
+# whatever reads it next.
+ANSWER_TIME = 0.2
 # Ctrl+Z: the program is the leader of its session, so nobody could continue it.
 SUSPEND_KEYS = (b"\x1a", b"\x1b[122;5u")
 
@@ -159,6 +163,7 @@ class OwnTerminal(ProcessProtocol):
     _identity: Any = None
     _old_handler: Any = None
     _is_over: bool = False
+    _is_answered: bool = False  # the terminal has had its time to answer
     _is_paused: bool = False
     log = Logger()
 
@@ -225,6 +230,9 @@ class OwnTerminal(ProcessProtocol):
             await end_agent(self._reactor, self._identity, END_TIMEOUT)
             self._hang_up()
             await self.exited.when_fired()
+        if not self._is_answered:
+            self._is_answered = True
+            await deferLater(self._reactor, ANSWER_TIME)
 
     # --- from the person
     def typed_bytes(self, data: bytes) -> None:

@@ -10,6 +10,8 @@ from urllib.parse import quote
 from attrs import define, field
 from twisted.internet.task import deferLater
 
+from hapi.session.hub.spoken import spoken_text
+
 MAX_SNIPPET = 500  # characters of a message that `inspect_peer` shows
 # Two agents that answer one another would otherwise go on until somebody notices.
 MAX_PINGS, PING_PERIOD = 20, 600.0  # messages to other sessions within so many seconds
@@ -153,24 +155,9 @@ def _line(session: Mapping[str, Any]) -> str:
 
 def _snippet(message: Any) -> str | None:
     """The line for a message of a conversation; None for what is not text."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, dict):
+    said = spoken_text(message)
+    if said is None:
         return None
-    role, inner = content.get("role"), content.get("content")
-    text: Any = None
-    if role == "user":
-        text = inner.get("text") if isinstance(inner, dict) else inner
-    elif isinstance(inner, dict) and isinstance(data := inner.get("data"), dict):
-        if inner.get("type") == "codex" and data.get("type") == "message":
-            text = data.get("message")
-        elif inner.get("type") == "output":
-            parts = _object(data, "message").get("content")
-            text = "\n".join(
-                part["text"]
-                for part in (parts if isinstance(parts, list) else ())
-                if isinstance(part, dict) and isinstance(part.get("text"), str)
-            )
-    if not isinstance(text, str) or not text.strip():
-        return None
+    role, text = said
     plain = " ".join(text.split())
     return f"[{role}] {plain if len(plain) <= MAX_SNIPPET else plain[:MAX_SNIPPET] + '…'}"

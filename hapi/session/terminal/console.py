@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import define, field
@@ -17,6 +17,7 @@ from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, launch_failed
 from hapi.session.agent.permissions import PendingPermission
 from hapi.session.agent.questions import PendingQuestion
+from hapi.session.hub.spoken import Speaker
 from hapi.session.terminal.permission_prompt import choices_of, request_lines, typed_answer
 from hapi.session.terminal.question_prompt import QuestionForm
 from hapi.session.terminal.text import is_unicode, printable, representable, typed_text
@@ -72,6 +73,9 @@ class Terminal:
 
     def _delivery_changed(self, problem: str | None) -> None:
         self.print_line(f"{problem or 'The hub stores the records of this session again'}.")
+
+    def show_earlier(self, said: Sequence[tuple[Speaker, str]]) -> None:
+        """What was said before this process went on with the session."""
 
     def ready(self, page: str) -> None:
         """The agent is ready: greet, and submit what was typed meanwhile."""

@@ -16,6 +16,7 @@ from hapi.protocol.acp.updates import Context, Text, Thought, ToolCall, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.session.agent.permissions import PendingPermission
 from hapi.session.agent.questions import PendingQuestion
+from hapi.session.hub.spoken import Speaker
 from hapi.session.session import Session
 from hapi.session.terminal.console import Terminal
 from hapi.session.terminal.dialogs import Dialogs
@@ -48,6 +49,7 @@ class Screen(Terminal):
     _leaving_until: float = float("-inf")
     _ticker: LoopingCall = field(init=False)
     _drawn_status: str = ""
+    _request_above: str | None = None  # the request that stands right above its menu
     keys_hint = "Type a prompt. ? shows the keys."
 
     def __attrs_post_init__(self) -> None:
@@ -69,6 +71,14 @@ class Screen(Terminal):
         super().attach(session)
         session.hub.live.on_watched = self._tick
         self._settings_keys = SettingsKeys(session, self.dialogs, self.print_line, self._tick)
+
+    def show_earlier(self, said: Sequence[tuple[Speaker, str]]) -> None:
+        for speaker, text in said:
+            if speaker == "user":
+                self.output.prompt(text)
+            else:
+                self.output.say("text", text)
+        self.output.end_block()
 
     def ready(self, page: str) -> None:
         super().ready(page)
@@ -232,6 +242,8 @@ class Screen(Terminal):
         self.output.details(lines, has_diff)
         if has_diff:
             self.output.changes_are_shown(pending.asked.call.call_id)
+        if self.dialogs.menu is None:
+            self._request_above = pending.request_id
         self._ask_next()
 
     def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
@@ -256,7 +268,9 @@ class Screen(Terminal):
             return
         if self._session.permissions.waiting:
             pending = self._session.permissions.waiting[0]
-            title = self.painter.plain(f"{self._label} asks: {pending.tool}"[:200])
+            is_above = pending.request_id == self._request_above
+            what = "Your answer:" if is_above else f"{self._label} asks: {pending.tool}"[:200]
+            title = self.painter.plain(what)
             self.dialogs.show(permission_menu(pending, title, self._decide))
         elif self._session.questions.waiting:
             question = self._session.questions.waiting[0]

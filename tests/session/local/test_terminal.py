@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import sys
@@ -62,6 +63,9 @@ class Person:
 
     def type(self, keys):
         os.write(self.master, keys)
+
+    def has_unread_keys(self):
+        return bool(select.select([self.slave], [], [], 0)[0])
 
     async def sees(self, text):
         while text not in self.seen:
@@ -162,6 +166,20 @@ async def test_a_program_that_does_not_leave_is_ended_and_the_screen_restored(
     assert not Path(f"/proc/{terminal.pid}").exists()
     await stays(person, terminal)
     assert person.seen.endswith(b"\x1b[?25h\x1b[?1049l\x1b[0m\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_terminal_answers_late_is_not_typed_into_what_comes_next(person, start):
+    terminal = start()
+    await person.sees(b"size")
+    terminal.exited.when_fired().addCallback(
+        lambda code: person.type(b"\x1bP>|tmux 3.3a\x1b\\\x1b[?1;2cmine") or code
+    )
+    await terminal.leave(b"")
+    await stays(person, terminal)
+    assert not person.has_unread_keys()
+    assert b"tmux" not in person.seen  # as an echo
+    assert terminal.typed.text == "mine"
 
 
 @pytest_twisted.ensureDeferred
