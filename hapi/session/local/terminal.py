@@ -22,7 +22,6 @@ from attrs import define, field
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -39,9 +38,10 @@ LAST_WRITE_TIMEOUT = 1.0  # seconds for what is left when the terminal is given 
 DRAIN_TIMEOUT = 0.5  # seconds for what an ended program has left to be read
 LEAVE_TIMEOUT = 3.0  # seconds that a program has to leave in an orderly way
 END_TIMEOUT = 1.0  # seconds that its processes have to end after SIGTERM
-# Seconds for what the person's terminal still answers to the program, which would be typed into
-# whatever reads it next.
-ANSWER_TIME = 0.2
+# What the person's terminal still answers to the program would be typed into whatever reads next.
+# A terminal answers in order, so that nothing is left once it has answered this (ECMA-48, DSR).
+LAST_QUESTION, LAST_ANSWER = b"\x1b[5n", b"\x1b[0n"
+ANSWER_TIMEOUT = 0.5  # seconds
 # Ctrl+Z: the program is the leader of its session, so nobody could continue it.
 SUSPEND_KEYS = (b"\x1a", b"\x1b[122;5u")
 
@@ -59,6 +59,7 @@ class PersonTerminal:
     _given: int  # its descriptor in this process
     _program: OwnTerminal
     _descriptor: int = -1
+    is_gone: bool = False
     _attributes: Any = None
     _unwritten: bytearray = field(factory=bytearray)
 
@@ -136,6 +137,7 @@ class PersonTerminal:
 
     def connectionLost(self, reason: Failure | None) -> None:
         """The terminal is closed."""
+        self.is_gone = True
         if self._descriptor >= 0:
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
@@ -163,7 +165,8 @@ class OwnTerminal(ProcessProtocol):
     _identity: Any = None
     _old_handler: Any = None
     _is_over: bool = False
-    _is_answered: bool = False  # the terminal has had its time to answer
+    _answers: OneShotObserver[None] | None = None  # fires when the terminal has answered everything
+    _answered: bytes = b""  # the end of what it has sent since the last question
     _is_paused: bool = False
     log = Logger()
 
@@ -230,9 +233,12 @@ class OwnTerminal(ProcessProtocol):
             await end_agent(self._reactor, self._identity, END_TIMEOUT)
             self._hang_up()
             await self.exited.when_fired()
-        if not self._is_answered:
-            self._is_answered = True
-            await deferLater(self._reactor, ANSWER_TIME)
+        if self._answers is None and not self._person.is_gone:
+            self._answers = OneShotObserver()
+            self._person.write(LAST_QUESTION)
+            await self._answers.when_fired().addTimeout(
+                ANSWER_TIMEOUT, self._reactor, lambda _, seconds: None
+            )
 
     # --- from the person
     def typed_bytes(self, data: bytes) -> None:
@@ -240,9 +246,16 @@ class OwnTerminal(ProcessProtocol):
             data = data.replace(keys, b"")
         if not data:
             return
+        self._look_for_answer(data)
         self.typed.feed(data)
         self.type(data)
         self.on_typed()
+
+    def _look_for_answer(self, data: bytes) -> None:
+        if self._answers is not None and not self._answers.has_fired:
+            self._answered = self._answered[-len(LAST_ANSWER) :] + data
+            if LAST_ANSWER in self._answered:
+                self._answers.fire(None)
 
     # --- ProcessProtocol
     def connectionMade(self) -> None:

@@ -78,7 +78,7 @@ class Screen(Terminal):
                 self.output.prompt(text)
             else:
                 self.output.say("text", text)
-        self.output.end_block()
+            self.output.end_block()
 
     def ready(self, page: str) -> None:
         super().ready(page)

@@ -81,7 +81,8 @@ class Person:
 
 
 @pytest.fixture
-def person():
+def person(monkeypatch):
+    monkeypatch.setattr("hapi.session.local.terminal.ANSWER_TIMEOUT", 0.05)
     person = Person()
     yield person
     for descriptor in (person.master, person.slave):
@@ -169,13 +170,20 @@ async def test_a_program_that_does_not_leave_is_ended_and_the_screen_restored(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_the_terminal_answers_late_is_not_typed_into_what_comes_next(person, start):
+async def test_what_the_terminal_answers_late_is_not_typed_into_what_comes_next(
+    person, start, monkeypatch
+):
+    monkeypatch.setattr("hapi.session.local.terminal.ANSWER_TIMEOUT", 60)
     terminal = start()
     await person.sees(b"size")
     terminal.exited.when_fired().addCallback(
         lambda code: person.type(b"\x1bP>|tmux 3.3a\x1b\\\x1b[?1;2cmine") or code
     )
-    await terminal.leave(b"")
+    leaving = Deferred.fromCoroutine(terminal.leave(b""))
+    await person.sees(b"\x1b[5n")
+    person.type(b"\x1b[0")
+    person.type(b"n")
+    await leaving
     await stays(person, terminal)
     assert not person.has_unread_keys()
     assert b"tmux" not in person.seen  # as an echo

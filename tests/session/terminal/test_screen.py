@@ -22,6 +22,13 @@ def test_a_person_is_greeted_above_the_line(at_screen):
     assert "OpenCode in /w, also on the page at http://hub" in at_screen().said()
 
 
+def test_what_was_said_before_stands_above_each_answer_by_itself(at_screen):
+    stage = at_screen()
+    stage.said()
+    stage.screen.show_earlier([("user", "hello"), ("agent", "One."), ("agent", "Two.")])
+    assert stage.said().split() == [">", "hello", "One.", "Two."]
+
+
 def test_enter_sends_the_line_and_shows_it_above(at_screen):
     stage = at_screen()
     stage.said()
