@@ -35,15 +35,17 @@ def make_screen(
     writer = TerminalWriter(reactor, fd, encoding)
     state = TerminalState(fd)
     lister = FileLister(reactor, environ, directory, deferToThread)
+    history = DirectoryHistory(history_path(home, directory))
     screen = assemble(
         reactor,
         TerminalInput(fd, encoding),
         terminal_output(writer, environ),
         Painter(colour_depth(environ), encoding),
-        DirectoryHistory(history_path(home, directory)),
+        history,
         lister,
         writer,
     )
+    history.tell = screen.print_line
 
     def restore() -> None:
         writer.write_now()

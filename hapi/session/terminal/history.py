@@ -6,10 +6,12 @@ JSON. Several sessions add to it at the same time: each line is written at once 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -31,14 +33,16 @@ def history_path(home: Home, directory: str) -> Path:
 
 
 class DirectoryHistory(History):
-    """The history in the file `path`. Without the file, or where it cannot be written, what was
-    written in this session alone is remembered."""
+    """The history in the file `path`. Where that cannot be used, what is written in this session
+    alone is remembered, and `tell` gets a sentence that says so, once."""
 
     log = Logger()
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._is_usable = True
+        self.tell: Callable[[str], object] = lambda sentence: None
 
     def append_string(self, string: str) -> None:
         """Not twice in a row, and nothing that begins with a space: as shells do."""
@@ -47,19 +51,39 @@ class DirectoryHistory(History):
             super().append_string(string)
 
     def load_history_strings(self) -> Iterable[str]:
-        """The newest first."""
+        """The newest first. Lines that are no prompt are left out."""
         try:
-            lines = self._path.read_bytes()[-2 * MAX_FILE_SIZE :].splitlines()
-        except OSError:
+            lines = self._last_lines(2 * MAX_FILE_SIZE)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._failed(error)
             return
         for line in reversed(lines[-MAX_PROMPTS:]):
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 prompt = json.loads(line)
-                if isinstance(prompt, str):
+                if isinstance(prompt, str) and prompt.encode():  # no lone surrogates
                     yield prompt
 
+    def _last_lines(self, size: int) -> list[bytes]:
+        """The whole lines in the last `size` bytes of the file, with their ends."""
+        with os.fdopen(_open_file(self._path, os.O_RDONLY), "rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            file.seek(max(0, end - size))
+            lines = file.read(size).splitlines(keepends=True)
+            return lines[1:] if end > size else lines
+
+    def _failed(self, error: OSError) -> None:
+        self.log.warn("The history of prompts cannot be used: {reason}", reason=str(error))
+        if self._is_usable:
+            self._is_usable = False
+            self.tell(
+                f"The history of this directory cannot be used ({error.strerror}: {self._path}). "
+                "Only the prompts of this session are remembered."
+            )
+
     def store_string(self, string: str) -> None:
-        if len(string) > MAX_PROMPT_LENGTH:
+        if len(string) > MAX_PROMPT_LENGTH or not self._is_usable:
             return
         line = json.dumps(string).encode() + b"\n"
         try:
@@ -67,11 +91,10 @@ class DirectoryHistory(History):
             with self._locked() as is_locked:
                 self._append(line, may_shorten=is_locked)
         except OSError as error:
-            self.log.warn("The prompt was not added to the history: {reason}", reason=str(error))
+            self._failed(error)
 
     def _append(self, line: bytes, may_shorten: bool) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o600)
+        descriptor = _open_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             os.write(descriptor, line)
             is_large = os.fstat(descriptor).st_size > MAX_FILE_SIZE
@@ -81,11 +104,11 @@ class DirectoryHistory(History):
             self._shorten()
 
     def _shorten(self) -> None:
-        kept = self._path.read_bytes().splitlines(keepends=True)[-MAX_PROMPTS:]
+        kept = self._last_lines(MAX_FILE_SIZE)[-MAX_PROMPTS:]
         while sum(map(len, kept)) > MAX_FILE_SIZE // 2:
             del kept[: max(1, len(kept) // 8)]
         other = self._path.with_suffix(f".{os.getpid()}")
-        descriptor = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        descriptor = _open_file(other, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             os.write(descriptor, b"".join(kept))
         finally:
@@ -106,3 +129,13 @@ class DirectoryHistory(History):
                 yield True
         finally:
             os.close(descriptor)
+
+
+def _open_file(path: Path, flags: int) -> int:
+    """Open a file, and nothing that is a link or would let us wait. Raises OSError."""
+    more = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | more, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "Not a file", str(path))

@@ -1,5 +1,7 @@
 """The history of a directory: kept, private, bounded, shared by sessions."""
 
+import json
+import os
 import stat
 
 import pytest
@@ -69,7 +71,8 @@ def test_a_large_file_is_shortened_to_its_newest_prompts(path):
 def test_damaged_lines_are_skipped(path):
     DirectoryHistory(path).append_string("one")
     with path.open("ab") as file:
-        file.write(b'{"no": "prompt"}\n\xff\xfe\nnot json\n"two"\n"three')
+        file.write(b'{"no": "prompt"}\n\xff\xfe\nnot json\n"two"\n"\\ud800"\n"three\n')
+        file.write(b"[" * 100_000)
     assert prompts(path) == ["two", "one"]
 
 
@@ -85,3 +88,43 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(path, tmp_path):
     path.symlink_to(tmp_path / "other")
     DirectoryHistory(path).append_string("one")
     assert not (tmp_path / "other").exists()
+
+
+def make_link(path):
+    target = path.with_name("other")
+    target.write_bytes(b'"of another"\n')
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, make_link])
+def test_what_is_no_file_of_ours_leaves_the_history_in_memory_and_is_told_once(path, make):
+    path.parent.mkdir()
+    make(path)
+    history, told = DirectoryHistory(path), []
+    history.tell = told.append
+    assert list(history.load_history_strings()) == []
+    for prompt in ("one", "two"):
+        history.append_string(prompt)
+    assert history.get_strings() == ["one", "two"]
+    assert len(told) == 1
+    assert told[0].startswith("The history of this directory cannot be used (")
+
+
+def test_a_pipe_that_somebody_reads_gets_no_prompt(path):
+    path.parent.mkdir()
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    DirectoryHistory(path).append_string("secret")
+    assert os.read(reading, 100) == b""
+    os.close(reading)
+
+
+def test_a_huge_file_is_read_from_its_end_alone(path):
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # without data: it takes no room
+    with path.open("ab") as file:
+        file.write(b"\n" + json.dumps("newest").encode() + b"\n")
+    found = prompts(path)
+    path.unlink()
+    assert found == ["newest"]
