@@ -138,9 +138,12 @@ def test_a_runner_start_beside_up_is_already_there_and_never_replaces_it(up, sta
     assert program.running
 
 
-def test_runner_stop_ends_up_as_a_whole(up, stage):
+def test_runner_stop_ends_up_as_a_whole_and_says_so(up, stage):
     program, _ = up
-    assert Ran(stage, "runner", "stop").out == f"Runner stopped (pid {program.pid})\n"
+    assert Ran(stage, "runner", "stop").out == (
+        f"Runner stopped (pid {program.pid})\n"
+        "It was part of `hapi up`: the hub and its page are stopped as well\n"
+    )
     assert program.exit_code() == 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import select
+import stat
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 from attrs import frozen
@@ -68,6 +71,12 @@ def command(
         # Twisted's reactor runs once in a process: the choice needs it, and what follows as well.
         chosen = _chosen(here)
         _become(["resume", chosen, *(["--force"] if force else []), *rest], here.directory)
+    if not may_bring_prompts(sys.stdin):
+        raise CommandError(
+            "outside of a terminal, `hapi resume` reads prompts from standard input, and there are "
+            "none; `hapi sessions send` sends one and leaves the session where it is",
+            USAGE,
+        )
     target = _freed(str(session_id), here, force)
     if target.agent_session_id is None:
         warn("the agent keeps no conversation of this session, so that it begins anew")
@@ -79,6 +88,30 @@ def _current_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return ""
+
+
+def may_bring_prompts(stdin: IO[Any] | None) -> bool:
+    """Whether `stdin` is a terminal, or holds something, or may do so later. Reads nothing
+    of it: what it holds is for the session.
+    """
+    try:
+        fd = stdin.fileno() if stdin is not None else -1
+    except io.UnsupportedOperation:
+        return True  # a stand-in of a program that embeds the command
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False  # it is closed
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev != os.stat(os.devnull).st_rdev
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size > os.lseek(fd, 0, os.SEEK_CUR)
+    if stat.S_ISFIFO(status.st_mode):
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        # Hung up without anything to read: whoever could write has left.
+        return all(events & select.POLLIN for _, events in poll.poll(0))
+    return True
 
 
 def _chosen(here: Here) -> str:

@@ -95,13 +95,18 @@ def matches_limits(admission: Mapping[str, Any], limits: Any) -> bool:
     return running == [limits.sessions, limits.free_memory, limits.queue]
 
 
+def is_part_of_up(status: Mapping[str, Any]) -> bool:
+    """Whether the runner with `status` is that of `hapi up`, in one process with the hub."""
+    return list(status.get("argv") or ())[:1] == ["up"]
+
+
 def refuse_foreign_runner(status: Mapping[str, Any], if_up: str, if_supervised: str) -> None:
     """Raise CommandError for a runner that `hapi up`, a supervisor or another program controls.
 
     `if_up` and `if_supervised` say what the user has to do then, as a clause.
     """
     pid = status.get("pid")
-    if list(status.get("argv") or ())[:1] == ["up"]:
+    if is_part_of_up(status):
         raise CommandError(f"the runner (pid {pid}) is part of `hapi up`; {if_up}", HELD)
     handoff = status.get("handoff") or {}
     if handoff.get("mode") in ("restart", "notify"):

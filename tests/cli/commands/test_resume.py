@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from hapi.cli.app import hapi
 from hapi.cli.commands import resume
-from hapi.cli.commands.resume import in_order, session_words
+from hapi.cli.commands.resume import in_order, may_bring_prompts, session_words
 from hapi.cli.commands.resume_picker import Choice, age, choose, choose_by_number, line
 from hapi.client import ResumableSession, ResumeTarget
 from hapi.home import Home
@@ -154,6 +155,45 @@ def test_a_session_that_cannot_go_on_here_is_refused(terminal, metadata, reason)
 
 def test_outside_of_a_terminal_an_id_is_needed(terminal):
     assert "`hapi sessions list` shows them" in terminal.run(code=2)
+
+
+def test_a_session_is_not_taken_where_no_prompt_can_come(terminal, monkeypatch):
+    session_id = terminal.session(live=True)
+    monkeypatch.setattr(resume, "may_bring_prompts", lambda stdin: False)
+    assert "`hapi sessions send` sends one" in terminal.run(session_id, code=2)
+    assert (terminal.became, terminal.peer is None) == ([], False)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", False), ("go on", True)])
+def test_a_file_brings_prompts_unless_it_is_empty(tmp_path, text, expected):
+    file = tmp_path / "prompts"
+    file.write_text(text)
+    with file.open() as stdin:
+        assert may_bring_prompts(stdin) is expected
+        assert stdin.read() == text
+
+
+@pytest.mark.parametrize(
+    ("written", "is_closed", "expected"),
+    [(b"", True, False), (b"go on", True, True), (b"go on", False, True), (b"", False, True)],
+)
+def test_a_pipe_brings_prompts_unless_it_has_ended_without_one(written, is_closed, expected):
+    reads, writes = os.pipe()
+    with os.fdopen(reads, "rb") as stdin, os.fdopen(writes, "wb") as writer:
+        writer.write(written)
+        writer.flush()
+        if is_closed:
+            writer.close()
+        assert may_bring_prompts(stdin) is expected
+
+
+def test_a_terminal_brings_prompts_and_nothing_brings_none():
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "rb") as stdin:
+        assert may_bring_prompts(stdin)
+    with open(os.devnull) as nothing:
+        assert not may_bring_prompts(nothing)
+    assert not may_bring_prompts(None)
 
 
 def test_both_ways_to_begin_exclude_each_other(terminal):

@@ -24,6 +24,11 @@ def spoken(seq: int, role: str, text: str) -> Message:
     return Message(f"m{seq}", seq, {"role": role, "content": {"type": "text", "text": text}})
 
 
+def noted(seq: int, text: str) -> Message:
+    data = {"type": "message", "message": text}
+    return Message(f"m{seq}", seq, {"role": "agent", "content": {"type": "event", "data": data}})
+
+
 def tool_call(seq: int) -> Message:
     data = {"type": "tool-call", "name": "Bash"}
     return Message(f"m{seq}", seq, {"role": "agent", "content": {"type": "codex", "data": data}})
@@ -44,6 +49,8 @@ class HubWithOneSession:
             spoken(2, "user", "list the files"),
             *(tool_call(seq) for seq in range(3, 40)),
             spoken(40, "agent", "there are none"),
+            noted(41, "Claude prompt failed: \x1b[31mno\nmore"),
+            noted(42, "Session aborted"),
         ]
         return found[-limit:]
 
@@ -77,12 +84,20 @@ def test_a_session_is_shown_with_its_newest_prompts_and_answers_however_many_too
     assert "there are none" not in shown("--messages", "0")
 
 
+def test_a_session_is_shown_with_the_notes_that_the_end_of_its_conversation_has(one_session):
+    assert shown("--messages", "1").endswith(
+        "Agent: there are none\n\n"
+        "Note: Claude prompt failed: \\x1b[31mno more\n\n"
+        "Note: The turn was stopped; the session goes on\n"
+    )
+
+
 def test_a_session_is_shown_with_the_options_of_its_requests_and_their_ids(one_session):
     assert "  Option once: Allow\n" in shown()
     report = json.loads(shown("--json", "--messages", "1"))
     assert report["state"] == "waiting"
     assert report["requests"][0]["options"] == OPTIONS
-    assert [message["id"] for message in report["messages"]] == ["m40"]
+    assert [message["id"] for message in report["messages"]] == ["m40", "m41", "m42"]
 
 
 def test_an_empty_id_is_a_usage_error_and_not_the_beginning_of_all_ids():

@@ -200,6 +200,16 @@ def test_a_turn_without_an_answer_has_an_exit_code_of_its_own(terminal):
     assert "the turn ended without an answer" in done.stderr
 
 
+def test_who_waits_is_told_that_the_turn_was_stopped_and_the_session_goes_on(terminal):
+    terminal.run("send", terminal.id, "count")
+    terminal.take_prompt()
+    terminal.say("event", type="message", message="Session aborted")
+    terminal.say("event", type="ready")
+    done = terminal.end("wait", terminal.id)
+    assert done.exit_code == 9
+    assert done.stderr == "hapi: the turn was stopped; the session goes on\n"
+
+
 def test_a_prompt_can_be_waited_for_by_its_local_id(terminal):
     first = terminal.json("send", terminal.id, "one")["localId"]
     terminal.answer_prompt("first")
@@ -220,7 +230,7 @@ def test_the_end_of_a_conversation_is_printed_line_by_line(terminal):
         "You: list",
         "  the files",
         "Tool: Bash",
-        "Note: Session aborted",
+        "Note: The turn was stopped; the session goes on",
         "Agent: so: \\x1b[31mred",
     ]
     assert terminal.run("tail", terminal.id, "-n", "1") == "Agent: so: \\x1b[31mred\n"

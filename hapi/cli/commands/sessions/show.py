@@ -17,6 +17,7 @@ from hapi.cli.commands.sessions.ask import (
     session_argument,
     state,
 )
+from hapi.cli.commands.sessions.notes import note
 from hapi.redaction import escape_control
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ MAX_ARGUMENTS = 500  # characters of the arguments of a request
 )
 @json_flag
 def command(session_id: str, messages: int, as_json: bool) -> None:
-    """Show the session ID, what it waits for, and its newest prompts and answers.
+    """Show the session ID, what it waits for, and its newest prompts and answers, with the notes
+    between them, such as that a prompt failed.
 
     With --json, the messages are all records from the first of these on, tool calls among them.
     """
@@ -75,6 +77,9 @@ def command(session_id: str, messages: int, as_json: bool) -> None:
             who = "You" if message.role == "user" else "Agent"
             lines = (escape_control(line) for line in message.text.splitlines())
             echo(f"{who}: " + "\n".join(lines))
+        elif (status := message.status) is not None:
+            echo()
+            echo(note(status))
 
 
 def _newest(records: list[Message], count: int) -> list[Message]:

@@ -17,6 +17,7 @@ from hapi.cli.commands.sessions.ask import (
     find_session,
     session_argument,
 )
+from hapi.cli.commands.sessions.notes import note
 from hapi.cli.commands.sessions.waiting import FOREVER
 from hapi.protocol import events
 from hapi.redaction import escape_control
@@ -124,7 +125,7 @@ class Follower:
                 *(f"  {escape_control(each)}" for each in rest),
             ]
         if (status := message.status) is not None:
-            return [f"Note: {escape_control(' '.join(status.split()))}"]
+            return [note(status)]
         return [
             f"Tool: {escape_control(name)}"
             for call, name in message.tool_calls

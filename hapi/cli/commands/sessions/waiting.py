@@ -20,6 +20,7 @@ from hapi.cli.base.errors import (
     exit_codes_epilog,
 )
 from hapi.cli.base.output import echo, print_json, warn
+from hapi.cli.commands.sessions.notes import sentence
 from hapi.redaction import escape_control
 from hapi.units import parse_idle_time
 
@@ -119,7 +120,7 @@ def report_turn(session_id: str, outcome: Outcome | None, as_json: bool, **facts
         sys.stdout.flush()
         _print_answer(told["answer"])
     if problem is not None:
-        warn(" ".join(problem.split()))
+        warn(sentence(problem))
     return code
 
 
