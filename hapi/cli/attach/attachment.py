@@ -15,16 +15,18 @@ from twisted.internet.interfaces import IDelayedCall
 from hapi.cli.attach.choice import Listed
 from hapi.cli.attach.detach_key import DetachKey
 from hapi.cli.attach.person_terminal import PersonTerminal
-from hapi.cli.attach.screen_modes import CLEAR, ScreenModes, without_questions
+from hapi.cli.attach.replay import CLEAR, without_questions
 from hapi.cli.base.errors import DONE, ERROR, REFUSED, UNREACHABLE, CommandError
 from hapi.net.client.terminal_link import TerminalLink
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.protocol.work import terminals as wire
 from hapi.redaction import escape_control
+from hapi.session.local.screen_modes import ScreenModes
 
 LIST_TIMEOUT = 3.0  # seconds; npm's hub does not answer
 RETRY_INTERVAL = 1.0  # seconds until a session that is not back yet is asked again
 RETURN_TIMEOUT = 60.0  # seconds that a session may take to be back at a hub that was away
+MAX_CODE = 255  # of a program that has ended
 MAX_EARLY = 4096  # characters that wait for the shell to open
 UNAVAILABLE = "Session is inactive or unavailable."
 
@@ -78,7 +80,7 @@ class Attachment:
             if self._retry is not None and self._retry.active():
                 self._retry.cancel()
             self.link.stop()
-            await self._terminal.close(self._modes.undo() if self._was_open else "")
+            await self._terminal.close(self._undo() if self._was_open else "")
 
     def finish(self) -> None:
         """End without a shell."""
@@ -192,16 +194,19 @@ class Attachment:
         # npm's hub marks a replay by leaving out the session.
         if given.get("replay") is True or "sessionId" not in given:
             self._is_replayed = True
-            text = self._modes.undo() + CLEAR + without_questions(text)
-        self._modes.follow(text)
+            text = self._undo() + CLEAR + without_questions(text)
+        self._modes.feed(text.encode(errors="replace"))
         self._terminal.write(text)
+
+    def _undo(self) -> str:
+        return self._modes.undo().decode()
 
     def _shell_ended(self, given: dict[str, Any]) -> None:
         code, name = given.get("code"), given.get("signal")
         if isinstance(name, str) and name in signal.Signals.__members__:
             self._end(128 + signal.Signals[name].value, f"The shell was ended by {name}.")
-        elif isinstance(code, int):
-            self._end(code & 0xFF, f"The shell has ended with code {code}.")
+        elif isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= MAX_CODE:
+            self._end(code, f"The shell has ended with code {code}.")
         else:
             self._end(ERROR, "The shell has ended; it is not known with which code.")
 

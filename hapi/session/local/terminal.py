@@ -263,11 +263,11 @@ class OwnTerminal(ProcessProtocol):
         self._identity = kernel().identify(transport.pid)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        before = self._modes.title
-        self._modes.feed(data)
-        if self._modes.title is not None and self._modes.title != before:
-            self.on_titled(self._modes.title)
         self._person.write(data)
+        try:
+            self._watch(data)
+        except Exception:  # else Twisted would close the program's terminal
+            self.log.failure("What the program wrote was not understood")
 
     def processExited(self, reason: Failure) -> None:
         """What it has started may keep its terminal open: that is over too."""
@@ -290,6 +290,12 @@ class OwnTerminal(ProcessProtocol):
             cast(Any, self.transport).startReading()
 
     # --- inside
+    def _watch(self, data: bytes) -> None:
+        before = self._modes.title
+        self._modes.feed(data)
+        if self._modes.title is not None and self._modes.title != before:
+            self.on_titled(self._modes.title)
+
     def _resize(self) -> None:
         if not self._is_over:
             with suppress(OSError):

@@ -21,7 +21,7 @@ _SEQUENCE = re.compile(
     r"|O.|[^\[\]P_^XO])",  # SS3, Alt+key
     re.DOTALL,
 )
-_KITTY_KEY = re.compile(r"\x1b\[(\d+)(?::\d*)*(?:;(\d+)(?::(\d+))?)?(?:;[\d:]*)?u")
+_KITTY_KEY = re.compile(r"\x1b\[(\d{1,7})(?::\d*)*(?:;(\d{1,5})(?::(\d+))?)?(?:;[\d:]*)?u")
 MAX_PARTIAL = 4096  # characters of a sequence that has not ended
 NEW_LINE, SUBMIT, ERASE, ERASE_WORD, ERASE_ALL = "\n", "\r", "\x7f", "\x17", "\x15"
 
@@ -74,9 +74,9 @@ class TypedText:
             self._key(NEW_LINE if is_shift or is_alt else SUBMIT)
         elif code == 127:
             self._key(ERASE_WORD if is_alt or is_control else ERASE)
-        elif is_control and chr(code) in "cuw":
+        elif is_control and code in map(ord, "cuw"):
             self._key({"c": "\x03", "u": ERASE_ALL, "w": ERASE_WORD}[chr(code)])
-        elif not is_alt and not is_control and 32 <= code < 57344:
+        elif not is_alt and not is_control and 32 <= code < 0xD800:
             self._add(chr(code).upper() if is_shift else chr(code))
 
     def _key(self, key: str) -> None:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.cli.attach.attachment import RETRY_INTERVAL, RETURN_TIMEOUT, UNAVAILABLE, Attachment
 from hapi.cli.attach.detach_key import DetachKey
-from hapi.cli.attach.screen_modes import CLEAR
+from hapi.cli.attach.replay import CLEAR
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, CommandError
 from hapi.protocol.work.terminals import CLOSED_UNEXPECTEDLY
 
@@ -180,6 +180,7 @@ def test_the_key_leaves_the_shell_and_what_was_typed_before_it_arrives(scene):
         ({"code": 3, "signal": None}, 3),
         ({"code": None, "signal": "SIGKILL"}, 137),
         ({"code": None, "signal": None}, 1),
+        *(({"code": code, "signal": None}, 1) for code in (2**70, 256, -1, True, False, "0", 0.0)),
         ({"code": None, "signal": "\x1b[2J"}, 1),
     ],
 )

@@ -1,4 +1,4 @@
-"""The key that leaves a shell, what is undone on the screen then, and the choice of a shell."""
+"""The key that leaves a shell, a replay of it, and the choice of a shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from hapi.cli.attach.choice import Listed, find_named, obvious
 from hapi.cli.attach.detach_key import DetachKey, key_code
-from hapi.cli.attach.screen_modes import ScreenModes, without_questions
+from hapi.cli.attach.replay import without_questions
 from hapi.cli.base.errors import CommandError
 
 
@@ -32,47 +32,6 @@ def test_a_key_is_named_by_its_letter(name, code):
 )
 def test_the_key_is_found_however_the_terminal_sends_it(data, found):
     assert DetachKey(29).split(data) == found
-
-
-def undone(*texts):
-    modes = ScreenModes()
-    for text in texts:
-        modes.follow(text)
-    return modes.undo().removesuffix("\x1b>\x1b(B\x0f\x1b[0m")
-
-
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        (["plain\r\n"], ""),
-        (["\x1b[?1049h\x1b[?1h", "\x1b[?2004h"], None),
-        (["\x1b[?1049h", "\x1b[?1049l"], ""),
-        (["\x1b[?25l"], "\x1b[?25h"),
-        (["\x1b[?25l\x1b[?12;25h"], ""),
-        (["\x1b[?10", "00;1006h"], None),
-        (["\x1b[>1u"], "\x1b[<9u"),
-        (["\x1b[2;20r"], "\x1b7\x1b[r\x1b8"),
-        (["\x1b[2;20r\x1b[r"], ""),
-        (["\x1b[?7l\x1b[4h"], ""),
-    ],
-)
-def test_what_programs_have_set_is_undone_and_nothing_else(texts, expected):
-    found = undone(*texts)
-    if expected is not None:
-        assert found == expected
-    elif "1049" in texts[0]:
-        assert found.endswith("\x1b[?1049l")  # the other modes are those of the program's screen
-        assert "\x1b[?1l" in found
-        assert "\x1b[?2004l" in found
-    else:
-        assert set(found.split("\x1b")) == {"", "[?1000l", "[?1006l"}
-
-
-def test_undoing_forgets():
-    modes = ScreenModes()
-    modes.follow("\x1b[?1049h")
-    modes.undo()
-    assert "1049" not in modes.undo()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from hapi.session.local.interface import Launch
+from hapi.session.local.screen_modes import RESET
 from hapi.session.local.terminal import OwnTerminal
 
 # What a terminal program does: it takes over the screen, then answers each line, until `leave`.
@@ -166,7 +167,7 @@ async def test_a_program_that_does_not_leave_is_ended_and_the_screen_restored(
     assert await terminal.exited.when_fired() is None
     assert not Path(f"/proc/{terminal.pid}").exists()
     await stays(person, terminal)
-    assert person.seen.endswith(b"\x1b[?25h\x1b[?1049l\x1b[0m\r\n")
+    assert person.seen.endswith(b"\x1b[?1049l\x1b[?25h" + RESET + b"\r\n")
 
 
 @pytest_twisted.ensureDeferred
@@ -246,3 +247,13 @@ async def test_a_program_that_cannot_be_run_ends_at_once(person, tmp_path):
     assert await terminal.exited.when_fired() == 1
     await stays(person, terminal)
     assert termios.tcgetattr(person.slave) == person.before
+
+
+def test_a_title_that_cannot_be_told_ends_nothing(person, logged_failures):
+    def broken(title):
+        raise RuntimeError("a bug")
+
+    terminal = OwnTerminal(reactor, person.slave)
+    terminal.on_titled = broken
+    terminal.childDataReceived(1, b"\x1b]0;busy\x07")
+    logged_failures.take(RuntimeError)

@@ -1,10 +1,9 @@
-"""What was typed into a program, and what a program leaves switched on."""
+"""What was typed into a program and not sent."""
 
 from __future__ import annotations
 
 import pytest
 
-from hapi.session.local.screen_modes import ScreenModes
 from hapi.session.local.typed_text import TypedText
 
 
@@ -45,32 +44,16 @@ def test_keys_may_arrive_in_pieces():
     assert typed.text == "étwo\nlines!"
 
 
-def test_modes_of_a_program_are_undone_and_others_are_not_touched():
-    modes = ScreenModes()
-    modes.feed(b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[>1u\x1b[?1000;1006htext")
-    undone = modes.undo()
-    assert undone == (b"\x1b[<1u\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1006l\x1b[?1049l\x1b[0m")
-    assert modes.undo() == b"\x1b[0m"
-
-
-def test_what_a_program_has_undone_itself_is_not_undone_again():
-    modes = ScreenModes()
-    modes.feed(b"\x1b[?1049h\x1b[?25l\x1b[>1u\x1b[>4;2m\x1b[2;5r")
-    modes.feed(b"\x1b[r\x1b[>4m\x1b[<u\x1b[?25h\x1b[?1049l")
-    assert modes.undo() == b"\x1b[0m"
-
-
-def test_the_title_of_the_window_is_known():
-    modes = ScreenModes()
-    modes.feed("\x1b]0;✳ Claude\x07text\x1b]2;⠂ Cla".encode())
-    assert modes.title == "✳ Claude"
-    modes.feed(b"ude\x1b\\")
-    assert modes.title == "⠂ Claude"
-
-
-def test_a_sequence_may_arrive_in_pieces():
-    modes = ScreenModes()
-    for byte in b"x\x1b[?1049hy\x1b[5;10rz":
-        modes.feed(bytes([byte]))
-    assert modes.is_alternate
-    assert modes.undo() == b"\x1b7\x1b[r\x1b8\x1b[?1049l\x1b[0m"
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ("\x1b[" + "9" * 4400 + "u", "ab"),
+        ("\x1b[99;" + "9" * 4400 + "u", "acb"),
+        ("\x1b[9999999;5u", "ab"),
+        ("\x1b[55296u", "ab"),  # no character
+    ],
+)
+def test_numbers_without_end_are_left_out(keys, text):
+    typed = TypedText()
+    typed.feed(f"a{keys}b".encode())
+    assert typed.text == text
