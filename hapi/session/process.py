@@ -165,6 +165,8 @@ class SessionProcess:
             if self.arguments.existing_session_id is not None and self._terminal.interactive:
                 await self._show_earlier(session, self._terminal)
             self._terminal.ready(self.access.url)
+            if self._local is not None:
+                self._local.opened()
 
     async def _show_earlier(self, session: Session, terminal: Terminal) -> None:
         """Show the end of the conversation that is gone on with. The page has all of it."""

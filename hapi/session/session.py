@@ -311,13 +311,13 @@ class Session:
         try:
             await self._agent.ready()
         except LoginRequired as problem:
-            if self._ending is not None:
+            if self._ending is not None or self._agent.is_away:
                 return None
             self.hub.publish_status(
                 f"{self.agent.label} has no session yet: {problem}. The next prompt tries again"
             )
         except Exception as problem:
-            if self._ending is not None:
+            if self._ending is not None or self._agent.is_away:
                 return None
             reason = without_stack_trace(str(problem))
             self.hub.publish_status(f"{self.agent.label} could not be started: {reason}")
@@ -325,6 +325,8 @@ class Session:
                 "{label} could not be started: {reason}", label=self.agent.label, reason=reason
             )
             return reason
+        if self._agent.is_away:  # its own program was asked for meanwhile
+            return None
         self.announce_ready()
         self.idle.start()
         self._ask_to_go_on()
@@ -343,7 +345,9 @@ class Session:
         agent's session to go on with."""
         self.turns.closed = True
         self.idle.stop()
-        await self._agent.release()
+        releasing = Deferred.fromCoroutine(self._agent.release())
+        self.questions.cancel_all()  # also that for a login, which keeps the agent from its start
+        await releasing
         return self._agent.resumable_session
 
     def take_agent_back(self, agent_session: str | None) -> None:

@@ -156,16 +156,17 @@ class SessionAgent:
                     self._hub.session_id, self.session_id, fork, self.turns, self._exited
                 )
             except LoginRequired as problem:
-                if self._is_ending:
+                if self._is_ending or self.is_away:
                     raise
                 required = problem
             except AgentExited as problem:
-                if starts == MAX_STARTS or self._is_ending or self.turns.is_aborted:
+                is_wanted = not (self._is_ending or self.is_away or self.turns.is_aborted)
+                if starts == MAX_STARTS or not is_wanted:
                     raise
                 self._hub.publish_status(f"{problem}. It is started again")
                 delay = START_AGAIN_DELAY * (1 + self._random.random())
                 await deferLater(self._reactor, delay)
-                if self._is_ending:
+                if self._is_ending or self.is_away:
                     raise
                 continue
             finally:

@@ -115,7 +115,7 @@ def test_the_conversation_goes_to_the_page_and_back(cast: Cast, model: Model) ->
     terminal.enter("hold the line")
     until(lambda: user.session(session)["thinking"], what="a turn")
     user.say(session, "Please go on with that")  # the turn that runs is not killed
-    waits = "message: Sent when the turn in the terminal has ended"
+    waits = "message: Waiting for the turn in the terminal to end"
     until(lambda: waits in told(user, session), what="the message to wait")
     assert is_local(user, session)
     model.release()

@@ -87,16 +87,24 @@ class ScriptedTerminal:
 @define(eq=False)
 class ScriptedConsole:
     events: list[str] = field(factory=list)
+    session: Any = None
+    typed: list[str] = field(factory=list)  # before the agent was ready
+    releasing: Any = None  # a Deferred until the terminal is given away
 
     def release(self):
         self.events.append("released")
-        return succeed(None)
+        return self.releasing or succeed(None)
 
     def resume(self, typed=""):
         self.events.append(f"resumed {typed}".strip())
 
     def print_line(self, text):
         self.events.append(text)
+
+    def submit_typed(self):
+        typed, self.typed = self.typed, []
+        for text in typed:
+            self.session.submit_prompt(text)
 
 
 @define(eq=False)
@@ -113,6 +121,7 @@ class LocalStage:
 
     def __attrs_post_init__(self):
         session = self.stage.session
+        self.console.session = session
         adapter = self.stage.home.directory("bin") / "claude-agent-acp"
         adapter.touch(0o755)
         self.mode = LocalMode(

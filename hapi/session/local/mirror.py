@@ -26,6 +26,9 @@ from hapi.session.session import Session
 
 IN_TERMINAL = PermissionOutcome("approved")
 REFUSED_IN_TERMINAL = PermissionOutcome("denied", reason="Answered in the terminal")
+# What a program's reader says of a turn that was stopped, and what it is if the page did it.
+STOPPED_IN_TERMINAL, STOPPED_ON_PAGE = "Stopped in the terminal", "Stopped on the page"
+QUESTION_TOOL = "AskUserQuestion"
 KEY = "key"  # of a record, in its `meta`
 
 
@@ -48,7 +51,10 @@ class HubMirror:
     known: frozenset[str] = frozenset()
     session_id: str | None = None
     is_thinking: bool = False
+    is_stopped_by_page: bool = False  # the turn that runs
     on_thinking: Callable[[], object] = field(default=lambda: None)
+    on_up: Callable[[], object] = field(default=lambda: None)  # the program tells its session
+    on_asking: Callable[[], object] = field(default=lambda: None)  # another request, or one less
     _named: str | None = None  # the agent's session that was reported last
     _asked: dict[str, _Asked] = field(factory=dict)
     _last_time: int = 0  # of a record, by the hub's clock
@@ -62,6 +68,7 @@ class HubMirror:
             self._named = session_id
             if self.session_id is not None or is_another:
                 self.session_id = None  # until it has had a prompt
+        self.on_up()
         name, metadata = self._session.agent.session_id_field, self._session.hub.metadata
         if (metadata.value or {}).get(name) != session_id:
             self._session.hub.change_metadata(lambda stored: {**(stored or {}), name: session_id})
@@ -76,6 +83,7 @@ class HubMirror:
         self.is_thinking = is_thinking
         if is_thinking:
             self._turn_began = time.monotonic()
+            self.is_stopped_by_page = False
         self._session.hub.set_thinking(is_thinking)
         self.on_thinking()
 
@@ -100,6 +108,9 @@ class HubMirror:
             self._session.hub.send_keepalive()
 
     def status(self, text: str, at: int | None = None) -> None:
+        if text == STOPPED_IN_TERMINAL and self.is_stopped_by_page:
+            self.is_stopped_by_page = False
+            text = STOPPED_ON_PAGE
         content = event_record(message_event(text))
         self._session.hub.publish(content, None if at is None else self._hub_time(at))
 
@@ -125,6 +136,12 @@ class HubMirror:
         if answer is None:
             entry["terminalOnly"] = True
         hub.change_state(lambda state: with_request(state, request.id, entry))
+        self.on_asking()
+
+    @property
+    def asked(self) -> LocalRequest | None:
+        """The oldest request that waits."""
+        return next((each.request for each in self._asked.values()), None)
 
     def settled(self, request_id: str, approved: bool | None) -> None:
         if self._asked.pop(request_id, None) is not None:
@@ -156,6 +173,7 @@ class HubMirror:
 
     # --- inside
     def _complete(self, request_id: str, outcome: PermissionOutcome) -> None:
+        self.on_asking()
         hub = self._session.hub
         at = hub.now_ms()
         hub.change_state(lambda state: with_completed_request(state, request_id, outcome, at))

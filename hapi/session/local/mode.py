@@ -37,12 +37,14 @@ from hapi.session.local.interface import (
     Mirror,
     OwnProgram,
 )
-from hapi.session.local.mirror import HubMirror
+from hapi.session.local.mirror import QUESTION_TOOL, HubMirror
 from hapi.session.local.terminal import OwnTerminal
 from hapi.session.session import Session
 
 TYPING_TIMEOUT = 15.0  # seconds after the last key for which what was typed keeps a message waiting
 INTERRUPT_TIMEOUT = 2.0  # seconds that a turn has to stop before the program is ended all the same
+START_TIME = 20.0  # seconds after which a program reads what is typed, whatever it told
+READ_TIME = 5.0  # seconds for the same once it has told its session
 QUICK_EXIT = 3.0  # seconds; a program that ends by itself before that could not start
 
 
@@ -52,6 +54,7 @@ class Console(Protocol):
     def release(self) -> Deferred[None]: ...
     def resume(self, typed: str = "") -> None: ...
     def print_line(self, text: str) -> None: ...
+    def submit_typed(self) -> None: ...
 
 
 def open_program(reactor: Any, agent: str, start: LocalStart, mirror: Mirror) -> OwnProgram:
@@ -75,6 +78,8 @@ class _Period:
     is_leaving: bool = False  # for the remote mode
     typed_at: float = 0.0  # seconds of the clock
     told: str = ""  # why a message waits, as the conversation was told
+    asked: str | None = None  # the request of the program that its keys answer
+    reads: IDelayedCall | None = None  # from then on, what is typed is read for certain
 
 
 @define(eq=False, repr=False)
@@ -130,26 +135,46 @@ class LocalMode:
         stops the turn."""
         if self.is_local or self._is_entering or self._is_ending:
             return
-        turns = self._session.turns
-        if not turns.is_working and not len(self._session.hub.inbox):
-            self._go_local()
-        elif not self._wants_local:
+        session, console = self._session, self._console
+        assert console is not None
+        # Prompts that were entered while the agent starts are answered first. One that waits for a
+        # login may never be ready.
+        is_starting = session.turns.closed and session.login.waiting is None
+        if self._wants_local:
+            if session.turns.is_working:
+                session.turns.abort()
+        elif is_starting:
             self._wants_local = True
-            assert self._console is not None
-            self._console.print_line(
+            console.print_line(
+                f"{self._label}'s own program starts when {self._label} is ready and what was "
+                "entered is answered."
+            )
+        elif session.turns.is_working or len(session.hub.inbox):
+            self._wants_local = True
+            console.print_line(
                 f"{self._label}'s own program starts when the turn has ended. "
                 "Press Ctrl+O again to stop the turn."
             )
         else:
-            turns.abort()
+            self._go_local()
+
+    def opened(self) -> None:
+        """The agent of remote mode is ready, or could not be started."""
+        if self._console is not None:
+            self._console.submit_typed()
+        session = self._session
+        is_quiet = not session.turns.is_working and not len(session.hub.inbox)
+        if self._wants_local and is_quiet and not self._is_ending:
+            self._go_local()
 
     def _turn_ended(self) -> None:
-        if self._wants_local and not len(self._session.hub.inbox):
-            self._go_local()
+        if self._wants_local:
+            self.opened()
 
     def _go_local(self) -> None:
         self._wants_local = False
         self._is_entering = True
+        self._session.turns.closed = True  # what comes now waits
         run_in_background(self._switch_to_local(), self.log, "Local mode could not be entered")
 
     async def _switch_to_local(self) -> None:
@@ -170,7 +195,8 @@ class LocalMode:
         session = self._session
         files = _make_directory(session.start.home.directory("tmp"))
         mirror = HubMirror(session, self._checkpoints)
-        mirror.on_thinking = self._thinking_changed
+        mirror.on_thinking, mirror.on_up = self._thinking_changed, self._came_up
+        mirror.on_asking = self._asking_changed
         left = self._checkpoints.read()
         start = self._start(files, agent_session, left)
         if left is not None:
@@ -184,6 +210,8 @@ class LocalMode:
         terminal.on_titled = getattr(program, "terminal_titled", _ignore)
         period = self._period = _Period(program, terminal, mirror, files, session.hub.on_written)
         session.hub.on_written = _ignore
+        terminal.typed.is_sure = False
+        period.reads = self._reactor.callLater(START_TIME, self._reads, period)
         try:
             terminal.start(program.prepare(), start.directory)
         except (OSError, termios.error, CannotListenError, LocalError) as problem:
@@ -254,7 +282,7 @@ class LocalMode:
         if self._is_ending:
             return
         if period.is_leaving:
-            await self._to_remote(period.terminal.typed.text, period.mirror.session_id)
+            await self._to_remote(period.terminal.typed.unsent, period.mirror.session_id)
         elif exit_code and self._reactor.seconds() - began < QUICK_EXIT:
             self._session.begin_end(
                 launch_failed(f"{self._program_path} exited with code {exit_code}")
@@ -266,6 +294,8 @@ class LocalMode:
         """The program has ended: report the rest, and give the terminal back."""
         if self._look_again is not None and self._look_again.active():
             self._look_again.cancel()
+        if period.reads is not None and period.reads.active():
+            period.reads.cancel()
         try:
             await period.terminal.end()
             period.terminal.release()
@@ -294,7 +324,33 @@ class LocalMode:
         if period is not None:
             if period.mirror.is_thinking:
                 period.terminal.typed.clear()  # it was sent
+                self._reads(period)
             self.prompt_queued()
+
+    def _came_up(self) -> None:
+        period = self._period
+        if period is not None and period.reads is not None and period.reads.active():
+            left = period.reads.getTime() - self._reactor.seconds()
+            period.reads.reset(min(left, READ_TIME))
+
+    def _reads(self, period: _Period) -> None:
+        """What is entered in the program from now on is sent."""
+        if period.reads is not None and period.reads.active():
+            period.reads.cancel()
+        if not period.is_leaving:
+            period.terminal.typed.is_sure = True
+
+    def _asking_changed(self) -> None:
+        """Keys that answer the program are no text."""
+        period = self._period
+        if period is None:
+            return
+        asked = period.mirror.asked
+        if (asked.id if asked is not None else None) == period.asked:
+            return
+        period.asked = asked.id if asked is not None else None
+        is_form = asked is not None and asked.tool == QUESTION_TOOL
+        period.terminal.typed.dialog = "" if asked is None else "form" if is_form else "menu"
 
     # --- into remote mode
     def prompt_queued(self) -> None:
@@ -308,9 +364,9 @@ class LocalMode:
         elif not self._has_adapter():
             self._tell_once(period, self._no_adapter())
         elif period.mirror.is_thinking:
-            self._tell_once(period, "Sent when the turn in the terminal has ended")
-        elif period.terminal.typed.text.strip() and (left := self._typing_left(period)) > 0:
-            self._tell_once(period, "Sent when nobody types in the terminal any more")
+            self._tell_once(period, "Waiting for the turn in the terminal to end")
+        elif period.terminal.typed.unsent and (left := self._typing_left(period)) > 0:
+            self._tell_once(period, "Waiting until nobody types in the terminal")
             if self._look_again is None or not self._look_again.active():
                 self._look_again = self._reactor.callLater(left, self.prompt_queued)
         else:
@@ -338,16 +394,18 @@ class LocalMode:
 
     def _leave(self, period: _Period) -> None:
         period.is_leaving = True
+        period.terminal.typed.is_sure = False
         run_in_background(self._end_program(period), self.log, "The terminal could not be left")
 
     async def _end_program(self, period: _Period) -> None:
         terminal, program = period.terminal, period.program
         if period.mirror.is_thinking:  # somebody insists
+            period.mirror.is_stopped_by_page = True
             self._interrupt(period)
             until = self._reactor.seconds() + INTERRUPT_TIMEOUT
             while period.mirror.is_thinking and self._reactor.seconds() < until:
                 await deferLater(self._reactor, 0.05)
-        await terminal.leave(b"" if terminal.typed.text else program.leave_keys)
+        await terminal.leave(b"" if terminal.typed.unsent else program.leave_keys)
 
     async def _to_remote(self, typed: str, agent_session: str | None) -> None:
         session = self._session
@@ -358,6 +416,7 @@ class LocalMode:
         self._console.resume(typed)
         if await session.open_agent() is not None:
             session.turns.open()  # the next prompt tries again
+        self.opened()
 
     def _tell(self, mode: Mode) -> None:
         """Tell the hub which mode it is now."""
@@ -371,6 +430,7 @@ class LocalMode:
     # --- LocalControl
     def abort(self) -> None:
         if self._period is not None:
+            self._period.mirror.is_stopped_by_page = self._period.mirror.is_thinking
             self._interrupt(self._period)
 
     @staticmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Any
+from typing import Any, Literal
 
 from attrs import define, field
 
@@ -23,18 +23,34 @@ _SEQUENCE = re.compile(
 )
 _KITTY_KEY = re.compile(r"\x1b\[(\d{1,7})(?::\d*)*(?:;(\d{1,5})(?::(\d+))?)?(?:;[\d:]*)?u")
 MAX_PARTIAL = 4096  # characters of a sequence that has not ended
+MENU_ANSWERS = frozenset("123456789ynapd\r\x03")  # keys that choose at once
 NEW_LINE, SUBMIT, ERASE, ERASE_WORD, ERASE_ALL = "\n", "\r", "\x7f", "\x17", "\x15"
 
 
 @define
 class TypedText:
+    """`text`: what stands in the program's line. `unsure`: what was sent while `is_sure` was
+    False, as when the program starts and may not read yet.
+
+    `dialog`: what the program asks, which keys answer instead: a `menu` until its answer was
+    chosen, a `form` until it is no longer asked.
+    """
+
     text: str = ""
+    unsure: str = ""
+    is_sure: bool = True
+    dialog: Literal["", "menu", "form"] = ""
     _rest: str = ""
     _is_paste: bool = False
     _decoder: Any = field(factory=lambda: codecs.getincrementaldecoder("utf-8")("ignore"))
 
+    @property
+    def unsent(self) -> str:
+        """All that the program may not have."""
+        return "\n".join(filter(str.strip, (self.unsure, self.text)))
+
     def clear(self) -> None:
-        self.text = ""
+        self.text = self.unsure = ""
 
     def feed(self, data: bytes) -> None:
         """Take what the terminal has sent."""
@@ -80,10 +96,15 @@ class TypedText:
             self._add(chr(code).upper() if is_shift else chr(code))
 
     def _key(self, key: str) -> None:
-        if key == SUBMIT:
+        if self.dialog:
+            if self.dialog == "menu" and key in MENU_ANSWERS:
+                self.dialog = ""
+        elif key == SUBMIT:
             if self.text.endswith("\\"):
                 self.text = self.text[:-1] + "\n"
             else:
+                if not self.is_sure:
+                    self.unsure = self.unsent
                 self.text = ""
         elif key in (ERASE, "\x08"):
             self.text = self.text[:-1]
@@ -97,6 +118,10 @@ class TypedText:
             self._add(key if key != "\t" else "")
 
     def _add(self, text: str) -> None:
+        if self.dialog:
+            if self.dialog == "menu" and text in MENU_ANSWERS:
+                self.dialog = ""
+            return
         self.text = (self.text + text)[-MAX_LENGTH:]
 
 

@@ -90,11 +90,16 @@ class Terminal:
             )
         if self.interactive:
             self.print_line(self.keys_hint)
+        has_typed = bool(self._typed)
+        self.submit_typed()
+        if not has_typed:
+            self._idle()
+
+    def submit_typed(self) -> None:
+        """Submit what was typed before the agent was ready."""
         typed, self._typed = self._typed, []
         for text in typed:
             self.typed(text)
-        if not typed:
-            self._idle()
 
     # --- in
     def read(self) -> None:

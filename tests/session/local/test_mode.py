@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred
 
 from hapi.home import Home
 from hapi.protocol.permissions import PermissionAnswer
 from hapi.protocol.session import BY_SIGNAL
 from hapi.session.local.interface import LocalRequest
-from hapi.session.local.mode import INTERRUPT_TIMEOUT, TYPING_TIMEOUT
+from hapi.session.local.mode import INTERRUPT_TIMEOUT, READ_TIME, TYPING_TIMEOUT
 from hapi.session.startup.command_line import Arguments
 from tests.support.local_stage import LocalStage
-from tests.support.session_stage import SID, SessionStage
+from tests.support.session_stage import SID, MemoryAgent, SessionStage
 
 
 @pytest.fixture
@@ -184,7 +188,7 @@ def test_a_running_turn_is_not_killed_by_a_message(local):
     local.link.message("from the page")
     assert local.modes[0] == "local"
     assert local.terminal.keys == b""
-    assert local.said == ["hi", "Sent when the turn in the terminal has ended"]
+    assert local.said == ["hi", "Waiting for the turn in the terminal to end"]
     local.link.message("and another one", number=2)
     assert len(local.said) == 2  # told once
     local.mirror.thinking(False)
@@ -203,7 +207,7 @@ def test_a_message_that_was_taken_back_takes_nothing_over(local):
 def test_what_somebody_is_typing_keeps_a_message_waiting_and_is_not_lost(local):
     local.terminal.person_types(b"half a tho")
     local.link.message("from the page")
-    assert local.said == ["Sent when nobody types in the terminal any more"]
+    assert local.said == ["Waiting until nobody types in the terminal"]
     local.stage.clock.advance(TYPING_TIMEOUT - 1)
     local.terminal.person_types(b"ught")
     local.stage.clock.advance(2)
@@ -220,6 +224,74 @@ def test_a_prompt_that_was_sent_is_no_longer_typed(local):
     local.link.message("from the page")
     assert local.modes[0] == "remote"
     assert local.console.events == ["resumed"]
+
+
+def test_what_was_entered_while_the_program_starts_goes_back_to_the_line(local):
+    local.terminal.person_types(b"local 3\rand")
+    local.link.message("from the page")
+    assert local.modes[0] == "local"  # the program may still get it
+    local.stage.clock.advance(TYPING_TIMEOUT)
+    assert local.modes[0] == "remote"
+    assert local.console.events == ["resumed local 3\nand"]
+
+
+def test_what_the_program_has_begun_with_was_sent(local):
+    local.terminal.person_types(b"local 3\r")
+    local.link.message("from the page")
+    local.prompt("local 3")
+    local.mirror.thinking(False)
+    assert local.modes[0] == "remote"
+    assert local.console.events == ["resumed"]
+
+
+def test_a_program_that_has_started_gets_what_is_entered(local):
+    local.mirror.agent_session("s1")
+    local.stage.clock.advance(READ_TIME)
+    local.terminal.person_types(b"/help\r")
+    local.link.message("from the page")
+    assert local.modes[0] == "remote"
+    assert local.console.events == ["resumed"]
+
+
+def test_what_is_entered_while_the_program_ends_goes_back_to_the_line(local):
+    local.mirror.agent_session("s1")
+    local.stage.clock.advance(READ_TIME)
+    local.terminal.is_stubborn = True
+    local.link.message("from the page")
+    local.terminal.person_types(b"too late\r")
+    local.terminal.exit(0)
+    assert local.console.events == ["resumed too late"]
+
+
+def test_keys_that_answer_the_program_are_no_text(local):
+    local.prompt()
+    local.terminal.person_types(b"next")
+    local.link.message("from the page")
+    ask(local, [])
+    local.terminal.person_types(b"1")
+    local.terminal.person_types(b"!")  # the menu is gone
+    local.mirror.settled("r1", True)
+    assert local.terminal.typed.text == "next!"
+
+
+def test_a_key_that_answered_the_program_keeps_no_message_waiting(local):
+    local.prompt()
+    local.link.message("from the page")
+    ask(local, [])
+    local.terminal.person_types(b"\x1b[B1")
+    local.mirror.settled("r1", True)
+    local.mirror.thinking(False)
+    assert local.modes[0] == "remote"
+    assert local.console.events == ["resumed"]
+
+
+def test_all_keys_answer_a_form(local):
+    local.prompt()
+    local.mirror.request(LocalRequest("r1", "AskUserQuestion", {}), None)
+    local.terminal.person_types(b"12other\r1")
+    local.mirror.settled("r1", True)
+    local.terminal.person_types(b"next")
+    assert local.terminal.typed.text == "next"
 
 
 def test_the_button_of_the_page_insists(local):
@@ -245,6 +317,20 @@ def test_abort_stops_the_turn_and_does_not_end_the_program(local):
     local.link.rpc_call("abort")
     assert local.terminal.keys == b"\x1b"
     assert local.modes[0] == "local"
+
+
+def test_the_conversation_tells_who_stopped_a_turn(local):
+    local.prompt()
+    local.link.rpc_call("abort")
+    local.mirror.thinking(False)
+    local.mirror.status("Stopped in the terminal")
+    local.prompt("again", "k2")
+    local.mirror.thinking(False)
+    local.mirror.status("Stopped in the terminal")
+    assert [text for text in local.said if "Stopped" in text] == [
+        "Stopped on the page",
+        "Stopped in the terminal",
+    ]
 
 
 def test_without_the_adapter_the_program_keeps_the_terminal(local):
@@ -356,6 +442,86 @@ def test_a_running_turn_is_waited_for(make):
     assert local.modes[0] == "local"
 
 
+def starting(make):
+    """Remote mode whose agent has not answered yet."""
+    agent = SlowAgent()
+    local = make(make_agent=lambda: agent.made(local.stage.clock))
+    running = local.stage.run()
+    assert not local.session.is_accepting_prompts
+    return local, agent, running
+
+
+@define
+class SlowAgent:
+    agents: list[Any] = field(factory=list)
+    waiting: list[Any] = field(factory=list)
+
+    def made(self, clock):
+        made = MemoryAgent(clock)
+        begin = made.peer.handlers["initialize"]
+        answer: Deferred[Any] = Deferred()
+        answer.addCallback(lambda _: begin({}))
+        made.peer.handlers["initialize"] = lambda params: answer
+        self.agents.append(made)
+        self.waiting.append(answer)
+        return made
+
+    def answers(self):
+        self.waiting.pop(0).callback(None)
+
+
+def test_a_prompt_from_before_the_agent_was_ready_is_answered_first(make):
+    local, agent, _ = starting(make)
+    local.console.typed.append("FRESHQ")
+    local.mode.wanted()
+    local.mode.wanted()  # there is no turn to stop yet
+    assert local.said == []
+    agent.answers()
+    local.mode.opened()
+    assert local.stage.agent.prompts == ["FRESHQ"]
+    assert local.modes[0] == "remote"
+    local.stage.agent.finish()
+    assert local.modes[0] == "local"
+    assert local.said[0] == "FRESHQ"
+    assert not [text for text in local.said if "failed" in text or "started again" in text]
+
+
+def test_an_agent_that_starts_is_waited_for(make):
+    local, agent, _ = starting(make)
+    local.mode.wanted()
+    assert "is ready" in local.console.events[-1]
+    agent.answers()
+    local.mode.opened()
+    assert local.modes[0] == "local"
+
+
+def test_what_is_entered_on_the_way_back_is_answered(make):
+    local = make().begin()
+    agent = SlowAgent()
+    local.stage.host.make = lambda: agent.made(local.stage.clock)
+    local.link.message("from the page")
+    local.console.typed.append("LOSTQ")
+    local.mode.wanted()
+    agent.answers()
+    assert local.stage.agent.prompts == ["from the page"]
+    local.stage.agent.finish()
+    assert local.stage.agent.prompts == ["from the page", "LOSTQ"]
+    local.stage.agent.finish()
+    assert local.modes[0] == "local"
+
+
+def test_a_message_on_the_way_to_the_program_waits(make):
+    local = make().up()
+    released: Deferred[None] = Deferred()
+    local.console.releasing = released
+    local.mode.wanted()
+    local.link.message("from the page")
+    assert local.stage.agent.prompts == []
+    released.callback(None)
+    assert local.stage.agent.prompts == ["from the page"]
+    assert local.stage.host.starts == 2
+
+
 def test_a_second_key_stops_the_turn(make):
     local = make().up()
     local.session.submit_prompt("first")
@@ -400,8 +566,6 @@ def test_what_a_killed_process_left_is_brought_to_the_hub_once(make, tmp_path):
 
 
 def test_remote_mode_brings_it_as_well(make):
-    from twisted.internet.defer import Deferred
-
     make().begin().mirror.checkpoint({"offset": 7})
     again = make(rows=[row(1, "k1")])
     again.on_stop = lambda mirror: [mirror.prompt(f"line {key}", 1, key) for key in ("k1", "k2")]
