@@ -222,13 +222,6 @@ class ResumableSession(ResumeTarget, frozen=True, kw_only=True):
     summary: str | None = None
     first_user_message: str | None = None
 
-    @property
-    def state(self) -> str:
-        """`local` while an agent's own program has it in a terminal, `remote` or `inactive`."""
-        if not self.active:
-            return "inactive"
-        return "local" if self.controlled_by_user else "remote"
-
 
 class Event(Entity, frozen=True):
     """A server-sent event: its type, and the JSON that it carries."""

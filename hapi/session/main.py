@@ -70,7 +70,9 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
             print(usage_text(known, _mode_names(agent, home, environ)))
             return 0
         if arguments.starting_mode == "local" and agent.own_program is None:
-            raise WrongUsage(f"{agent.label} has no program that HAPI can give the terminal to")
+            raise WrongUsage(
+                f"{agent.label} has no program of its own for the terminal; leave out --local"
+            )
         mode = initial_mode(arguments, agent.unrestricted_mode)
         if mode is not None and not arguments.continues:
             offer = remembered_offer(home, agent, environ)

@@ -26,6 +26,19 @@ class Listed:
         return f"{escape_control(self.id[-SHOWN:])}  {where}"
 
 
+def short_names(ids: list[str]) -> dict[str, str]:
+    """The shortest end of each id, of SHOWN characters at least, that no other one has."""
+
+    def short(name: str) -> str:
+        others = [each for each in ids if each != name]
+        for length in range(SHOWN, len(name)):
+            if not any(each.endswith(name[-length:]) for each in others):
+                return name[-length:]
+        return name
+
+    return {each: short(each) for each in ids}
+
+
 def find_named(listed: list[Listed], named: str) -> str:
     """The id of the shell that `named`, an id or the end of one, names. Raises CommandError."""
     found = [each.id for each in listed if each.id.endswith(named)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 
 from attrs import frozen
 
@@ -110,11 +111,14 @@ def known_failure(error: BaseException | None) -> KnownFailure | None:
     return None
 
 
-def exit_codes_epilog(*further: int, serves: bool = False) -> str:
+def exit_codes_epilog(
+    *further: int, serves: bool = False, meanings: Mapping[int, str] | None = None
+) -> str:
     """The exit codes of a command for the end of its help: the `further` ones and those of all.
 
-    `serves`: a program for which Ctrl+C is the orderly end.
+    `serves`: a program for which Ctrl+C is the orderly end. `meanings`: what codes mean here.
     """
+    told = {**EXIT_CODE_MEANINGS, **(meanings or {})}
     codes = sorted({DONE, ERROR, USAGE, *further, *(() if serves else (INTERRUPTED,))})
-    lines = [f"  {code:<3} {EXIT_CODE_MEANINGS[code]}" for code in codes]
+    lines = [f"  {code:<3} {told[code]}" for code in codes]
     return "\b\nExit codes:\n" + "\n".join(lines)

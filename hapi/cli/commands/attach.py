@@ -11,8 +11,13 @@ import click
 
 from hapi.cli.base.common_options import home_option
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
-from hapi.cli.base.output import table, warn
-from hapi.cli.commands.sessions.ask import active_session_argument, ask_hub, find_session
+from hapi.cli.base.output import table
+from hapi.cli.commands.sessions.ask import (
+    active_session_argument,
+    ask_hub,
+    find_session,
+    inactive,
+)
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import hub_access, read_settings
@@ -63,7 +68,7 @@ def command(session_id: str, new: bool, named: str | None, lists: bool, detach_k
         raise click.UsageError("--new cannot be combined with --terminal or --list")
     ended = _run(session_id, new, named, lists, DetachKey(code))
     if ended.sentence:
-        warn(ended.sentence)
+        print(escape_control(ended.sentence), file=sys.stderr)
     raise SystemExit(ended.exit_code)
 
 
@@ -74,7 +79,7 @@ def _run(session_id: str, new: bool, named: str | None, lists: bool, detach_key:
         from twisted.internet import reactor
 
         from hapi.cli.attach.attachment import Attachment
-        from hapi.cli.attach.choice import SHOWN, choose, find_named
+        from hapi.cli.attach.choice import SHOWN, choose, find_named, short_names
         from hapi.cli.attach.person_terminal import NoTerminal, PersonTerminal
         from hapi.client.transport import Transport
         from hapi.net.client.terminal_link import TerminalLink
@@ -100,7 +105,9 @@ def _run(session_id: str, new: bool, named: str | None, lists: bool, detach_key:
 
         async def choose_shell(listed: list[Listed]) -> str | None:
             if lists:
-                table(("SHELL", "SHOWN"), [(each.id, _yes(each.is_shown)) for each in listed])
+                names = short_names([each.id for each in listed])
+                rows = [(names[each.id], _yes(each.is_shown)) for each in listed]
+                table(("SHELL", "SHOWN"), rows)
                 attachment.finish()
                 return None
             if named is not None:
@@ -127,9 +134,9 @@ def _run(session_id: str, new: bool, named: str | None, lists: bool, detach_key:
 
 def _check(session: Session) -> None:
     """Raises CommandError if the session can have no shell."""
-    name = f"session {session.id[:8]}"
     if not session.active:
-        raise CommandError(f"{name} is not running; resume it first")
+        raise CommandError(inactive(session.id[:8]))
+    name = f"session {session.id[:8]}"
     capabilities = (session.metadata or {}).get("capabilities")
     if not isinstance(capabilities, dict) or capabilities.get("terminal") is not True:
         raise CommandError(

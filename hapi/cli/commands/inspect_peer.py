@@ -8,9 +8,8 @@ import click
 
 from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.completion import complete_hub_session
-from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.commands.peers import fail, find_peer, flag, json_peer, run, title
+from hapi.cli.commands.peers import epilog, fail, find_peer, flag, json_peer, run, title
 from hapi.redaction import escape_control
 
 if TYPE_CHECKING:
@@ -21,7 +20,13 @@ DEFAULT_LIMIT, MAX_LIMIT = 30, 200  # messages; a hub gives no more at once
 MAX_SNIPPET = 500  # characters of a message
 
 
-@click.command(NAME, epilog=exit_codes_epilog(), short_help="Read another session (for agents).")
+@click.command(
+    NAME,
+    epilog=epilog(
+        "the session cannot be read, whatever the reason, or a usage error", "an unexpected error"
+    ),
+    short_help="Read another session (for agents).",
+)
 @home_option
 @click.argument("prefix", metavar="[ID]", required=False, shell_complete=complete_hub_session)
 @click.option(
@@ -36,8 +41,7 @@ def command(prefix: str | None, limit: int, as_json: bool) -> None:
     """Print what the session ID, which may be shortened, is about, and its newest texts.
 
     An agent may use this to read the person's other sessions. Nothing is changed: a session that
-    has ended stays so. Whatever keeps it from being read ends with the exit code 2, as npm's
-    command of this name does.
+    has ended stays so. The exit codes are those of npm's command of this name.
     """
     if not prefix:
         fail(NAME, "missing session id; usage: hapi inspect-peer <session-id>")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from hapi.cli.base.errors import USAGE, known_failure
+from hapi.cli.base.errors import ERROR, USAGE, exit_codes_epilog, known_failure
 from hapi.cli.commands.sessions.ask import ask_hub
 from hapi.redaction import escape_control
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FAILED = USAGE  # npm's commands have one code for whatever keeps them from their work
 OWN_SESSION_VARIABLE = "HAPI_SESSION_ID"  # set in npm's sessions
+
+
+def epilog(failure: str, error: str) -> str:
+    """The exit codes; `failure` and `error`: what FAILED and ERROR mean."""
+    return exit_codes_epilog(meanings={ERROR: error, FAILED: failure})
 
 
 class NoPeer(Exception):

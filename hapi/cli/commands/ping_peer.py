@@ -9,10 +9,10 @@ import click
 
 from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.completion import complete_file, complete_hub_session
-from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.output import echo, print_json
 from hapi.cli.commands.peers import (
     NoPeer,
+    epilog,
     fail,
     find_peer,
     flag,
@@ -33,7 +33,12 @@ REQUEST_TIME = 180.0  # seconds for all requests besides
 
 
 @click.command(
-    NAME, epilog=exit_codes_epilog(), short_help="Send a message to another session (for agents)."
+    NAME,
+    epilog=epilog(
+        "the message was not delivered, whatever the reason, or a usage error",
+        "the file of the message cannot be read",
+    ),
+    short_help="Send a message to another session (for agents).",
 )
 @home_option
 @click.argument("prefix", metavar="[ID]", required=False, shell_complete=complete_hub_session)
@@ -52,7 +57,7 @@ REQUEST_TIME = 180.0  # seconds for all requests besides
     default=ACTIVE_TIMEOUT,
     show_default=True,
     envvar="HAPI_WAIT_ACTIVE_SECS",
-    help="How long a session may take to be active that is resumed.",
+    help="How long to wait until a session that had ended runs again.",
 )
 @json_flag
 def command(
@@ -67,9 +72,8 @@ def command(
     process has ended.
 
     An agent may use this to reach the person's other sessions; inside of a session it also has the
-    tools list_peers, ping_peer and inspect_peer. Whatever keeps the message from being delivered
-    ends with the exit code 2, as npm's command of this name does. To wait for the answer, use
-    `hapi sessions send --wait`.
+    tools list_peers, ping_peer and inspect_peer. To wait for the answer, use
+    `hapi sessions send --wait`. The exit codes are those of npm's command of this name.
     """
     if is_list:
         _list(as_json)

@@ -16,6 +16,7 @@ from hapi.cli.base.common_options import home_option
 from hapi.cli.base.completion import complete_hub_session
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
 from hapi.cli.base.output import warn
+from hapi.cli.commands.resume_states import read_states
 from hapi.cli.commands.sessions.ask import ask_hub, find_session
 from hapi.cli.commands.sessions.waiting import FOREVER
 from hapi.configured_agents import configured_agents, unavailable_reason
@@ -122,7 +123,12 @@ def _chosen(here: Here) -> str:
             "`hapi sessions list` shows them",
             USAGE,
         )
-    listed = ask_hub(lambda client: client.resumable(here.machine_id))
+
+    async def read(client: ApiClient) -> tuple[list[ResumableSession], dict[str, str]]:
+        found = await client.resumable(here.machine_id)
+        return found, await read_states(client, found)
+
+    listed, states = ask_hub(read)
     if not listed:
         raise CommandError(
             "there is no session on this machine to go on with; `hapi AGENT` starts one"
@@ -131,7 +137,7 @@ def _chosen(here: Here) -> str:
 
     entries = in_order(listed, here.directory)
     is_plain = os.environ.get("TERM", "") in PLAIN_TERMS
-    chosen = (choose_by_number if is_plain else choose)(entries, here.directory)
+    chosen = (choose_by_number if is_plain else choose)(entries, here.directory, states)
     if chosen is None:
         raise KeyboardInterrupt
     return chosen.session_id

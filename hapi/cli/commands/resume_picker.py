@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import define, field
+from attrs import define, field, frozen
 
 from hapi.cli.base.output import echo
+from hapi.cli.commands.resume_states import LEGEND, entry_state
 from hapi.redaction import escape_control
 
 if TYPE_CHECKING:
@@ -79,17 +80,30 @@ def age(milliseconds: int, now: float) -> str:
     return "now"
 
 
-def line(entry: ResumableSession, directory: str, now: float) -> str:
+@frozen
+class Lines:
+    """The sessions in one line each. `states`: by their ids, as `read_states` reads them."""
+
+    entries: Sequence[ResumableSession]
+    directory: str
+    states: Mapping[str, str]
+
+    def line(self, entry: ResumableSession, now: float) -> str:
+        width = max(len(self._state(each)) for each in self.entries)
+        return line(entry, self.directory, now, f"{self._state(entry):<{width}}")
+
+    def _state(self, entry: ResumableSession) -> str:
+        return self.states.get(entry.session_id) or entry_state(entry)
+
+
+def line(entry: ResumableSession, directory: str, now: float, state: str) -> str:
     """A session in one line: age, agent, state, title, first prompt, and another directory."""
     prompt = _one_line(entry.first_user_message or "")
     title = _one_line(entry.name or entry.summary or prompt or entry.session_id)
     further = "" if prompt in ("", title) else f" | {prompt}"
     place = "" if entry.directory == directory else f"  [{_short(entry.directory)}]"
-    working = "*" if entry.active and entry.thinking else " "
-    facts = (
-        f"{age(entry.updated_at, now):>4}  {_one_line(entry.flavor):<9} {entry.state + working:<9}"
-    )
-    return f"{facts} {title[:60]}{place}{further}"
+    facts = f"{age(entry.updated_at, now):>4}  {_one_line(entry.flavor):<9} {state}"
+    return f"{facts}  {title[:60]}{place}{further}"
 
 
 def _one_line(text: str) -> str:
@@ -103,20 +117,24 @@ def _short(path: str) -> str:
 
 
 def choose_by_number(
-    entries: Sequence[ResumableSession], directory: str
+    entries: Sequence[ResumableSession], directory: str, states: Mapping[str, str]
 ) -> ResumableSession | None:
     """The session whose number a person types, None if none: for terminals without a cursor."""
-    now = time.time()
+    now, listing = time.time(), Lines(entries, directory, states)
     for number, entry in enumerate(entries[:MAX_NUMBERED], 1):
-        echo(f"{number:>3}. {line(entry, directory, now)}")
+        echo(f"{number:>3}. {listing.line(entry, now)}")
     if len(entries) > MAX_NUMBERED:
         echo(f"     and {len(entries) - MAX_NUMBERED} more; name one by its ID")
+    echo(LEGEND)
     wanted = click.prompt("Number (0 to leave)", type=click.IntRange(0, len(entries)), err=True)
     return entries[wanted - 1] if wanted else None
 
 
 def choose(
-    entries: Sequence[ResumableSession], directory: str, **terminal: Any
+    entries: Sequence[ResumableSession],
+    directory: str,
+    states: Mapping[str, str],
+    **terminal: Any,
 ) -> ResumableSession | None:
     """The session that a person chooses, None if none. `terminal`: `input` and `output` of
     prompt_toolkit, by default those of the process."""
@@ -127,12 +145,13 @@ def choose(
     from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl
 
     choice, now = Choice(entries, directory), time.time()
+    listing = Lines(entries, directory, states)
     keys = KeyBindings()
 
     def shown() -> list[tuple[str, str]]:
         if not choice.found:
             return [("", "  no session has these words\n")]
-        height = min(MAX_LINES, max(3, app.output.get_size().rows - 4))
+        height = min(MAX_LINES, max(3, app.output.get_size().rows - 5))
         return [
             ("reverse" if index == choice.index else "", _marked(index) + "\n")
             for index in choice.window(height)
@@ -140,7 +159,7 @@ def choose(
 
     def _marked(index: int) -> str:
         mark = "> " if index == choice.index else "  "
-        return mark + line(choice.found[index], directory, now)
+        return mark + listing.line(choice.found[index], now)
 
     def ends(result: bool) -> Any:
         return lambda event: event.app.exit(result=choice.chosen if result else None)
@@ -165,6 +184,7 @@ def choose(
                 ]
             ),
             Window(FormattedTextControl(shown), wrap_lines=False, dont_extend_height=True),
+            Window(FormattedTextControl(LEGEND), height=1, style="italic"),
             Window(FormattedTextControl(KEYS), height=1, style="italic"),
         ]
     )

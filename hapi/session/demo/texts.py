@@ -40,7 +40,8 @@ def abilities(mode: str) -> str:
 - `count to 50` counts slowly, so that you can stop me
 - `plan`, `mode`, `what did I say?`, `fail`
 
-The mode is `{mode}`; change it or the model in the session's settings."""
+The mode is `{mode}`; change it or the model in the session's settings on the page,
+or with F3 and F2 in the terminal."""
 
 
 def command_in(prompt: str) -> tuple[list[str] | None, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hapi.cli.attach.choice import Listed, find_named, obvious
+from hapi.cli.attach.choice import Listed, find_named, obvious, short_names
 from hapi.cli.attach.detach_key import DetachKey, key_code
 from hapi.cli.attach.replay import without_questions
 from hapi.cli.base.errors import CommandError
@@ -52,6 +52,14 @@ def test_a_replay_keeps_everything_else():
         "\x1b[1;31mred\x1b[0m\x1b]0;title\x07\x1b[2J\x1b[8;1;1t\x1b]8;;http://a/\x07x\x1b]8;;\x07"
     )
     assert without_questions(text) == text
+
+
+def test_a_shell_is_listed_with_an_end_of_its_id_that_names_it_alone():
+    ids = ["term-s-aaaa1111", "term-s-xbbbb2222", "term-s-ybbbb2222", "short"]
+    shown = short_names(ids)
+    assert list(shown.values()) == ["aaaa1111", "xbbbb2222", "ybbbb2222", "short"]
+    listed = [Listed(each, False) for each in ids]
+    assert [find_named(listed, shown[each]) for each in ids] == ids
 
 
 A, B = Listed("term-s-aaaa1111", False), Listed("term-s-bbbb1111", True)

@@ -110,6 +110,21 @@ def test_what_fails_has_npms_sentence_and_code(terminal, words, sentence):
     assert (done.stderr, done.exit_code) == (f"hapi {words[0]}: {sentence}\n", 2)
 
 
+@pytest.mark.parametrize("verb", ["ping-peer", "inspect-peer"])
+def test_the_help_tells_one_thing_of_the_exit_code_of_a_failure(terminal, verb):
+    shown = " ".join(terminal.end(verb, "--help").stdout.split())
+    assert "whatever the reason, or a usage error" in shown
+    assert "exit code 2" not in shown
+    assert "explained in one sentence" not in shown
+
+
+def test_a_message_file_that_cannot_be_read_has_the_exit_code_of_the_help(terminal):
+    done = terminal.end("ping-peer", terminal.id, "--message-file", "/nowhere")
+    assert (done.exit_code, "/nowhere: No such file" in done.stderr) == (1, True)
+    shown = " ".join(terminal.end("ping-peer", "--help").stdout.split())
+    assert "1 the file of the message cannot be read" in shown
+
+
 def test_a_prefix_of_several_sessions_is_refused(terminal):
     others = [terminal.stage.session(tag=str(number)) for number in range(17)]
     first = next(

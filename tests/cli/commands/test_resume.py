@@ -17,7 +17,9 @@ from twisted.internet.defer import Deferred
 from hapi.cli.app import hapi
 from hapi.cli.commands import resume
 from hapi.cli.commands.resume import in_order, may_bring_prompts, session_words
-from hapi.cli.commands.resume_picker import Choice, age, choose, choose_by_number, line
+from hapi.cli.commands.resume_picker import Choice, Lines, age, choose, choose_by_number, line
+from hapi.cli.commands.resume_states import LEGEND, read_states
+from hapi.cli.commands.sessions.ask import ask_hub
 from hapi.client import ResumableSession, ResumeTarget
 from hapi.home import Home
 from hapi.settings import machine_id
@@ -29,6 +31,10 @@ HUB = "http://127.0.0.1:3006"
 def entry(number: int, **more: Any) -> ResumableSession:
     given = {"flavor": "claude", "directory": "/work", "updated_at": number * 1000, **more}
     return ResumableSession(session_id=f"s{number}", **given)
+
+
+def resumable(session_id: str, **more: Any) -> ResumableSession:
+    return ResumableSession(session_id=session_id, flavor="demo", directory="/", **more)
 
 
 class Terminal:
@@ -219,9 +225,50 @@ def test_values_that_begin_with_a_dash_stay_values():
 
 
 def test_a_line_names_the_place_and_hides_control_characters():
-    shown = line(entry(1, summary="Red \x1b[31m", first_user_message="why?"), "/here", 61.0)
-    assert shown == "  1m  claude    inactive  Red \\x1b[31m  [/work] | why?"
-    assert "local*" in line(entry(1, active=True, thinking=True, controlled_by_user=True), "", 1.0)
+    listed = entry(1, summary="Red \x1b[31m", first_user_message="why?")
+    shown = line(listed, "/here", 61.0, "archived")
+    assert shown == "  1m  claude    archived  Red \\x1b[31m  [/work] | why?"
+
+
+def test_the_titles_stand_below_each_other_whatever_the_states():
+    entries = [entry(1, name="one"), entry(2, name="two", active=True)]
+    lines = Lines(entries, "/work", {"s1": "waiting, under the runner"})
+    assert [lines.line(each, 2.0) for each in entries] == [
+        " now  claude    waiting, under the runner  one",
+        " now  claude    idle                       two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "controlled", "expected"),
+    [
+        ({}, False, "idle"),
+        ({"startedBy": "terminal"}, False, "idle, in another terminal"),
+        ({"startedBy": "runner"}, False, "idle, under the runner"),
+        ({"startedBy": "terminal"}, True, "idle, in its own program"),
+    ],
+)
+def test_a_session_that_runs_is_listed_with_the_place_where_it_does(
+    terminal, state, controlled, expected
+):
+    session_id = terminal.session(live=True, **state)
+    listed = [resumable(session_id, active=True, controlled_by_user=controlled)]
+    assert ask_hub(lambda client: read_states(client, listed)) == {session_id: expected}
+
+
+def test_the_states_are_the_words_of_the_list_of_sessions(terminal):
+    ended = terminal.session()
+    archived = terminal.stage.session(tag="2", lifecycleState="archived")
+    live, peer = terminal.stage.live(tag="3")
+    request = {"tool": "Bash", "arguments": {}, "createdAt": 1}
+    change = {"sid": live, "expectedVersion": 1, "agentState": {"requests": {"r1": request}}}
+    peer.ask("update-state", change)
+    listed = [
+        *(resumable(each) for each in (ended, archived, "gone")),
+        resumable(live, active=True),
+    ]
+    states = ask_hub(lambda client: read_states(client, listed))
+    assert list(states.values()) == ["inactive", "archived", "inactive", "waiting"]
 
 
 def test_an_age_is_short():
@@ -266,12 +313,14 @@ def test_a_session_is_chosen_with_keys(keys, chosen):
     entries = [entry(number, name="third" if number == 3 else None) for number in range(20)]
     with create_pipe_input() as typed:
         typed.send_text(keys)
-        found = choose(entries, "", input=typed, output=DummyOutput())
+        found = choose(entries, "", {}, input=typed, output=DummyOutput())
     assert (found and found.session_id) == chosen
 
 
 def test_a_terminal_without_a_cursor_asks_for_a_number(monkeypatch, capsys):
     entries = [entry(number) for number in range(40)]
     monkeypatch.setattr("click.prompt", lambda *words, **more: 2)
-    assert choose_by_number(entries, "") == entries[1]
-    assert "and 10 more" in capsys.readouterr().out
+    assert choose_by_number(entries, "", {}) == entries[1]
+    shown = capsys.readouterr().out
+    assert "and 10 more" in shown
+    assert LEGEND in shown

@@ -309,6 +309,15 @@ def test_there_is_nothing_to_answer(terminal):
     assert terminal.refusal("answer", terminal.id) == "no question is open in this session"
 
 
+def test_what_a_session_needs_to_run_for_names_what_starts_it_again(terminal):
+    terminal.peer.send("session-end", {"sid": terminal.id, "time": terminal.stage.now()})
+    name = terminal.id[:8]
+    told = terminal.refusal("send", name, "hello")
+    assert told == f"session {name} is inactive; `hapi sessions reopen {name}` starts it again"
+    attached = CliRunner().invoke(hapi, ["attach", name])
+    assert attached.stderr == f"hapi: {told}\n"
+
+
 def test_a_session_that_runs_is_not_opened_again(terminal):
     assert terminal.run("reopen", terminal.id) == "The session is running\n"
     assert terminal.posted == []

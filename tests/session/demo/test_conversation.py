@@ -15,6 +15,7 @@ from hapi.session.demo.conversation import (
     remove_oldest_transcripts,
     transcript_path,
 )
+from hapi.session.demo.texts import abilities
 from tests.support.disk_vanishing import removed_after_listing
 
 FIRST, SECOND = "demo-0000000000000001", "demo-0000000000000002"
@@ -194,3 +195,11 @@ def test_an_answer_that_was_cut_off_is_given_when_the_agent_is_asked_to_go_on(ho
     stream.said.clear()
     again.answer("Please go on.")  # nothing is open any more
     assert "ended with 0" not in "".join(stream.said)
+
+
+def test_the_demo_agent_says_where_mode_and_model_are_changed_on_the_page_and_in_the_terminal():
+    said = " ".join(abilities("plan").split())
+    assert said.endswith(
+        "change it or the model in the session's settings on the page, or with F3 and F2 in the "
+        "terminal."
+    )

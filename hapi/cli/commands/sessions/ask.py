@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+INACTIVE = "session_inactive"  # the hub's code
 TIMEOUT = 120.0  # seconds for all requests of a command
 EPILOG = exit_codes_epilog(UNREACHABLE, REFUSED)
 
@@ -37,6 +38,9 @@ def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) 
     if not access.token:
         raise ConfigurationError("there is no access token; run `hapi auth login`")
 
+    context = click.get_current_context(silent=True)
+    named = str((context.params.get("session_id") if context is not None else None) or "ID")
+
     async def run(reactor: Any) -> T:
         from hapi.client import AccessDenied, ApiClient, HubError, TokenRefused
 
@@ -49,9 +53,16 @@ def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) 
         except AccessDenied as error:
             raise CommandError(f"the hub at {access.url}: {error}", REFUSED) from error
         except HubError as error:
+            if error.code == INACTIVE:
+                raise CommandError(inactive(named)) from error
             raise CommandError(f"the hub at {access.url}: {error}") from error
 
     return run_once(run, seconds)
+
+
+def inactive(name: str) -> str:
+    """That the process of the session `name` does not run, and what starts it."""
+    return f"session {name} is inactive; `hapi sessions reopen {name}` starts it again"
 
 
 async def find_session(client: ApiClient, name: str) -> str:
