@@ -23,6 +23,7 @@ from hapi.protocol.agents import Agent
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.session import Mode
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
+from hapi.redaction import escape_control
 from hapi.remembered_offers import mode_refusal, remembered_offer
 from hapi.session.startup.command_line import (
     Arguments,
@@ -36,6 +37,7 @@ from hapi.session.startup.early_registration import (
     RegistrationPlan,
     control_port,
 )
+from hapi.session.startup.session_lock import SessionHeld, SessionLock
 from hapi.session.startup.starting_mode import read_starting_mode
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 from hapi.startup import (
@@ -95,6 +97,13 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         print("hapi: the current directory no longer exists", file=sys.stderr)
         return FAILED
     early = EarlySignals()
+    lock = SessionLock(home)
+    if arguments.existing_session_id is not None:
+        try:
+            lock.wait(arguments.existing_session_id, lambda: early.noted)
+        except SessionHeld as problem:
+            print(f"hapi: {escape_control(problem)}", file=sys.stderr)
+            return FAILED
     plan = first_plan(arguments, access, facts, home)
     with quick_thread_switches(), lighter_libraries():
         registration = EarlyRegistration(plan).begin()
@@ -102,7 +111,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         import_twisted_core()
         from hapi.session.process import SessionProcess
 
-    return SessionProcess(
+    process = SessionProcess(
         agent,
         arguments,
         facts,
@@ -116,8 +125,13 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         early.noted,
         idle_limit,
         git_actions,
+        lock,
         starting_mode,
-    ).main()
+    )
+    try:
+        return process.main()
+    finally:
+        lock.release()
 
 
 def _mode_names(agent: Agent, home: Home, environ: Mapping[str, str]) -> list[str]:

@@ -43,6 +43,7 @@ from hapi.session.startup.early_registration import (
     control_port,
     register,
 )
+from hapi.session.startup.session_lock import SessionHeld, SessionLock
 from hapi.settings import HubAccess
 from hapi.spool import DELIVERED_BY_OTHERS, SpoolFile, SpoolHeader, claim_spools
 from hapi.startup import resume_garbage_collection, use_monotonic_time
@@ -71,8 +72,9 @@ class SessionProcess:
     plan: RegistrationPlan = field(repr=False)
     first: EarlyRegistration
     early_signals: list[int]
-    idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
-    git_actions: bool = False  # whether people may change the repository from the page
+    idle_limit: float | None  # seconds until an idle agent rests; None: it never does
+    git_actions: bool  # whether people may change the repository from the page
+    lock: SessionLock
     starting_mode: Mode = "remote"
     exit_code: int = FAILED
     _attempt: AttemptFolder | None = None
@@ -148,6 +150,7 @@ class SessionProcess:
             give_up=self._terminal is not None,
         )
         assert outcome.row is not None
+        self.lock.take(str(outcome.row["id"]))
         if not outcome.announced:
             self._announce_later(outcome.row)
         self._session = session = self._make_session(outcome.row)
@@ -387,6 +390,10 @@ class SessionProcess:
 
     def _failed(self, failure: Any) -> None:
         problem = failure.value
+        if isinstance(problem, SessionHeld):
+            print(f"hapi: {escape_control(problem)}", file=sys.stderr)
+            self._stop()
+            return
         if isinstance(problem, HubRefused | HubUnreachable):
             refused = isinstance(problem, HubRefused) and problem.status in (401, 403)
             hint = (

@@ -396,3 +396,20 @@ def test_an_idle_agent_rests_and_the_next_prompt_wakes_it_with_its_memory(sessio
     user.idle(sid)
     until(lambda: not program_children(program.pid))
     assert program.running
+
+
+def test_of_two_processes_that_go_on_with_a_session_at_once_one_lives(session):
+    """Both would take each prompt otherwise."""
+    first, sid = session()
+    assert first.end() == 0
+    words = [*BY_RUNNER, "--existing-session-id", sid]
+    both = [session.begin(*words), session.begin(*words)]
+    refused = until(lambda: next((each for each in both if not each.running), None))
+    lives = next(each for each in both if each is not refused)
+    lives.ready(lambda: session.user.session(sid)["active"])
+    assert refused.process.returncode == 1
+    assert f"hapi: the process {lives.pid} runs the session {sid} already" in refused.output
+    lives.ready(lambda: session.user.session(sid)["metadata"]["hostPid"] == lives.pid)
+    assert lives.end() == 0
+    third = session.begin(*words)  # whoever comes later has its place
+    third.ready(lambda: session.user.session(sid)["active"])

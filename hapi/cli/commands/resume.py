@@ -234,7 +234,7 @@ async def _check_process(client: ApiClient, target: ResumeTarget) -> None:
     if metadata.get("lifecycleState") == "running" and isinstance(pid, int) and is_hapi(pid):
         raise CommandError(
             f"the process {pid} of the session runs, but has no connection to the hub; try again "
-            "in a moment, or end it first (--force goes on beside it)"
+            "in a moment, or end it first"
         )
 
 
