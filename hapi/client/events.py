@@ -17,12 +17,13 @@ from twisted.python.failure import Failure
 
 from hapi.client.entities import Event
 from hapi.client.errors import HubError, TokenRefused, error_for
-from hapi.client.transport import Transport
+from hapi.client.transport import Transport, body_of
 from hapi.net.common.errors import HubUnreachable
 from hapi.one_shot import OneShotObserver
 
 MAX_WAITING = 1000  # events that wait for the reader before the hub is asked to wait
 MAX_LINE = 4 << 20  # bytes of one line; the hub's longest is a message, of about 1 MiB
+MAX_LINES = 1000  # of one event; a hub's have one
 RECONNECT_DELAY = 1.0  # seconds
 
 
@@ -47,6 +48,8 @@ class EventParser:
             name, _, value = line.partition(":")
             value = value.removeprefix(" ")
             if name == "data":
+                if len(self._data) >= MAX_LINES:
+                    raise ValueError("the event stream has an endless event")
                 self._data.append(value)
             elif name == "id" and "\0" not in value:
                 self.last_id = value
@@ -173,9 +176,7 @@ class EventStream:
 
 
 async def _refusal(response: Any) -> HubError:
-    from treq import content
-
-    received: bytes = await content(response)
+    received = await body_of(response)
     try:
         body = msgspec.json.decode(received)
     except (msgspec.DecodeError, UnicodeError):

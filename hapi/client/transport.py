@@ -20,6 +20,9 @@ from hapi.settings import HubAccess
 T = TypeVar("T")
 REQUEST_TIMEOUT = 60.0  # seconds for a whole exchange
 JSON = "application/json"
+# Bytes of an answer. The largest is the export of a long conversation, of some megabytes; an answer
+# is held twice while it is read, which a machine with 512 MB can still do.
+MAX_ANSWER = 64 * 1024 * 1024
 
 
 @define(eq=False, repr=False)
@@ -103,10 +106,8 @@ class Transport:
     ) -> _Answer:
         response = await self.open(method, path, content, token)
         try:
-            from treq import content as content_of
-
-            received = await content_of(response)
-        except CancelledError:
+            received = await body_of(response)
+        except (CancelledError, UnexpectedReply):
             raise
         except Exception as error:
             raise self._unreachable(error) from error
@@ -148,6 +149,23 @@ class Transport:
 
     def _unreachable(self, error: Exception) -> HubUnreachable:
         return HubUnreachable(describe_connection_error(error, self.access.url))
+
+
+async def body_of(response: Any) -> bytes:
+    """The body of a response. Raises UnexpectedReply if it is over MAX_ANSWER bytes, and what treq
+    raises for a lost connection.
+    """
+    from treq import collect
+
+    received = bytearray()
+
+    def receive(data: bytes) -> None:
+        if len(received) + len(data) > MAX_ANSWER:
+            raise UnexpectedReply(response.code, f"its answer is over {MAX_ANSWER >> 20} MiB")
+        received.extend(data)
+
+    await collect(response, receive)
+    return bytes(received)
 
 
 class _Login(msgspec.Struct, frozen=True):

@@ -9,6 +9,9 @@ import msgspec
 import pytest
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from hapi.client import (
     AccessDenied,
@@ -20,6 +23,7 @@ from hapi.client import (
     TokenRefused,
     TryLater,
     UnexpectedReply,
+    transport,
 )
 from hapi.client import entities as client_entities
 from hapi.client.errors import error_for
@@ -261,3 +265,29 @@ def test_an_error_names_the_field_that_the_hub_refuses() -> None:
     answer = stage.rest("POST", "/api/tokens", {"name": "phone", "scopes": []})
     error = error_for(answer.status, answer.body, None)
     assert str(error) == "Invalid body (scopes: Expected `array` of length >= 1)"
+
+
+class Endless(Resource):
+    """A hub that answers without end."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        request.setHeader("content-type", "application/json")
+        for _ in range(20):
+            request.write(b"x" * (1 << 17))
+        return NOT_DONE_YET
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda api: api.sessions(), lambda api: api.export("s1"), lambda api: anext(api.events())],
+)
+def test_an_answer_without_end_is_given_up(call, monkeypatch):
+    monkeypatch.setattr(transport, "MAX_ANSWER", 1 << 20)
+    stub = StubTreq(Endless())
+    running = Deferred.fromCoroutine(call(ApiClient(Clock(), HubAccess(HUB, TOKEN), stub)))
+    for _ in range(6):
+        stub.flush()
+    with pytest.raises(UnexpectedReply, match="its answer is over 1 MiB"):
+        result_of(running)

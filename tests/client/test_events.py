@@ -36,6 +36,12 @@ def test_a_line_without_end_is_refused():
         parser.feed(b"x" * (5 << 20))
 
 
+def test_an_event_without_end_is_refused():
+    parser = EventParser()
+    with pytest.raises(ValueError, match="endless event"):
+        parser.feed(b"data: x\n" * 2000)
+
+
 @define
 class Connection:
     """A response that the test writes. It stands in for its transport as well."""
