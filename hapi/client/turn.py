@@ -7,6 +7,7 @@ began or while the hub was away. It works with every hub and session, npm's too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from attrs import define, field, frozen
 
@@ -24,6 +25,7 @@ REQUEST_SETTLE_TIME = 1.0  # seconds
 IDLE_SETTLE_TIME = 10.0  # seconds without a turn after which a session that says nothing is ready
 # A hub that was restarted knows sessions as inactive until they have connected again.
 INACTIVE_SETTLE_TIME, INACTIVE_POLL_INTERVAL = 30.0, 2.0  # seconds
+RETURN_TIME = 60.0  # seconds after its return in which a hub's word of an end is not believed yet
 RETRY_INTERVAL = 2.0  # seconds
 LOST_TIMEOUT = 300.0  # seconds that the hub may be away
 PAGE = 200  # messages; a hub gives no more at once
@@ -129,10 +131,12 @@ class TurnWait:
     _newest: int = -1  # seq
     _lost_since: float | None = None
     _inactive_since: float | None = None
+    _away_at: float = -inf  # when the hub was last away
+    _connections: int = 0  # of the event stream
 
     async def run(self) -> Outcome:
         """Raises HubError, and HubUnreachable when the hub is away for too long."""
-        changes = Changes(self._client, self._session_id, _matters)
+        changes = Changes(self._client, self._session_id, self._matters)
         changes.start()
         try:
             while True:
@@ -150,11 +154,18 @@ class TurnWait:
             changes.close()
 
     def _check_absence(self, error: Exception) -> None:
-        now = self._client.clock.seconds()
+        now = self._away_at = self._client.clock.seconds()
         if self._lost_since is None:
             self._lost_since = now
         if now - self._lost_since > LOST_TIMEOUT:
             raise error
+
+    def _matters(self, event: Event) -> bool:
+        if event.type == events.CONNECTION_CHANGED:
+            self._connections += 1
+            if self._connections > 1:  # an absence that no look has met
+                self._away_at = self._client.clock.seconds()
+        return _matters(event)
 
     async def _look(self) -> tuple[Outcome | None, float]:
         """What has come of the turn, or None and the seconds until the next look."""
@@ -174,11 +185,11 @@ class TurnWait:
         except LookupError:
             return PromptGone(), 0
         except NotFound:
-            return SessionOver(), 0
+            return self._inactive((), is_certain=True)
         if is_over:
             return ended(records), 0
         if not session.active:
-            return self._inactive(session, records)
+            return self._inactive(records, session.is_archived)
         self._inactive_since = None
         asked = self._asked(session)
         if asked is not None:
@@ -209,12 +220,13 @@ class TurnWait:
         return records_of_turn(messages, invoked_at, is_steered)
 
     def _inactive(
-        self, session: Session, records: Sequence[Message]
+        self, records: Sequence[Message], is_certain: bool
     ) -> tuple[SessionOver | None, float]:
         now = self._client.clock.seconds()
         if self._inactive_since is None:
             self._inactive_since = now
-        if session.is_archived or now - self._inactive_since >= INACTIVE_SETTLE_TIME:
+        is_settled = is_certain or now - self._inactive_since >= INACTIVE_SETTLE_TIME
+        if is_settled and now - self._away_at >= RETURN_TIME:
             return SessionOver(ended(records).texts), 0
         return None, INACTIVE_POLL_INTERVAL
 

@@ -18,7 +18,14 @@ from hapi.client import (
     TurnEnded,
     TurnWait,
 )
-from hapi.client.turn import IDLE_SETTLE_TIME, LOST_TIMEOUT, POLL_INTERVAL, ended, records_of_turn
+from hapi.client.turn import (
+    IDLE_SETTLE_TIME,
+    LOST_TIMEOUT,
+    POLL_INTERVAL,
+    RETURN_TIME,
+    ended,
+    records_of_turn,
+)
 from tests.support.hub_stage import TOKEN, Stage, result_of, waits
 
 HUB = "http://127.0.0.1:3006"
@@ -221,6 +228,47 @@ def test_a_session_that_comes_back_with_its_hub_is_waited_for(scene):
     scene.end_turn()
     scene.advance(5, thinking=False)
     assert result_of(waiting).answer == "back"
+
+
+def test_a_hub_that_was_just_away_is_not_believed_that_a_session_has_ended(scene):
+    """A hub that has begun again knows the session as it was stored, until its process comes."""
+    scene.take(local_id := scene.prompt())
+    waiting = scene.wait(local_id)
+    scene.is_down = True
+    scene.advance(20)
+    session = scene.stage.registry.sessions.pop(scene.id)
+    session.deactivate(scene.stage.now())
+    scene.is_down = False
+    look_for(scene, 20)
+    assert waits(waiting)
+    scene.stage.registry.sessions[scene.id] = session
+    look_for(scene, 30)
+    assert waits(waiting)
+    scene.alive(thinking=True)
+    scene.answer("back")
+    scene.end_turn()
+    scene.advance(5, thinking=False)
+    assert result_of(waiting).answer == "back"
+
+
+def test_a_session_that_does_not_come_back_with_its_hub_has_ended(scene):
+    scene.take(local_id := scene.prompt())
+    waiting = scene.wait(local_id)
+    scene.is_down = True
+    scene.advance(20)
+    scene.stage.registry.sessions[scene.id].deactivate(scene.stage.now())
+    scene.is_down = False
+    look_for(scene, RETURN_TIME - 5)
+    assert waits(waiting)
+    look_for(scene, 10)
+    assert result_of(waiting) == SessionOver()
+
+
+def look_for(scene: Scene, seconds: float) -> None:
+    """Let time pass without a word of the session."""
+    for _ in range(round(seconds)):
+        scene.stage.clock.advance(1)
+        scene.flush()
 
 
 def test_a_prompt_that_is_cancelled_is_told(scene):

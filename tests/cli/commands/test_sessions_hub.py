@@ -170,6 +170,13 @@ def test_an_unknown_session_is_refused_with_the_same_sentence_however_it_is_name
     )
 
 
+def test_a_session_of_another_namespace_is_refused_as_an_unknown_one(terminal):
+    foreign = terminal.stage.session("bob", tag="other")
+    assert terminal.refusal("show", foreign) == (
+        f"the hub has no session {foreign}; `hapi sessions list` shows them"
+    )
+
+
 def test_a_session_is_described_by_the_same_keys_in_the_list_and_by_itself(terminal):
     terminal.wait_for(r1=REQUEST)
     [listed] = terminal.json("list")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hapi.client import ApiClient, Session, SessionSummary
 
 T = TypeVar("T")
+FOREIGN = "Session access denied"  # what a hub says of a session of another namespace
 WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INACTIVE = "session_inactive"  # the hub's code
 TIMEOUT = 120.0  # seconds for all requests of a command
@@ -86,11 +87,15 @@ async def find_session(client: ApiClient, name: str) -> str:
 
 
 async def _whole_id(client: ApiClient, session_id: str, unknown: str) -> str:
-    from hapi.client import NotFound
+    from hapi.client import AccessDenied, NotFound
 
     try:
         return (await client.session(session_id)).id
     except NotFound as error:
+        raise CommandError(unknown) from error
+    except AccessDenied as error:
+        if str(error) != FOREIGN:
+            raise
         raise CommandError(unknown) from error
 
 
