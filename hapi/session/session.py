@@ -161,6 +161,9 @@ class Session:
             self.start.attempt,
             self.start.facts.now,
         )
+        offered = (self.row.get("metadata") or {}).get("offer")
+        model = offered.get("model") if isinstance(offered, Mapping) else None
+        self._agent.model_before = model if isinstance(model, str) else None
         effort = arguments.effort or arguments.model_reasoning_effort
         self.settings = SessionSettings(
             agent,
@@ -353,6 +356,10 @@ class Session:
     def take_agent_back(self, agent_session: str | None) -> None:
         """The own program has left; `open_agent` is next."""
         self._agent.take_back(agent_session)
+
+    def keep_agents_model(self) -> None:
+        """A person chose a model in the agent's own program: the agent begins with that one."""
+        self._agent.keeps_default_model = False
 
     def _tell_interruption(self) -> None:
         """Say in the conversation that the requests of the earlier process are over."""

@@ -18,7 +18,7 @@ from hapi.protocol.agents import Agent
 from hapi.protocol.session import COMPLETED, Ending
 from hapi.protocol.session_metadata import REST_KEY, agent_memory, without_rest
 from hapi.session.agent.authentication import Login
-from hapi.session.agent.configuration import SessionSettings
+from hapi.session.agent.configuration import DEFAULT_MODEL, SessionSettings
 from hapi.session.agent.driver import AgentSessionError, Driver, LoginRequired
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.jsonrpc_peer import AgentExited
@@ -65,6 +65,8 @@ class SessionAgent:
     _rested_with_memory: bool = False
     _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
     _resting: Deferred[None] | None = None  # fires when a resting agent has ended
+    model_before: str | None = None  # as an earlier process left it; None: not known
+    keeps_default_model: bool = True  # at the next start
     is_away: bool = False  # the agent's own program has its session
     log = Logger()
 
@@ -95,6 +97,7 @@ class SessionAgent:
         rested = self.resting_since is not None
         if rested and not self._rested_with_memory:
             self.session_id = None  # agents store no session without a prompt
+        before = self.settings.current_model or self.model_before
         driver = await self._open_authenticated(fork)
         self._prompted_at = time.time() if self.turns.busy else math.inf
         if rested:
@@ -103,6 +106,9 @@ class SessionAgent:
         self._tell_capabilities(driver)
         for problem in await self.settings.begin(driver):
             self._hub.publish_status(f"Not set: {problem}")
+        if driver.resumed and self.keeps_default_model and before == DEFAULT_MODEL:
+            await self.settings.keep_default_model(driver)
+        self.keeps_default_model = True
         self.offer.opened()
         for name, value in self._arguments.beyond_acp.items() if first else ():
             self._hub.publish_status(

@@ -217,6 +217,32 @@ def test_settings_of_the_command_line_reach_the_agent(staged):
     assert stage.link.of("session-alive")[-1]["model"] == "b"
 
 
+def model_options(current):
+    option = {"id": "model", "category": "model", "type": "select", "currentValue": current}
+    names = [{"value": name, "name": name} for name in ("default", "opus")]
+    return {"configOptions": [{**option, "options": names}]}
+
+
+def resumed_with(staged, model, before):
+    """A session that is resumed; the agent calls the model of its last answer `opus` chosen."""
+    arguments = Arguments("claude", existing_session_id=SID, resume="agent-1", model=model)
+    stored = {"claudeSessionId": "agent-1", "offer": {"modes": [], "model": before}}
+    stage = staged(agent_name="claude", arguments=arguments, stored=stored)
+    stage.host.make = lambda: MemoryAgent(stage.clock, modes=model_options("opus"))
+    stage.up()
+    return [
+        params["value"]
+        for name, params in stage.agent.calls
+        if name == "session/set_config_option" and params["configId"] == "model"
+    ]
+
+
+def test_a_resumed_session_keeps_the_default_model_unless_a_person_chose_another(staged):
+    assert resumed_with(staged, None, "default") == ["default"]
+    assert resumed_with(staged, "opus", "default") == []  # it is that one already
+    assert resumed_with(staged, None, "opus") == []
+
+
 def test_what_no_agent_can_be_told_is_said(staged):
     stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
     assert [record["message"] for record in stage.link.records] == [

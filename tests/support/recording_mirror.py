@@ -50,6 +50,9 @@ class RecordingMirror:
         self._timed(at, key)
         self.calls.append(("output", dict(line)))
 
+    def model_chosen(self) -> None:
+        self.calls.append(("model_chosen",))
+
     def status(self, text: str) -> None:
         self.calls.append(("status", text))
 

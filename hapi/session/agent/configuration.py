@@ -29,6 +29,7 @@ from hapi.session.agent.driver import (
 )
 
 SET_PROBLEMS = (AgentSessionError, AgentError, AgentExited, AgentTimeout)
+DEFAULT_MODEL = "default"  # the choice of agents that have one for "not chosen"
 SETTING_PARTS = {"collaborationMode": "collaboration", "serviceTier": "speed"}  # of an offer
 
 
@@ -285,6 +286,24 @@ class SessionSettings:
                 del self.others[name]
         self._follow_agent(driver)
         return problems
+
+    async def keep_default_model(self, driver: Driver) -> None:
+        """Have a resumed agent go on with its default model, unless a person has chosen one.
+
+        Claude's takes the one of its last answer for chosen.
+        """
+        select = driver.select("model")
+        if self.model is not None or select is None:
+            return
+        if select.current == DEFAULT_MODEL or not select.has(DEFAULT_MODEL):
+            return
+        try:
+            await self._set(driver, "model", DEFAULT_MODEL)
+        except SettingRefused as problem:
+            self.log.warn("The agent keeps its model: {reason}", reason=str(problem))
+            return
+        driver.initial = driver.initial.with_current("model", DEFAULT_MODEL)
+        self._follow_agent(driver)
 
     async def _begin_asking(self, driver: Driver) -> None:
         if find_mode("default", self._modes) is not None:

@@ -48,6 +48,7 @@ STOP_DELAY = 1.0  # seconds after the hook `Stop` in which the end of the turn h
 # anything was said leaves no other trace.
 IDLE_TITLE = "\N{EIGHT SPOKED ASTERISK}"
 IDLE_DELAY = 3.0  # seconds for which it has to stand there
+MODEL_CHOSEN = "Set model to"  # what `/model` puts out
 MAX_KNOWN_KEYS = 10_000  # of lines; a transcript that was cut short is read again
 
 
@@ -269,6 +270,8 @@ class ClaudeProgram:
                 case Typed(text):
                     mirror.prompt(text, entry.at, entry.key)
                 case Printed(text):
+                    if text.startswith(MODEL_CHOSEN):
+                        mirror.model_chosen()
                     mirror.record(
                         {"type": "message", "message": text, "id": entry.key}, entry.at, entry.key
                     )

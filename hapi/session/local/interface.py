@@ -131,6 +131,10 @@ class Mirror(Protocol):
         others are ignored. Remote mode begins in it."""
         ...
 
+    def model_chosen(self) -> None:
+        """The person chose a model in the program."""
+        ...
+
     def status(self, text: str, at: int | None = None) -> None:
         """A status line in the conversation. `at`: None is now."""
         ...

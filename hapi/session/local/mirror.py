@@ -107,6 +107,9 @@ class HubMirror:
         if settings.mode != before:
             self._session.hub.send_keepalive()
 
+    def model_chosen(self) -> None:
+        self._session.keep_agents_model()
+
     def status(self, text: str, at: int | None = None) -> None:
         if text == STOPPED_IN_TERMINAL and self.is_stopped_by_page:
             self.is_stopped_by_page = False

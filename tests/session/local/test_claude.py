@@ -46,6 +46,9 @@ class Mirror:
     def permission_mode(self, mode):
         self.told.append(f"mode {mode}")
 
+    def model_chosen(self):
+        self.told.append("model chosen")
+
     def status(self, text, at=None):
         self.told.append(f"status {text}")
 
@@ -212,6 +215,14 @@ def test_a_turn_goes_on_that_a_hook_of_the_persons_has_kept_from_stopping(stage)
     stage.hook("PreToolUse", tool_name="Bash", tool_input={}, tool_use_id="t1")
     stage.clock.pump([STOP_DELAY / 2] * 4)
     assert stage.told() == ["begin"]
+
+
+def test_a_model_that_the_person_chooses_is_told(stage):
+    printed = "Set model to \x1b[1mOpus 4.8\x1b[22m"
+    stage.write(
+        line("user", f"<local-command-stdout>{printed}</local-command-stdout>", "u1"),
+    )
+    assert stage.poll() == ["model chosen", "record Set model to Opus 4.8"]
 
 
 def test_a_stopped_turn_is_over(stage):

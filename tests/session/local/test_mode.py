@@ -432,6 +432,46 @@ def test_the_program_goes_on_with_the_session_of_the_remote_mode(make):
     ]
 
 
+def models(local):
+    option = {"id": "model", "category": "model", "type": "select"}
+    names = [{"value": name, "name": name} for name in ("default", "opus")]
+    made = []
+
+    def make_agent():
+        current = "opus" if made else "default"  # that of its last answer, once it has one
+        offer = {"configOptions": [{**option, "currentValue": current, "options": names}]}
+        made.append(MemoryAgent(local.stage.clock, modes=offer))
+        return made[-1]
+
+    local.stage.host.make = make_agent
+    local.up()
+    local.session.submit_prompt("first")
+    local.stage.agent.finish()
+    return local
+
+
+def models_set(local):
+    calls = local.stage.agent.calls
+    return [params["value"] for name, params in calls if name == "session/set_config_option"]
+
+
+def test_the_default_model_is_kept_over_the_time_in_the_terminal(make):
+    local = models(make())
+    local.mode.wanted()
+    assert local.program.start.model is None
+    local.link.message("back")
+    assert models_set(local) == ["default"]
+    assert local.link.of("session-alive")[-1]["model"] is None
+
+
+def test_a_model_that_was_chosen_in_the_terminal_is_kept(make):
+    local = models(make())
+    local.mode.wanted()
+    local.mirror.model_chosen()
+    local.link.message("back")
+    assert models_set(local) == []
+
+
 def test_a_running_turn_is_waited_for(make):
     local = make().up()
     local.session.submit_prompt("first")
