@@ -33,7 +33,7 @@ from hapi.session.local.claude_transcript import (
     transcript_path,
     usage_of,
 )
-from hapi.session.local.followed_file import FollowedFile
+from hapi.session.local.followed_file import FollowedFile, is_below
 from hapi.session.local.hooks import HookCall, HookServer
 from hapi.session.local.interface import Launch, LocalStart, Mirror
 
@@ -67,6 +67,7 @@ class ClaudeProgram:
     leave_keys: bytes = b""
     _hooks: HookServer = field(init=False)
     _permissions: ClaudePermissions = field(init=False)
+    _projects: Path = field(init=False)
     _file: FollowedFile | None = None
     _session: str | None = None
     _polls: LoopingCall = field(init=False)
@@ -85,14 +86,18 @@ class ClaudeProgram:
         self._permissions = ClaudePermissions(self._reactor, self._mirror)
         self._polls = LoopingCall(self._poll)
         self._polls.clock = self._reactor
+        self._projects = projects_directory(start.environ, Path.home())
         place = start.checkpoint
         if isinstance(place, Mapping) and isinstance(place.get("path"), str):
-            self._file = FollowedFile(Path(place["path"]), int(place.get("offset") or 0))
+            offset = place.get("offset")
+            self._file = FollowedFile(
+                Path(place["path"]), self._projects, offset if isinstance(offset, int) else 0
+            )
             self._session = place.get("session")
         elif start.agent_session is not None:
-            projects = projects_directory(start.environ, Path.home())
-            path = transcript_path(projects, start.directory, start.agent_session)
-            self._file, self._session = FollowedFile.at_end(path), start.agent_session
+            path = transcript_path(self._projects, start.directory, start.agent_session)
+            self._file = FollowedFile.at_end(path, self._projects)
+            self._session = start.agent_session
 
     # --- OwnProgram
     def prepare(self) -> Launch:
@@ -178,11 +183,15 @@ class ClaudeProgram:
         session, path = told.get("session_id"), told.get("transcript_path")
         if not isinstance(session, str) or not isinstance(path, str):
             return
+        if not is_below(Path(path), self._projects):
+            self.log.warn("{path} is not below {projects}", path=path, projects=self._projects)
+            return
         if self._file is None or self._file.path != Path(path):
             while self._read():  # the rest of the one before
                 pass
             is_new = told.get("source") in ("startup", "clear")
-            self._file = FollowedFile(Path(path)) if is_new else FollowedFile.at_end(Path(path))
+            follow = FollowedFile if is_new else FollowedFile.at_end
+            self._file = follow(Path(path), self._projects)
         self._end_turn()
         self._session = session
         self._mirror.agent_session(session)

@@ -54,7 +54,7 @@ class ClaudePermissions:
             case "PermissionRequest":
                 self._ask(call)
             case "PostToolUse" | "PostToolUseFailure" if isinstance(call_id, str):
-                self._ended(call_id, approved=True)
+                self._ended(call_id)
             case "Stop" | "SessionEnd":
                 self._over()
 
@@ -96,17 +96,19 @@ class ClaudePermissions:
             if isinstance(one, Mapping) and one.get("type") == "tool_result":
                 call_id = one.get("tool_use_id")
                 if isinstance(call_id, str):
-                    self._ended(call_id, approved=one.get("is_error") is not True)
+                    self._ended(call_id, is_refused=one.get("is_error") is True)
 
     def interrupted(self) -> None:
         for waiting in tuple(self._waiting.values()):
             self._settle(waiting, False)
 
-    def _ended(self, call_id: str, approved: bool) -> None:
+    def _ended(self, call_id: str, is_refused: bool = False) -> None:
+        """A call is over. While the hook still waits, no person has approved it."""
         self._calls.pop(call_id, None)
         for waiting in tuple(self._waiting.values()):
             if waiting.request.call_id == call_id:
-                self._settle(waiting, approved)
+                answered = True if waiting.call.is_over else None
+                self._settle(waiting, False if is_refused else answered)
 
     def _over(self) -> None:
         self._calls.clear()

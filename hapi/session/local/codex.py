@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from hapi.protocol.acp.values import mapping, text_or_none
 from hapi.protocol.json import Malformed, from_json
 from hapi.session.local.codex_transcript import RolloutReader
-from hapi.session.local.followed_file import FollowedFile
+from hapi.session.local.followed_file import FollowedFile, first_line
 from hapi.session.local.interface import Launch, LocalStart, Mirror
 
 POLL_INTERVAL = 0.3  # seconds between two looks at the transcript
@@ -63,9 +63,13 @@ class CodexProgram:
         place = mapping(start.checkpoint)
         offset = place.get("offset")
         if place.get("path") == str(path) and isinstance(offset, int):
-            self._follow(FollowedFile(path, offset), start.agent_session, is_told=True)
+            self._follow(
+                FollowedFile(path, self._sessions, offset), start.agent_session, is_told=True
+            )
         else:
-            self._follow(FollowedFile.at_end(path), start.agent_session, is_told=True)
+            self._follow(
+                FollowedFile.at_end(path, self._sessions), start.agent_session, is_told=True
+            )
 
     # --- OwnProgram
     def prepare(self) -> Launch:
@@ -118,7 +122,7 @@ class CodexProgram:
         for path in sorted(open_transcripts(self._pid, self._sessions)):
             if path in self._known:
                 continue
-            head = session_meta(path)
+            head = session_meta(path, self._sessions)
             if head is None:
                 continue
             self._known.add(path)
@@ -128,7 +132,8 @@ class CodexProgram:
             while self._read():
                 pass
             is_copy = bool(head.get("forked_from_id"))
-            self._follow(FollowedFile.at_end(path) if is_copy else FollowedFile(path), session)
+            follow = FollowedFile.at_end if is_copy else FollowedFile
+            self._follow(follow(path, self._sessions), session)
 
     def _follow(self, file: FollowedFile, session: str, is_told: bool = False) -> None:
         if self._reader is not None:
@@ -197,14 +202,10 @@ def open_transcripts(pid: int, sessions: Path) -> set[Path]:
     return {path for path in found if path.is_relative_to(real)}
 
 
-def session_meta(path: Path) -> Mapping[str, Any] | None:
+def session_meta(path: Path, sessions: Path) -> Mapping[str, Any] | None:
     """What the first line of a transcript says: None if it is not whole yet, {} if unreadable."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(MAX_HEAD)
-    except OSError:
-        return None
-    if not line.endswith(b"\n") and len(line) < MAX_HEAD:
+    line = first_line(path, sessions, MAX_HEAD)
+    if line is None:
         return None
     try:
         found = mapping(from_json(line.decode(errors="replace")))

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from hapi.protocol.acp.values import mapping, text_or_none
 from hapi.protocol.json import Malformed, from_json
-from hapi.session.local.followed_file import FollowedFile
+from hapi.session.local.followed_file import FollowedFile, first_line
 from hapi.session.local.gemini_transcript import ChatReader
 from hapi.session.local.interface import Launch, LocalStart, Mirror
 
@@ -67,9 +67,9 @@ class GeminiProgram:
             place = mapping(start.checkpoint)
             offset = place.get("offset")
             if place.get("path") == str(path) and isinstance(offset, int):
-                self._file = FollowedFile(path, offset)
+                self._file = FollowedFile(path, self._projects, offset)
             else:
-                self._file = FollowedFile.at_end(path)
+                self._file = FollowedFile.at_end(path, self._projects)
             self._known.add(path)
 
     # --- OwnProgram
@@ -113,7 +113,7 @@ class GeminiProgram:
         if self._file is None:
             path = chat_of(self._projects, self._session)
             if path is not None:
-                self._file = FollowedFile(path)
+                self._file = FollowedFile(path, self._projects)
                 self._known.add(path)
                 self._mirror.agent_session(self._session)
             return
@@ -124,7 +124,7 @@ class GeminiProgram:
         for path in found:
             if path in self._known:
                 continue
-            head = chat_head(path)
+            head = chat_head(path, self._projects)
             if head is None:
                 continue
             self._known.add(path)
@@ -152,7 +152,7 @@ class GeminiProgram:
             pass
         self._reader.finish()
         self._file, self._session, self._reader = (
-            FollowedFile(path),
+            FollowedFile(path, self._projects),
             session,
             ChatReader(self._mirror),
         )
@@ -206,7 +206,7 @@ def chat_of(projects: Path, session: str) -> Path | None:
     except OSError:
         return None
     for path in sorted(sizes, key=lambda path: -sizes[path]):
-        head = chat_head(path)
+        head = chat_head(path, projects)
         if head is not None and head.get("sessionId") == session:
             return path
     return None
@@ -229,14 +229,10 @@ def make_loadable(path: Path, now: float) -> None:
             path.rename(other)
 
 
-def chat_head(path: Path) -> Mapping[str, Any] | None:
+def chat_head(path: Path, projects: Path) -> Mapping[str, Any] | None:
     """What the first line of a file says: None if it is not whole yet, {} if unreadable."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(MAX_HEAD)
-    except OSError:
-        return None
-    if not line.endswith(b"\n") and len(line) < MAX_HEAD:
+    line = first_line(path, projects, MAX_HEAD)
+    if line is None:
         return None
     try:
         return mapping(from_json(line.decode(errors="replace")))

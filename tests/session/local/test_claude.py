@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from attrs import define, field
@@ -127,11 +128,13 @@ def make(tmp_path, monkeypatch):
         files = tmp_path / f"files{len(made)}"
         files.mkdir()
         clock, mirror = Clock(), Mirror()
-        start = LocalStart("/bin/claude", "row", "/w", {"A": "b"}, files, **more)
+        environ = {"CLAUDE_CONFIG_DIR": str(tmp_path)}
+        start = LocalStart("/bin/claude", "row", "/w", environ, files, **more)
         program = own_program(clock, start, mirror)
         launch = program.prepare()
         program.started(1)
-        stage = Stage(program, mirror, clock, tmp_path / "s1.jsonl")
+        stage = Stage(program, mirror, clock, tmp_path / "projects/shop/s1.jsonl")
+        stage.path.parent.mkdir(parents=True, exist_ok=True)
         made.append(stage)
         return stage, launch
 
@@ -156,7 +159,7 @@ def line(kind, content, uuid, **more):
     }
 
 
-def test_the_command_has_what_the_session_is_set_to(make):
+def test_the_command_has_what_the_session_is_set_to(make, tmp_path):
     _, launch = make(
         agent_session="s0",
         permission_mode="plan",
@@ -174,7 +177,7 @@ def test_the_command_has_what_the_session_is_set_to(make):
     allowed = argv[argv.index("--allowedTools") + 1].split(",")
     assert "mcp__hapi__change_title" in allowed
     assert "mcp__hapi__ping_peer" not in allowed
-    assert launch.environ == {"A": "b"}
+    assert launch.environ == {"CLAUDE_CONFIG_DIR": str(tmp_path)}
 
 
 def test_the_hooks_are_in_a_file_that_others_cannot_read(make, tmp_path):
@@ -279,7 +282,8 @@ def test_what_a_resumed_session_has_said_before_is_not_said_again(make):
 
 
 def test_what_comes_after_the_checkpoint_of_a_killed_process_is_read(make, tmp_path):
-    path = tmp_path / "s1.jsonl"
+    path = tmp_path / "projects/shop/s1.jsonl"
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps(line("user", "known", "u0")) + "\n")
     place = {"session": "s1", "path": str(path), "offset": path.stat().st_size}
     stage, _ = make(agent_session="s1", checkpoint=place)
@@ -297,6 +301,32 @@ def test_there_is_a_checkpoint_before_the_first_line(make):
     path = str(stage.path)
     stage.hook("SessionStart", source="startup", session_id="s1", transcript_path=path)
     assert stage.mirror.told == ["session s1", 0]
+
+
+@pytest.mark.parametrize("source", ["startup", "resume"])
+def test_no_transcript_outside_of_the_agents_directory_is_followed(stage, tmp_path, source):
+    """Every program of the user can call the hook."""
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps(line("user", "secret", "u1")) + "\n")
+    (stage.path.with_name("link.jsonl")).symlink_to(other)
+    for path in (other, stage.path.with_name("link.jsonl"), "/dev/zero", "no\0path"):
+        stage.hook("SessionStart", source=source, session_id="s9", transcript_path=str(path))
+    stage.write(line("user", "of the session", "u2"))
+    assert stage.poll() == ["prompt of the session"]
+
+
+@pytest.mark.parametrize("source", ["startup", "resume"])
+def test_a_fifo_as_transcript_holds_nothing_up(stage, source):
+    os.mkfifo(stage.path.with_name("s2.jsonl"))
+    stage.begin(source, "s2")
+    assert stage.poll() == []
+
+
+def test_a_damaged_checkpoint_is_no_reason_to_fail(make, tmp_path):
+    for offset in ("9" * 5000, [], 2**70, -1, None):
+        place = {"session": "s1", "path": str(tmp_path / "projects/shop/s1.jsonl")}
+        stage, _ = make(agent_session="s1", checkpoint={**place, "offset": offset})
+        assert stage.poll() == []
 
 
 def test_rubbish_and_lines_that_were_read_are_left_out(stage):
@@ -393,3 +423,26 @@ def test_a_request_that_is_still_open_at_the_end_is_over(stage):
     Deferred.fromCoroutine(stage.program.stop())
     assert "settled None" in stage.told()
     assert call.is_over
+
+
+@pytest.mark.parametrize("name", ["PostToolUse", "PostToolUseFailure"])
+def test_a_call_that_ends_while_it_is_asked_for_was_approved_by_nobody(stage, name):
+    """Every program of the user can call the hook."""
+    call = ask(stage)
+    stage.hook(name, tool_use_id="t1")
+    assert stage.told() == ["settled None"]
+    assert call.is_over
+
+
+def test_a_result_that_is_written_while_it_is_asked_for_was_approved_by_nobody(stage):
+    ask(stage)
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "done"}
+    stage.write(line("user", [result], "u1"))
+    assert "settled None" in stage.poll()
+
+
+def test_a_call_that_ends_after_the_terminal_has_answered_was_approved_there(stage):
+    call = ask(stage)
+    call.leave()
+    stage.hook("PostToolUse", tool_use_id="t1")
+    assert stage.told() == ["settled True"]
