@@ -158,6 +158,7 @@ class SessionProcess:
             self._terminal.attach(session)
             self._tell_other_hub(self._terminal)
         session.ended.when_fired().addCallback(self._ended)
+        self._remove_left_files()
         if self._local is not None and self.starting_mode == "local":
             await self._local.begin()
             return
@@ -271,6 +272,14 @@ class SessionProcess:
         )
         if terminal is not None and has_place:
             session.local, terminal.on_local_wanted = local, local.wanted
+
+    def _remove_left_files(self) -> None:
+        """Remove what killed sessions have left for the programs in their terminals."""
+        directory = self.home.path / "tmp"
+        if next(directory.glob("local-*"), None) is not None:
+            from hapi.session.local.program_files import remove_left
+
+            remove_left(directory)
 
     def _offer_terminals(self, session: Session) -> None:
         """Let people open shells in the session's directory, until the session ends."""

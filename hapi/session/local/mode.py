@@ -22,9 +22,7 @@ from twisted.logger import Logger
 
 from hapi.configured_agents import agent_environment, resolve_command
 from hapi.deferreds import run_in_background
-from hapi.home import remove_tree
 from hapi.one_shot import OneShotObserver
-from hapi.process.kernel import kernel
 from hapi.protocol.permissions import PermissionAnswer
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Mode, launch_failed, mode_state
 from hapi.protocol.session_metadata import agent_memory
@@ -38,6 +36,7 @@ from hapi.session.local.interface import (
     OwnProgram,
 )
 from hapi.session.local.mirror import QUESTION_TOOL, HubMirror
+from hapi.session.local.program_files import make_directory, remove_directory
 from hapi.session.local.terminal import OwnTerminal
 from hapi.session.session import Session
 
@@ -193,7 +192,7 @@ class LocalMode:
     async def _enter(self, agent_session: str | None) -> None:
         """Start the program; `_period` waits for its end."""
         session = self._session
-        files = _make_directory(session.start.home.directory("tmp"))
+        files = make_directory(session.start.home.directory("tmp"))
         mirror = HubMirror(session, self._checkpoints)
         mirror.on_thinking, mirror.on_up = self._thinking_changed, self._came_up
         mirror.on_asking = self._asking_changed
@@ -263,7 +262,7 @@ class LocalMode:
         if left is None:
             return
         session = self._session
-        files = _make_directory(session.start.home.directory("tmp"))
+        files = make_directory(session.start.home.directory("tmp"))
         try:
             mirror = HubMirror(session, self._checkpoints, await self._known_keys(left))
             start = self._start(files, session.start.arguments.resume, left)
@@ -271,7 +270,7 @@ class LocalMode:
             await program.stop()
         finally:
             self._checkpoints.remove()
-            _remove(files)
+            remove_directory(files)
 
     # --- while the program runs
     async def _wait_for_end(self, period: _Period) -> None:
@@ -306,7 +305,7 @@ class LocalMode:
         self._checkpoints.remove()
         self._period = None
         self._session.hub.on_written = period.on_written
-        _remove(period.files)
+        remove_directory(period.files)
         period.over.fire(None)
 
     def _typed(self) -> None:
@@ -464,23 +463,3 @@ class LocalMode:
 
 def _ignore(_: Any) -> None:
     """The program shows it itself."""
-
-
-def _make_directory(parent: Path) -> Path:
-    """A new directory for this process. Those of processes that were killed are removed."""
-    for path in parent.glob("local-*.*"):
-        pid = path.name.removeprefix("local-").partition(".")[0]
-        if pid.isdecimal() and kernel().identify(int(pid)) is None:
-            _remove(path)
-    path = parent / f"local-{os.getpid()}.{os.urandom(3).hex()}"
-    path.mkdir(mode=0o700)
-    return path
-
-
-def _remove(path: Path) -> None:
-    try:
-        remove_tree(path)
-    except OSError as error:
-        Logger("hapi.session.local").warn(
-            "{path} cannot be removed: {reason}", path=str(path), reason=str(error)
-        )
