@@ -69,6 +69,7 @@ _BY_STATUS: Mapping[int, type[HubError]] = {
     429: TryLater,
     503: TryLater,
 }
+MAX_DIGITS = 9  # of seconds
 
 
 def error_for(status: int, body: Any, retry_after: str | None) -> HubError:
@@ -82,7 +83,10 @@ def error_for(status: int, body: Any, retry_after: str | None) -> HubError:
     kind = _BY_STATUS.get(status, HubFailed if status >= 500 else UnexpectedReply)
     seconds = (
         int(retry_after)
-        if retry_after and retry_after.isascii() and retry_after.isdigit()
+        if retry_after
+        and retry_after.isascii()
+        and retry_after.isdigit()
+        and len(retry_after) <= MAX_DIGITS
         else None
     )
     return kind(status, message, code if isinstance(code, str) else None, shown, seconds)

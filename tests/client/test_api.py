@@ -159,6 +159,10 @@ def test_an_error_tells_when_to_ask_again():
     assert (str(found), found.code, found.retry_after) == ("Too many", "too_many_requests", 7)
 
 
+def test_a_time_without_end_is_no_time_to_ask_again():
+    assert error_for(429, {}, "9" * 5000).retry_after is None
+
+
 @pytest.mark.parametrize("status", [302, 418])
 def test_a_status_that_no_hub_sends_is_an_unexpected_reply(status):
     assert isinstance(error_for(status, "", None), UnexpectedReply)

@@ -188,6 +188,7 @@ def test_defaults_and_limits_are_told_to_the_page():
     [
         ({}, "Port” needs an answer"),
         ({"port": ["x"]}, "a whole number"),
+        *(({"port": ["9" * count]}, "a whole number") for count in (20, 400, 5000)),
         ({"port": ["80"]}, "at least 1024"),
         ({"port": ["70000"]}, "at most 65535"),
         ({"port": ["2000"]}, "at least 1 choices"),

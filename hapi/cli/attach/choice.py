@@ -11,6 +11,7 @@ from hapi.cli.base.errors import CommandError
 from hapi.redaction import escape_control
 
 SHOWN = 8  # characters of an id
+MAX_DIGITS = 9  # of the number of a choice; more are as good as none
 
 
 @frozen
@@ -72,5 +73,5 @@ async def choose(terminal: PersonTerminal, listed: list[Listed]) -> str | None:
         answer = line.strip().lower()
         if answer == "n":
             return None
-        if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(listed):
-            return listed[int(answer) - 1].id
+        if answer.isascii() and answer.isdigit() and 1 <= int(answer[:MAX_DIGITS]) <= len(listed):
+            return listed[int(answer[:MAX_DIGITS]) - 1].id

@@ -48,7 +48,7 @@ MAX_FRAGMENTS = 4096  # frames of one message; real clients send each message in
 NORMAL, TOO_BIG, INVALID_TEXT, POLICY = 1000, 1009, 1007, 1008  # close codes (RFC 6455 7.4.1)
 
 
-_REFUSED = re.compile(r"WebSocket connection upgrade failed \[(\d+)\]: ?(.*)")  # Autobahn's
+_REFUSED = re.compile(r"WebSocket connection upgrade failed \[(\d{1,9})\]: ?(.*)")  # Autobahn's
 # How servers answer a WebSocket request that has lost its Upgrade header, as ordinary GET requests.
 _WITHOUT_UPGRADE = {200, 400, 404, 405, 426, 501}
 

@@ -31,6 +31,7 @@ CAPABILITY: Mapping[str, Any] = {"form": {}, "url": {}}  # for `clientCapabiliti
 DECLINE, CANCEL = {"action": "decline"}, {"action": "cancel"}
 CONTINUE, DONE = "Continue", "Done"
 MAX_QUESTIONS = 100  # of one form; more is no form for people
+MAX_INTEGER = 2**63 - 1  # what JSON readers take
 MAX_CHOICES = 500  # of one question: a page shows them all
 _TYPES: Mapping[Any, Kind] = {"number": "number", "integer": "integer", "boolean": "boolean"}
 _LIMITS = (
@@ -252,10 +253,12 @@ def _chosen(question: Question, given: tuple[str, ...]) -> dict[str, Any]:
 def _number(question: Question, text: str) -> int | float:
     try:
         value: int | float = int(text) if question.kind == "integer" else float(text)
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise ValueError
     except ValueError:
         wanted = "a whole number" if question.kind == "integer" else "a number"
         raise ValueError(f"“{question.text}” takes {wanted}") from None
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"“{question.text}” takes a number")
     if value < (low := _limit(question, "minimum", -math.inf)):
         raise ValueError(f"“{question.text}” takes a number of at least {low:g}")

@@ -115,7 +115,8 @@ class HookConnection(Protocol):
             if not end and len(head) < MAX_HEAD_SIZE:
                 self._pieces = [head]
                 return
-            if not (end and head.isdigit() and int(head) <= MAX_CALL_SIZE):
+            is_length = bool(end) and head.isdigit() and len(head) < MAX_HEAD_SIZE
+            if not is_length or int(head) > MAX_CALL_SIZE:
                 self.answer(b"")
                 return
             self._length, self._pieces = int(head), []

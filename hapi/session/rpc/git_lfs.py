@@ -22,7 +22,9 @@ MAX_FILES = 1000  # files compared in one look
 MAX_SIZE = 256 << 20  # bytes read in one look; what is beyond them counts as modified
 _CHUNK = 1 << 20  # bytes
 # A pointer with extensions stands for what their programs make of a file.
-_POINTER = r"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n"
+_POINTER = (
+    r"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n"
+)
 
 
 @frozen

@@ -11,6 +11,7 @@ from hapi.protocol.acp.permission_requests import PermissionRequest
 from hapi.protocol.permissions import PermissionAnswer
 
 MAX_VALUE_LENGTH = 500  # characters of an argument
+MAX_DIGITS = 9  # of the number of a choice; more are as good as none
 MAX_LINES = 60  # of a text or a diff
 _KEYS = {"y": "approved", "yes": "approved", "a": "approved_for_session"}
 _KEYS |= {"always": "approved_for_session", "n": "denied", "no": "denied"}
@@ -60,7 +61,7 @@ def typed_answer(
 ) -> PermissionAnswer | None:
     """The answer that a typed line means; None if it means none."""
     if not request.has_plain_options and typed.isdecimal():
-        number = int(typed)
+        number = int(typed[:MAX_DIGITS])
         if not 1 <= number <= len(request.options):
             return None
         option = request.options[number - 1]

@@ -10,6 +10,7 @@ from attrs import define, field
 from hapi.protocol.acp.questions import Question
 from hapi.protocol.permissions import PermissionAnswer
 
+MAX_DIGITS = 9  # of the number of a choice; more are as good as none
 DECLINE = ("d", "decline")
 
 
@@ -87,7 +88,7 @@ class QuestionForm:
             return [typed]
         words = re.split(r"[,\s]+", typed.strip(", "))
         if all(word.isdecimal() for word in words):
-            numbers = [int(word) for word in words]
+            numbers = [int(word[:MAX_DIGITS]) for word in words]
             if all(1 <= number <= len(question.choices) for number in numbers):
                 return [question.choices[number - 1].label for number in numbers]
         if question.choice(typed) is not None or question.other is not None:

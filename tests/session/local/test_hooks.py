@@ -9,9 +9,10 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
-from hapi.session.local.hooks import SOCKET_NAME, HookServer
+from hapi.session.local.hooks import SOCKET_NAME, HookConnection, HookServer
 
 
 @pytest.fixture
@@ -112,3 +113,12 @@ async def test_a_program_that_no_longer_waits_is_noticed(server):
 
 def test_the_socket_is_the_users_alone(server, tmp_path):
     assert (tmp_path / SOCKET_NAME).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("head", [b"9" * 5000, b"9" * 19, b"-1", b"", b"\xd9\xa1"])
+def test_a_call_of_no_length_is_answered_with_nothing(server, calls, head):
+    connection, transport = HookConnection(server), StringTransport()
+    connection.makeConnection(transport)
+    connection.dataReceived(head + b"\n{}")
+    assert transport.disconnecting
+    assert (transport.value(), calls) == (b"", [])

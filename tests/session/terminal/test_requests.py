@@ -2,6 +2,8 @@
 
 import pytest
 
+from hapi.protocol.acp.questions import questions_of_tool
+from hapi.session.terminal.question_prompt import QuestionForm
 from tests.support.screen_stage import DOWN, UP, ScreenStage
 
 AFTER_GUARD = 0.35  # seconds; menus take no keys before
@@ -220,3 +222,10 @@ def test_a_question_is_declined(at_screen):
     stage.press("d")
     assert got == [{"action": "decline"}]
     assert stage.shown_menu() == ""
+
+
+def test_a_number_without_end_is_no_choice():
+    colours = {"question": "Colour?", "options": [{"label": "Red"}, {"label": "Blue"}]}
+    form = QuestionForm("r1", questions_of_tool({"questions": [colours]}))
+    form.take("9" * 5000)
+    assert "Red" not in str(form.answers)
