@@ -23,6 +23,9 @@ from hapi.protocol.work import terminals as wire
 from hapi.protocol.work.terminals import OfSession, read
 
 PAGES = Capacity(in_all=512, per_namespace=64, per_token=32, owner_reserve=128)
+# Seconds without a poll after which a page gives its place to another one of its login. A page that
+# is closed may say nothing, and its end is noticed 45 s later, when it has answered no ping.
+ABSENCE_LIMIT = 1.0
 EXPIRY_LIMIT = 24 * 3600.0  # seconds; web tokens live four hours
 
 
@@ -57,12 +60,29 @@ class TerminalNamespace:
             )
             raise ConnectRefused("This access token may not open terminals (scope terminal)")
         try:
-            self._places.take(principal)
+            self._take_place(principal)
         except NoPlace as error:
             raise ConnectRefused(str(error)) from error
         peer.principal = principal
         peer.on_readable = lambda: self.terminals.page_reads(peer)
         self._expire_later(peer, principal, now)
+
+    def _take_place(self, principal: Principal) -> None:
+        """Take a place, if need be that of a page of the same login that is gone. Raises
+        NoPlace.
+        """
+        try:
+            self._places.take(principal)
+        except NoPlace:
+            pages = [
+                each
+                for each in self._expiries
+                if each.principal.token_id == principal.token_id and each.absence > ABSENCE_LIMIT
+            ]
+            if not pages:
+                raise
+            max(pages, key=lambda each: each.absence).hang_up("another page took its place")
+            self._places.take(principal)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         expiry = self._expiries.pop(peer)

@@ -77,6 +77,8 @@ class Transport(Protocol):
 
     @property
     def address(self) -> str | None: ...
+    @property
+    def absence(self) -> float: ...
     def send_text(self, text: str) -> None: ...
     def authenticated(self) -> None: ...
     def close(self) -> None: ...
@@ -114,6 +116,11 @@ class Peer:
     def is_reading(self) -> bool:
         """Whether the client has read what it was sent, save what the system buffers."""
         return self._socket.is_flowing
+
+    @property
+    def absence(self) -> float:
+        """Seconds since a client that polls was last there; 0 for one that is."""
+        return self._socket.absence
 
     def join(self, room: str) -> None:
         if not self.gone:
@@ -220,6 +227,10 @@ class ClientConnection:
     @property
     def address(self) -> str | None:
         return self._socket.address
+
+    @property
+    def absence(self) -> float:
+        return self._socket.absence
 
     @property
     def is_flowing(self) -> bool:

@@ -63,12 +63,19 @@ class PollingTransport:
     _waiting_size: int = 0  # characters
     _is_writable: bool = True
     _poll: Any = None  # the GET that hangs
+    _polled_at: float = 0.0  # when the last one ended
     _flush_call: IDelayedCall | None = None
     _unauthenticated_size: int | None = 0  # bytes; None once the client is authenticated
 
     def open(self) -> None:
+        self._polled_at = self.clock.seconds()
         self._observer.add(self, self.address or "")
         self.handler.opened()
+
+    @property
+    def absence(self) -> float:
+        """Seconds without a GET that hangs; a client that is there makes the next one at once."""
+        return 0.0 if self._poll is not None else self.clock.seconds() - self._polled_at
 
     @property
     def max_body_size(self) -> int:
@@ -203,6 +210,7 @@ class PollingTransport:
 
     def _answer(self, payload: str) -> None:
         request, self._poll = self._poll, None
+        self._polled_at = self.clock.seconds()
         self._cancel_flush()
         answer(request, payload.encode("utf-8", "replace"))
 

@@ -7,12 +7,14 @@ import json
 
 import pytest
 
+from hapi.hub.terminals.namespace import ABSENCE_LIMIT, PAGES
 from hapi.hub.terminals.terminals import CREATE_BURST, IDLE_TIMEOUT
 from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.work.terminals import CLOSED_UNEXPECTEDLY, SCROLLBACK
 from tests.support.access_tokens import create_token, web_token
 from tests.support.hub_stage import TOKEN, Stage
 from tests.support.memory_client import MemoryClient
+from tests.support.polling_client import PollingClient, polling_site
 from tests.support.terminal_stage import ATTACHES, MemoryPage, asked, page, refusal, says
 
 
@@ -487,3 +489,35 @@ def test_no_event_of_a_page_breaks_the_connection(stage, live):
         for payload in (None, [], "x", 5, {"terminalId": None}, {"sessionId": session}, {"a": {}}):
             made.send(name, payload)
     assert made.heard == []
+
+
+def test_a_polling_page_that_is_gone_gives_its_place_to_the_next_one_of_its_login(stage):
+    """Pages that are closed may say nothing, and would keep their places until a ping times out."""
+    server = SocketServer(stage.clock, {"/terminal": stage.hub.terminals})
+    site, auth = polling_site(server), json.dumps({"token": stage.jwt()})
+
+    def connect() -> str:
+        client = PollingClient.of(site)
+        client.post(f"40/terminal,{auth}")
+        return client.news()[0]
+
+    assert {connect()[:3] for _ in range(PAGES.per_token)} == {"40/"}
+    assert "Too many terminal connections of this login" in connect()
+    stage.clock.advance(ABSENCE_LIMIT + 0.5)
+    for _ in range(PAGES.per_token):
+        assert connect().startswith("40/terminal,")
+    assert "Too many terminal connections of this login" in connect()
+
+
+def test_a_polling_page_that_is_there_keeps_its_place(stage):
+    server = SocketServer(stage.clock, {"/terminal": stage.hub.terminals})
+    site, auth = polling_site(server), json.dumps({"token": stage.jwt()})
+    clients = [PollingClient.of(site) for _ in range(PAGES.per_token)]
+    for each in clients:
+        each.post(f"40/terminal,{auth}")
+        each.news()
+        each.begin("GET")
+    stage.clock.advance(ABSENCE_LIMIT + 0.5)
+    late = PollingClient.of(site)
+    late.post(f"40/terminal,{auth}")
+    assert "Too many terminal connections of this login" in late.news()[0]
