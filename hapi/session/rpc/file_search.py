@@ -82,7 +82,7 @@ def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
         if match is not None:
             found.append(
                 (
-                    wanted not in os.path.basename(path).lower(),
+                    wanted not in os.path.basename(path.rstrip("/")).lower(),
                     match.end() - match.start(),
                     len(path),
                     path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from attrs import define
@@ -20,7 +21,9 @@ LISTING_TTL = 5.0  # seconds that a listing of files is used
 MAX_LISTED = 50_000  # files
 GIT_TIMEOUT = 3.0  # seconds
 _COMMAND = re.compile(r"\A/([^\s/]*)\Z")
-_FILE = re.compile(r"(?:^|(?<=\s))@(\S*)\Z", re.MULTILINE)
+_FILE = re.compile(r'(?:^|(?<=\s))@(?:"([^"\n]*)|([^\s"]*))\Z', re.MULTILINE)
+_OUTSIDE = re.compile(r"(?:\.\.?|~)?/|(?:\.\.|~)\Z")  # a path that is no search
+MAX_ENTRIES = 5_000  # of a directory that is listed
 
 Commands = Sequence[tuple[str, str | None]]
 
@@ -38,10 +41,17 @@ class FileLister:
     _listed_at: float = 0.0
 
     async def find(self, query: str) -> list[str]:
-        """The names that contain the letters of `query` in order, the closest first."""
+        """The names that contain the letters of `query` in order, the closest first; directories
+        end with `/`. A `query` such as `../`, `/` or `~/` lists that directory alone."""
+        if _OUTSIDE.match(query):
+            home = self._environ.get("HOME", "")
+            listed: list[str] = await self.in_thread(entries, self._directory, home, query)
+            return listed
         now = self._reactor.seconds()
         if self._names is None or now - self._listed_at > LISTING_TTL:
-            self._names, self._listed_at = (await self._list())[:MAX_LISTED], now
+            names = (await self._list())[:MAX_LISTED]
+            self._names = [*_directories_of(names), *names]
+            self._listed_at = now
         found: list[str] = await self.in_thread(ranked, self._names, query, MAX_FOUND)
         return found
 
@@ -54,6 +64,37 @@ class FileLister:
             return [name for name in listed.stdout.split("\0") if name]
         found: list[str] = await self.in_thread(_walk, self._directory)
         return found
+
+
+def _directories_of(names: Iterable[str]) -> list[str]:
+    """The directories in which these files are, each with `/` at its end."""
+    found: set[str] = set()
+    for name in names:
+        parent = name.rpartition("/")[0]
+        while parent and f"{parent}/" not in found:
+            found.add(f"{parent}/")
+            parent = parent.rpartition("/")[0]
+    return sorted(found)
+
+
+def entries(directory: str, home: str, query: str) -> list[str]:
+    """What begins as the path `query` does, seen from `directory`: at most MAX_FOUND paths that are
+    written as `query` is. May block: for a thread."""
+    shown, slash, begun = query.rpartition("/")
+    if not slash:  # `..` or `~`
+        return [f"{query}/"]
+    shown += slash
+    place = f"{home}/{shown[2:]}" if shown.startswith("~/") else os.path.join(directory, shown)
+    found = []
+    try:
+        with os.scandir(place) as listing:
+            for entry in islice(listing, MAX_ENTRIES):
+                is_wanted = entry.name.lower().startswith(begun.lower())
+                if is_wanted and (begun or not entry.name.startswith(".")):
+                    found.append(f"{shown}{entry.name}{'/' if entry.is_dir() else ''}")
+    except OSError:
+        return []
+    return sorted(found)[:MAX_FOUND]
 
 
 def _walk(directory: str) -> list[str]:
@@ -104,6 +145,16 @@ class LineCompleter(Completer):
         found = _FILE.search(document.text_before_cursor)
         if found is None:
             return
-        for name in await self._find(found[1]):
-            if self._shown(name) == name and " " not in name:
-                yield Completion(f"@{name} ", -len(found[0]), display=f"@{name}")
+        query = found[2] if found[1] is None else found[1]
+        for name in await self._find(query):
+            if self._shown(name) == name and '"' not in name:
+                yield Completion(_mention(name), -len(found[0]), display=f"@{name}")
+
+
+def _mention(name: str) -> str:
+    """A file or directory as it is written in a prompt. Claude Code reads `@"a name"`; to other
+    agents it is text, which their model reads. A directory may go on, so no space follows it."""
+    is_open = name.endswith("/")
+    if " " not in name:
+        return f"@{name}" if is_open else f"@{name} "
+    return f'@"{name}' if is_open else f'@"{name}" '
