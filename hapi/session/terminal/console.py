@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,13 +12,26 @@ from twisted.logger import Logger
 from hapi.deferreds import run_in_background
 from hapi.protocol.acp.updates import Text, Thought, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
-from hapi.protocol.session import BY_INTERRUPT, COMPLETED, launch_failed
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Ending, launch_failed
 from hapi.session.agent.permissions import PendingPermission
 from hapi.session.agent.questions import PendingQuestion
 from hapi.session.hub.spoken import Speaker
-from hapi.session.terminal.permission_prompt import choices_of, request_lines, typed_answer
-from hapi.session.terminal.question_prompt import QuestionForm
-from hapi.session.terminal.text import is_unicode, printable, representable, typed_text
+from hapi.session.terminal.permission_prompt import (
+    choices_of,
+    request_lines,
+    settled_lines,
+    typed_answer,
+)
+from hapi.session.terminal.plain_input import read_in_thread
+from hapi.session.terminal.question_prompt import QuestionForm, answered_lines
+from hapi.session.terminal.text import (
+    event_text,
+    goodbye,
+    is_unicode,
+    printable,
+    representable,
+    typed_text,
+)
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
@@ -70,6 +81,7 @@ class Terminal:
         session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
         session.questions.on_asked = self._questions_asked
         session.questions.on_settled = self._questions_settled
+        session.ended.when_fired().addCallback(self._ended)
 
     def _delivery_changed(self, problem: str | None) -> None:
         self.print_line(f"{problem or 'The hub stores the records of this session again'}.")
@@ -104,11 +116,7 @@ class Terminal:
     # --- in
     def read(self) -> None:
         """Read standard input in a thread: a reactor cannot watch a file."""
-        threading.Thread(
-            target=_read_lines if self.interactive else _read_all,
-            args=(self._reactor, self),
-            daemon=True,
-        ).start()
+        read_in_thread(self._reactor, self)
 
     def typed(self, text: str) -> None:
         """A line from the person, or all of a piped input."""
@@ -184,6 +192,13 @@ class Terminal:
         except ValueError as problem:
             self.print_line(f"{problem}.")
 
+    def _ended(self, ending: Ending) -> None:
+        if self._session is not None and self.interactive:
+            self._say_goodbye(goodbye(ending, self._session.hub.session_id))
+
+    def _say_goodbye(self, words: str) -> None:
+        self.print_line(words)
+
     def _finish(self) -> None:
         self._end_line()
         self._leave(COMPLETED)
@@ -236,7 +251,7 @@ class Terminal:
                 for entry in data["entries"]:
                     self.print_line(f"  [{marks.get(entry['status'], ' ')}] {entry['content']}")
             case "message" if inner is not None and inner.get("type") == "event":
-                self.print_line(f"* {data['message']}")
+                self.print_line(f"* {event_text(str(data['message']))}")
 
     def _print_result(self, data: Mapping[str, Any]) -> None:
         output = data.get("output")
@@ -260,8 +275,8 @@ class Terminal:
             self.print_line("  (answer on the page)")
 
     def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
-        option = f" ({settled.option.name})" if settled.option is not None else ""
-        self.print_line(f"  {settled.status}{option}: {pending.tool}")
+        for line in settled_lines(pending.tool, settled):
+            self.print_line(f"  {line}")
 
     # --- questions
     def _questions_asked(self, pending: PendingQuestion) -> None:
@@ -307,7 +322,8 @@ class Terminal:
         if self._form is None or self._form.request_id != pending.request_id:
             return
         self._form = None
-        self.print_line(f"  {settled.status}")
+        for line in answered_lines(pending.questions, settled):
+            self.print_line(f"  {line}")
         if self._session.questions.waiting:
             self._questions_asked(self._session.questions.waiting[0])
 
@@ -333,32 +349,3 @@ class Terminal:
             stream.flush()
         except (OSError, ValueError):  # the terminal is gone; the session goes on
             self.log.debug("The terminal accepts no output")
-
-
-def _read_lines(reactor: Any, terminal: Terminal) -> None:
-    rest = b""
-    while data := _read_some():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            reactor.callFromThread(terminal.typed_line, line)
-    if rest:
-        reactor.callFromThread(terminal.typed_line, rest)
-    reactor.callFromThread(terminal.end_of_input)
-
-
-def _read_all(reactor: Any, terminal: Terminal) -> None:
-    said = b""
-    while data := _read_some():
-        said += data
-    text = typed_text(said).rstrip("\r\n")
-    if text.strip():
-        reactor.callFromThread(terminal.typed, text)
-    reactor.callFromThread(terminal.end_of_input)
-
-
-def _read_some() -> bytes:
-    """Read from the descriptor: a thread that waits in sys.stdin would hold its lock at exit."""
-    try:
-        return os.read(0, 65536)
-    except OSError:
-        return b""

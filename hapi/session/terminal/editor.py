@@ -238,6 +238,11 @@ class Editor:
             self._left_out += dropped.count("\n")
         self._pump_soon()
 
+    def write_past(self, text: str) -> None:
+        """Write whole lines while the editor does not run."""
+        self._output.write_raw(text.replace("\n", "\r\n"))
+        self._output.flush()
+
     def drained(self, has_dropped: bool) -> None:
         """The terminal has taken all that was written."""
         if not self.is_running:

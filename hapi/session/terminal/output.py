@@ -7,16 +7,17 @@ from typing import Any
 
 from attrs import define, field
 
-from hapi.protocol.acp.diffs import diff_of
-from hapi.protocol.acp.tool_content import FileChange
+from hapi.protocol.acp.tool_content import Location
 from hapi.session.terminal.blocks import BlockCutter
-from hapi.session.terminal.painter import Painter
+from hapi.session.terminal.painter import Painter, wrapped
+from hapi.session.terminal.tool_lines import ShownCall, ToolLines, diff_lines
 
 MAX_OUTPUT_LINES = 12  # of a tool's output
 MAX_DIFF_LINES = 60
 MAX_LINE = 1_000  # characters of a line of a tool's output, an argument or a diff
 MAX_DRAWN = 20_000  # characters of Markdown in a second; 1,000 take 5 to 7 ms
 MAX_LIVE_LINE = 2_000  # characters of the end of what is being said
+THOUGHT_MARK = "(thinking) "  # where it cannot be told by its colour
 PLAN_MARKS = {"completed": "x", "in_progress": "~"}
 
 
@@ -34,8 +35,7 @@ class Output:
     _is_after_text: bool = False  # the last thing above the line is a block of text
     _second: float = 0.0  # in which these characters were drawn as Markdown
     _drawn: int = 0
-    _calls: set[str] = field(factory=set)  # tool calls that are shown
-    _diffs: set[str] = field(factory=set)  # tool calls whose changes are shown
+    _tools: ToolLines = field(factory=ToolLines)
 
     # --- what the agent says
     def say(self, kind: str, text: str) -> None:
@@ -59,11 +59,12 @@ class Output:
     def _block(self, text: str) -> None:
         is_next = self._is_after_text
         if self._kind == "thought":
-            shown = self.painter.paint(text.strip(), "dim")
+            mark = "" if self.painter.has_colours else THOUGHT_MARK
+            shown = self.painter.paint(self._wrapped(mark + text.strip()), "dim")
         elif self._may_draw(len(text)):
             shown = self.painter.markdown(text)
         else:
-            shown = self.painter.plain(text.strip("\n"))
+            shown = self._wrapped(text.strip("\n"))
         self._show(f"\n{shown}\n" if is_next else f"{shown}\n")
         self._is_after_text = True
 
@@ -76,10 +77,12 @@ class Output:
         self._drawn += length
         return self._drawn <= MAX_DRAWN
 
-    @property
-    def live(self) -> str:
-        """What is being said and is no whole block yet: plain text."""
-        return self._cutter.rest[-MAX_LIVE_LINE:].strip("\n")
+    def live_end(self, lines: int) -> str:
+        """The last lines of what is being said and is no whole block yet: plain text."""
+        text = self._cutter.rest[-MAX_LIVE_LINE:].strip("\n")
+        is_marked = text and self.is_thought and not self.painter.has_colours
+        shown = self._wrapped(THOUGHT_MARK + text if is_marked else text)
+        return "\n".join(shown.split("\n")[-lines:])
 
     @property
     def is_thought(self) -> bool:
@@ -90,7 +93,11 @@ class Output:
         """A line, or several, that the agent has not said."""
         self.end_block()
         self._is_after_text = False
-        self._show(self.painter.paint(text, style) + "\n")
+        self._show(self.painter.paint(self._wrapped(text), style) + "\n")
+
+    def _wrapped(self, text: str) -> str:
+        """`text`, made printable, wrapped at spaces as wide as the terminal is."""
+        return wrapped(self.painter.plain(text), self.painter.columns())
 
     def prompt(self, text: str, origin: str = "") -> None:
         """A prompt that was sent from here, or from `origin`."""
@@ -103,25 +110,50 @@ class Output:
         """What is asked about; `has_diff`: there is a diff among it."""
         self.end_block()
         self._is_after_text = False
+        room = self.painter.columns() - 4
         for each in lines:
-            line = _shortened(each)
-            painted = self.painter.diff(line) if has_diff else [self.painter.plain(line)]
-            self._show("".join(f"    {part}\n" for part in painted))
+            line = self.painter.plain(_shortened(each))
+            style = self.painter.diff_style(line) if has_diff else ""
+            for part in wrapped(line, room).split("\n"):
+                self._show(f"    {self.painter.paint(part, style)}\n")
 
     # --- tools and plans
-    def tool_call(self, call: Mapping[str, Any]) -> None:
-        """The record of a tool call: shown once."""
-        call_id = str(call.get("callId"))
-        if call_id not in self._calls:
-            self._calls.add(call_id)
-            self.line(f"● {call['name']}", "tool")
+    def tool_call(self, record: Mapping[str, Any]) -> None:
+        """The record of a tool call: shown once, as soon as it says what it does."""
+        call = self._tools.record(record)
+        if call is not None and call.says_what_it_does:
+            self._tool_line(call)
+
+    def locations(self, call_id: str, locations: Sequence[Location]) -> None:
+        """The files that a tool call works on."""
+        call = self._tools.locate(call_id, locations)
+        if call is not None and call.detail:
+            self._tool_line(call)
+
+    def tool_asked(self, call_id: str, has_diff: bool) -> None:
+        """A permission is asked for the call; `has_diff`: its changes are shown with that."""
+        call = self._tools.asked(call_id, has_diff)
+        if call is not None:
+            self._tool_line(call)
+
+    def _tool_line(self, call: ShownCall) -> None:
+        if not call.is_shown:
+            call.is_shown = True
+            self.line(f"● {call.text}", "tool")
 
     def tool_result(self, result: Mapping[str, Any]) -> None:
+        """The end of a tool call: its changes of files, or else its output."""
+        call = self._tools.ended(str(result.get("callId"))) or ShownCall(is_shown=True)
+        if call.is_question:
+            return
+        self._tool_line(call)
         output = result.get("output")
         lines = (output if isinstance(output, str) else str(output)).rstrip().splitlines()
-        call_id, is_error = str(result.get("callId")), bool(result.get("is_error"))
-        if not is_error and any(line.startswith("@@ ") for line in lines):
-            self._diff(call_id, lines)  # it tells the changes of files
+        is_error = bool(result.get("is_error"))
+        is_diff = not is_error and any(line.startswith("@@ ") for line in lines)
+        if not is_error and not call.diff_is_shown and (call.diffs or is_diff):
+            self._diff(diff_lines(call.diffs) or lines)
+        if is_diff:  # it tells the changes of files
             return
         style = "error" if is_error else "dim"
         for line in lines[:MAX_OUTPUT_LINES]:
@@ -129,36 +161,16 @@ class Output:
         if len(lines) > MAX_OUTPUT_LINES:
             self.line(f"  | … {len(lines) - MAX_OUTPUT_LINES} more lines", style)
 
-    def changes(self, call_id: str, changes: Sequence[FileChange]) -> None:
-        """The changes of files that a tool call has made: shown once."""
-        if call_id not in self._diffs:
-            diffs = [diff_of(change) for change in changes]
-            self._diff(call_id, [line for diff in diffs for line in diff.text.splitlines()])
-
-    def _diff(self, call_id: str, lines: Sequence[str]) -> None:
-        if call_id in self._diffs:
-            return
-        self._diffs.add(call_id)
-        self.end_block()
-        shown = "\n".join(map(_shortened, lines[:MAX_DIFF_LINES]))
-        self._show("".join(f"    {line}\n" for line in self.painter.diff(shown)))
+    def _diff(self, lines: Sequence[str]) -> None:
+        self.details(lines[:MAX_DIFF_LINES], has_diff=True)
         if len(lines) > MAX_DIFF_LINES:
             self.line(f"    … {len(lines) - MAX_DIFF_LINES} more lines", "dim")
-
-    def changes_are_shown(self, call_id: str) -> None:
-        """The changes of this call were shown when it was asked about."""
-        self._diffs.add(call_id)
 
     def plan(self, entries: Iterable[Mapping[str, str]]) -> None:
         for entry in entries:
             mark = PLAN_MARKS.get(entry["status"], " ")
             style = {"x": "dim", "~": "bold"}.get(mark, "")
             self.line(f"  [{mark}] {entry['content']}", style)
-
-    def turn_ended(self) -> None:
-        self.end_block()
-        self._calls.clear()
-        self._diffs.clear()
 
 
 def _shortened(line: str) -> str:

@@ -15,6 +15,7 @@ from attrs import define, field
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from prompt_toolkit.output.color_depth import ColorDepth
+from prompt_toolkit.utils import get_cwidth
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading, Markdown
 from rich.theme import Theme
@@ -52,6 +53,9 @@ _THEME = Theme(
         "markdown.block_quote": "magenta",
     }
 )
+_INDENT = re.compile(r"\s*(?:\| |[-*●>?] )?")
+_WORD = re.compile(r"\S+\s*|\s+")
+TAB = 8  # columns
 _IN_ASCII = str.maketrans({"•": "*", "●": "*", "·": "-", "…": "..."})
 _TRAILING_SPACE = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 # HTML is text here: a terminal shows none, and what an agent says is not left out.
@@ -93,7 +97,7 @@ class Painter:
     def paint(self, text: str, style: str) -> str:
         """`text`, made printable, in that style: a key of STYLES."""
         shown = self.plain(text)
-        styles = WITHOUT_COLOUR if self.depth == ColorDepth.DEPTH_1_BIT else STYLES
+        styles = STYLES if self.has_colours else WITHOUT_COLOUR
         code = styles.get(style, "")
         return f"\x1b[{code}m{shown}\x1b[0m" if code and shown else shown
 
@@ -130,11 +134,19 @@ class Painter:
             text = text.translate(_IN_ASCII)
         return representable(_TRAILING_SPACE.sub(r"\1", text), self.encoding)
 
+    @property
+    def has_colours(self) -> bool:
+        return self.depth != ColorDepth.DEPTH_1_BIT
+
+    @staticmethod
+    def diff_style(line: str) -> str:
+        """The style of a line of a unified diff."""
+        return "hunk" if line.startswith("@@") else _DIFF_STYLES.get(line[:1], "")
+
     def diff(self, text: str) -> Iterator[str]:
         """The lines of a unified diff, each painted."""
         for line in text.splitlines():
-            style = "hunk" if line.startswith("@@") else _DIFF_STYLES.get(line[:1], "")
-            yield self.paint(line, style)
+            yield self.paint(line, self.diff_style(line))
 
 
 _DIFF_STYLES = {"+": "added", "-": "removed"}
@@ -146,3 +158,29 @@ def _with_line_breaks(tokens: list[Token]) -> Iterator[Token]:
             if child.type == "softbreak":
                 child.type = "hardbreak"
         yield token
+
+
+def wrapped(text: str, columns: int) -> str:
+    """`text` with its lines broken at spaces, and what follows of one indented as the line is. A
+    word that is wider than the terminal is left to it: so it stays whole when it is copied."""
+    return "\n".join(part for line in text.split("\n") for part in _parts(line, columns))
+
+
+def _parts(line: str, columns: int) -> list[str]:
+    shown = line.expandtabs(TAB)
+    if get_cwidth(shown) <= columns:
+        return [line]
+    found = _INDENT.match(shown)
+    indent = found[0] if found is not None else ""
+    after = indent if indent.endswith("| ") else " " * len(indent)
+    if len(indent) > columns // 2:
+        indent = after = ""
+    parts, part, width = [], indent, len(indent)
+    for word in _WORD.findall(shown[len(indent) :]):
+        wanted = get_cwidth(word.rstrip())
+        if width + wanted > columns and part.strip() and part != after:
+            parts.append(part.rstrip())
+            part, width = after, len(after)
+        part += word
+        width += get_cwidth(word)
+    return [*parts, part.rstrip()]

@@ -8,7 +8,7 @@ from typing import Any
 
 from hapi.protocol.acp.diffs import diff_of
 from hapi.protocol.acp.permission_requests import PermissionRequest
-from hapi.protocol.permissions import PermissionAnswer
+from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 
 MAX_VALUE_LENGTH = 500  # characters of an argument
 MAX_DIGITS = 9  # of the number of a choice; more are as good as none
@@ -26,7 +26,9 @@ def request_lines(
     are told by name."""
     has_changes = bool(request.call.changes)
     for name, value in arguments.items() if isinstance(arguments, Mapping) else ():
-        if not (has_changes and name in _SHOWN_AS_DIFF) and str(value) != request.text:
+        if _says_nothing(value) or (has_changes and name in _SHOWN_AS_DIFF):
+            continue
+        if str(value) != request.text:
             yield f"{name}: {str(value)[:MAX_VALUE_LENGTH]}"
     if request.text:
         yield from _first_lines(request.text)
@@ -36,10 +38,24 @@ def request_lines(
         shown = str(arguments)
         for place in request.call.locations or ():
             if place.path not in shown:
-                yield place.path if place.line is None else f"{place.path}:{place.line}"
+                line = "" if place.line is None else f":{place.line}"
+                yield f"file: {place.path}{line}"
     if options and not request.has_plain_options:
         for number, option in enumerate(request.options, 1):
             yield f"{number}. {option.name}"
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether an argument is false or empty; 0 is a number."""
+    return value is None or value is False or (isinstance(value, str | list | dict) and not value)
+
+
+def settled_lines(tool: str, settled: PermissionOutcome) -> Iterator[str]:
+    """How a request ended, and what the agent was told to do instead."""
+    option = f" ({settled.option.name})" if settled.option is not None else ""
+    yield f"{settled.status}{option}: {tool}"
+    if settled.status == "denied" and settled.reason:
+        yield from (f"  {line}" for line in _first_lines(f"Instead: {settled.reason}"))
 
 
 def _first_lines(text: str) -> Iterator[str]:

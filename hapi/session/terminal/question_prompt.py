@@ -7,11 +7,34 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
-from hapi.protocol.acp.questions import Question
-from hapi.protocol.permissions import PermissionAnswer
+from hapi.protocol.acp.questions import Question, read_answers
+from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 
 MAX_DIGITS = 9  # of the number of a choice; more are as good as none
 DECLINE = ("d", "decline")
+
+
+def asked_lines(questions: Sequence[Question]) -> Iterator[str]:
+    """The questions, without their choices."""
+    for question in questions:
+        header = f"[{question.header}] " if question.header else ""
+        yield from (line for line in f"{header}{question.text}".splitlines() if line)
+
+
+def answered_lines(questions: Sequence[Question], settled: PermissionOutcome) -> Iterator[str]:
+    """What was answered, a line for each question if there are several."""
+    if settled.status != "approved":
+        declined = "Declined to answer" if settled.status == "denied" else "Not answered"
+        yield f"{declined}: {settled.reason}" if settled.reason else declined
+        return
+    given = read_answers(questions, settled.answers)
+    for question in questions:
+        answers = given.get(question.id)
+        if answers is None and settled.answers is None:
+            answers = question.default  # as a plain approval answers
+        last_line = (question.header or question.text).rstrip().rpartition("\n")[2]
+        name = f" {last_line}" if len(questions) > 1 else ""
+        yield f"Answered{name}: {', '.join(answers)}" if answers else f"Left out{name}"
 
 
 @define

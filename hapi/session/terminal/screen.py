@@ -25,7 +25,7 @@ from hapi.session.terminal.keys import HELP, HELP_LOCAL
 from hapi.session.terminal.output import Output
 from hapi.session.terminal.painter import Painter
 from hapi.session.terminal.permission_prompt import request_lines
-from hapi.session.terminal.question_prompt import QuestionForm
+from hapi.session.terminal.question_prompt import QuestionForm, answered_lines, asked_lines
 from hapi.session.terminal.request_menus import permission_menu, question_menu
 from hapi.session.terminal.settings_menus import SettingsKeys
 from hapi.session.terminal.status_line import SessionStatus, fitting, status_texts
@@ -109,6 +109,12 @@ class Screen(Terminal):
             self.resume()
 
         self.release().addCallback(stop)
+
+    def _say_goodbye(self, words: str) -> None:
+        if self.editor.is_running:
+            self.output.line(words)
+        else:  # the agent's own program had the terminal
+            self.editor.write_past(f"{self.painter.plain(words)}\n")
 
     # --- keys
     def submitted(self, text: str) -> None:
@@ -208,8 +214,8 @@ class Screen(Terminal):
             case Context(used, size):
                 self._context = used, size
                 self._tick()
-            case ToolCall(call_id, status="completed") if update.changes:
-                self.output.changes(call_id, update.changes)
+            case ToolCall(call_id, locations=places) if places:
+                self.output.locations(call_id, places)
 
     def _record_published(self, content: Mapping[str, Any]) -> None:
         inner = content.get("content")
@@ -227,7 +233,6 @@ class Screen(Terminal):
                 super()._record_published(content)
 
     def _idle(self) -> None:
-        self.output.turn_ended()
         super()._idle()
         self._tick()
 
@@ -236,12 +241,11 @@ class Screen(Terminal):
 
     # --- requests and questions
     def _asked(self, pending: PendingPermission) -> None:
+        has_diff = bool(pending.asked.call.changes)
+        self.output.tool_asked(pending.asked.call.call_id, has_diff)
         self.output.line(f"? {self._label} asks for permission: {pending.tool}", "ask")
         lines = request_lines(pending.asked, pending.arguments, options=False)
-        has_diff = bool(pending.asked.call.changes)
         self.output.details(lines, has_diff)
-        if has_diff:
-            self.output.changes_are_shown(pending.asked.call.call_id)
         if self.dialogs.menu is None:
             self._request_above = pending.request_id
         self._ask_next()
@@ -252,13 +256,15 @@ class Screen(Terminal):
         self._ask_next()
 
     def _questions_asked(self, pending: PendingQuestion) -> None:
-        self.output.line(f"? {self._label} asks", "ask")
+        self.output.line(f"? {self._label} asks:", "ask")
+        self.output.details(asked_lines(pending.questions), has_diff=False)
         self._ask_next()
 
     def _questions_settled(self, pending: PendingQuestion, settled: PermissionOutcome) -> None:
         if self._form is not None and self._form.request_id == pending.request_id:
             self._form = None
-        self.output.line(f"  {settled.status}")
+        for line in answered_lines(pending.questions, settled):
+            self.output.line(f"  {line}")
         self.dialogs.close(pending.request_id)
         self._ask_next()
 
@@ -310,18 +316,12 @@ class Screen(Terminal):
 
     def live(self) -> StyleAndTextTuples:
         """What the agent is saying now: its end, if it is long."""
-        text = self.painter.plain(self.output.live)
-        if not text:
-            return []
-        most = max(1, self.editor.rows // 3) * self.editor.columns
-        return [("class:thought" if self.output.is_thought else "", text[-most:])]
+        text = self.output.live_end(max(1, self.editor.rows // 3))
+        return [("class:thought" if self.output.is_thought else "", text)] if text else []
 
     def status(self) -> StyleAndTextTuples:
-        text = fitting(
-            [self.painter.plain(each) for each in status_texts(self._status())],
-            self.editor.columns - 1,
-        )
-        return [("class:status", text)]
+        texts = [self.painter.plain(each) for each in status_texts(self._status())]
+        return [("class:status", fitting(texts, self.editor.columns - 1, keeps_last=True))]
 
     def _status(self) -> SessionStatus:
         session, now = self._session, self._reactor.seconds()

@@ -35,9 +35,9 @@ def status_texts(status: SessionStatus) -> list[str]:
     if not status.is_connected:
         found.append("hub not connected")
     if status.mode:
-        found.append(status.mode)
+        found.append(_named(status.mode, "mode"))
     if status.model:
-        found.append(status.model)
+        found.append(_named(status.model, "model"))
     if status.queued:
         found.append(f"{status.queued} queued")
     if status.context is not None:
@@ -46,6 +46,11 @@ def status_texts(status: SessionStatus) -> list[str]:
         found.append("watched on the page")
     found.append("? help")
     return found
+
+
+def _named(name: str, what: str) -> str:
+    """A mode or a model; of what it is the usual one, if that is all that its name says."""
+    return f"{name} {what}" if name == "default" else name
 
 
 def context_text(used: int, limit: int) -> str:
@@ -62,10 +67,15 @@ def _short(count: int) -> str:
     return str(count)
 
 
-def fitting(texts: Sequence[str], columns: int) -> str:
-    """As many of `texts` as a line of that width has room for; the first one is cut off."""
+def fitting(texts: Sequence[str], columns: int, keeps_last: bool = False) -> str:
+    """As many of `texts` as a line of that width has room for; the first one is cut off.
+    `keeps_last`: the last one is left out last of those after the first."""
     shown = texts[0][:columns] if texts else ""
-    for text in texts[1:]:
-        if len(shown) + len(SEPARATOR) + len(text) <= columns:
+    last = texts[-1] if keeps_last and len(texts) > 1 else ""
+    kept = len(SEPARATOR) + len(last) if last else 0
+    if len(shown) + kept > columns:
+        last, kept = "", 0
+    for text in texts[1:-1] if last else texts[1:]:
+        if len(shown) + len(SEPARATOR) + len(text) + kept <= columns:
             shown += SEPARATOR + text
-    return shown
+    return f"{shown}{SEPARATOR}{last}" if last else shown

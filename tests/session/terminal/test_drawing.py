@@ -6,11 +6,13 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.output.color_depth import ColorDepth
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import Clock
 
 from hapi.session.terminal.blocks import MAX_BLOCK, BlockCutter
-from hapi.session.terminal.completion import LineCompleter
+from hapi.session.terminal.completion import FileLister, LineCompleter
 from hapi.session.terminal.devices import colour_depth
-from hapi.session.terminal.painter import Painter
+from hapi.session.terminal.painter import Painter, wrapped
 from hapi.session.terminal.status_line import SessionStatus, fitting, status_texts
 
 PLAIN = Painter(ColorDepth.DEPTH_1_BIT)
@@ -134,9 +136,37 @@ def test_a_status_that_does_not_fit_is_shortened(columns, shown):
     assert fitting(["one", "two", "three"], columns) == shown
 
 
+def test_the_key_of_the_help_is_left_out_last():
+    texts = ["working 3 s", "default mode", "context 23 % of 200k", "? help"]
+    assert fitting(texts, 50, keeps_last=True) == "working 3 s · default mode · ? help"
+    assert fitting(texts, 20, keeps_last=True) == "working 3 s · ? help"
+    assert fitting(texts, 15, keeps_last=True) == "working 3 s"
+
+
+def test_a_mode_and_a_model_that_are_called_default_say_what_they_are():
+    status = SessionStatus(mode="default", model="default")
+    assert status_texts(status) == ["default mode", "default model", "? help"]
+
+
+# --- lines
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("one two three four", "one two\nthree four"),
+        ("  | one two three", "  | one\n  | two\n  | three"),
+        ("- one two three", "- one two\n  three"),
+        ("see http://hub.example/x now", "see\nhttp://hub.example/x\nnow"),
+        ("日本 日本 日本", "日本 日本\n日本"),
+        ("short\n\n  kept  ", "short\n\n  kept  "),
+    ],
+)
+def test_long_lines_are_broken_at_spaces_and_indented_as_they_are(text, shown):
+    assert wrapped(text, 10) == shown
+
+
 # --- completion
 async def find(query: str) -> Sequence[str]:
-    return ["src/alpha.py", "with space", "bad\x1b[2J"]
+    return ["src/alpha.py", "with space", "src/", "a dir/", "bad\x1b[2J", 'quo"ted']
 
 
 async def completed(text):
@@ -163,5 +193,29 @@ def test_commands_are_completed_at_the_beginning_alone():
 
 
 def test_files_are_completed_after_an_at_sign_that_begins_a_word():
-    assert run(completed("see @al")) == [("@src/alpha.py ", "")]
+    names = ["@src/alpha.py ", '@"with space" ', "@src/", '@"a dir/']
+    assert [text for text, _ in run(completed("see @al"))] == names
+    assert [text for text, _ in run(completed('see @"with sp'))] == names
     assert run(completed("me@example")) == []
+
+
+class WithoutGit(FileLister):
+    async def _list(self):
+        return ["src/deep/one.py", "src.txt"]
+
+
+def test_directories_are_found_by_their_names_and_paths_outside_are_listed(tmp_path):
+    project = tmp_path / "project"
+    for name in ("project/src/deep/one.py", "project/src.txt", "other/x", "other/.hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    lister = WithoutGit(Clock(), {"HOME": str(tmp_path)}, str(project), maybeDeferred)
+    assert run(lister.find("src"))[:2] == ["src/", "src.txt"]
+    assert "src/deep/" in run(lister.find("src"))
+    assert run(lister.find("..")) == ["../"]
+    assert run(lister.find("../")) == ["../other/", "../project/"]
+    assert run(lister.find("../other/")) == ["../other/x"]
+    assert run(lister.find("../other/.h")) == ["../other/.hidden"]
+    assert run(lister.find("~/pro")) == ["~/project/"]
+    assert run(lister.find(f"{tmp_path}/other/x")) == [f"{tmp_path}/other/x"]
+    assert run(lister.find("../nothing/")) == []

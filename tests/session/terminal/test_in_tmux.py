@@ -106,7 +106,7 @@ def test_output_stands_above_a_half_typed_prompt_and_escape_stops_the_turn(pane)
     pane.type("half a tho")
     pane.wait(lambda screen: "40" in screen and pane.line == "> half a tho")
     pane.keys("Escape")
-    pane.wait("Session aborted")
+    pane.wait("The turn was stopped")
     assert pane.wait(is_idle).splitlines()[-2] == "> half a tho"
     pane.keys("C-c")
     pane.wait(lambda screen: pane.line == ">")
@@ -153,7 +153,7 @@ def test_a_key_typed_ahead_answers_nothing_and_is_not_lost(pane):
 
 
 def test_the_mode_is_changed_with_shift_and_tab_and_the_model_from_a_list(desk, pane):
-    pane.wait("default · swift")
+    pane.wait("default mode · swift")
     pane.keys("BTab")
     pane.wait("plan · swift")
     (row,) = (row for row in desk.user.sessions() if row["active"])

@@ -2,8 +2,13 @@
 
 import pytest
 
-from hapi.protocol.acp.questions import questions_of_tool
-from hapi.session.terminal.question_prompt import QuestionForm
+from hapi.protocol.acp.permission_requests import PermissionRequest
+from hapi.protocol.acp.questions import Question, questions_of_tool
+from hapi.protocol.acp.tool_content import Location
+from hapi.protocol.acp.updates import ToolCall
+from hapi.protocol.permissions import PermissionOutcome
+from hapi.session.terminal.permission_prompt import request_lines
+from hapi.session.terminal.question_prompt import QuestionForm, answered_lines
 from tests.support.screen_stage import DOWN, UP, ScreenStage
 
 AFTER_GUARD = 0.35  # seconds; menus take no keys before
@@ -68,8 +73,10 @@ def test_a_denial_says_what_to_do_instead(at_screen):
     stage.press("r")
     assert stage.screen.label() == "Tell it what to do instead: "
     assert "Enter sends, Esc: back" in stage.shown_menu()
+    stage.said()
     stage.press("use make", "\r")
     assert outcome(answers) == ["no"]
+    assert "  denied: Shell: ls\n    Instead: use make\n" in stage.said()
     stage.agent.finish()
     stage.settle()
     assert stage.agent.prompts == ["go", "use make"]
@@ -229,3 +236,46 @@ def test_a_number_without_end_is_no_choice():
     form = QuestionForm("r1", questions_of_tool({"questions": [colours]}))
     form.take("9" * 5000)
     assert "Red" not in str(form.answers)
+
+
+def test_a_question_and_its_answer_stay_above_the_line(at_screen):
+    stage = at_screen()
+    stage.agent.elicit(SCHEMA)
+    stage.settle(AFTER_GUARD)
+    said = stage.said()
+    assert "? OpenCode asks:\n    Which colour?\n    Colour\n    Parts\n    Port\n" in said
+    for keys in ("2", "\r", "l"):
+        stage.press(keys)
+        stage.settle(AFTER_GUARD)
+    assert stage.said() == "  Answered Colour: Blue\n  Left out Parts\n  Left out Port\n"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (PermissionOutcome("approved", answers={"q": ["Red"]}), "Answered: Red"),
+        (PermissionOutcome("approved"), "Answered: Blue"),
+        (PermissionOutcome("denied"), "Declined to answer"),
+        (PermissionOutcome("canceled", reason="User aborted"), "Not answered: User aborted"),
+    ],
+)
+def test_the_end_of_a_question_is_told_in_its_own_words(outcome, line):
+    question = Question("q", "Which colour?", "choice", default=("Blue",))
+    assert list(answered_lines([question], outcome)) == [line]
+
+
+def test_the_field_of_an_answer_says_which_keys_send_it_and_lead_back(at_screen):
+    stage = at_screen()
+    stage.agent.elicit({"properties": {"name": {"title": "Name", "type": "string"}}})
+    stage.settle(AFTER_GUARD)
+    stage.press("w")
+    assert stage.screen.label() == "Answer: "
+    assert "Enter sends, Esc: back" in stage.shown_menu()
+    assert "You are writing a prompt" not in stage.shown_menu()
+
+
+def test_arguments_that_say_nothing_are_left_out_and_a_path_has_a_label():
+    call = ToolCall("c", locations=(Location("/w/a", 3),))
+    request = PermissionRequest(call, ())
+    arguments = {"replace_all": False, "note": "", "edits": [], "more": None, "count": 0}
+    assert list(request_lines(request, arguments)) == ["count: 0", "file: /w/a:3"]

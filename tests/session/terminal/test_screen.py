@@ -2,6 +2,8 @@
 
 import pytest
 
+from hapi.protocol.session import BY_INTERRUPT, BY_USER, COMPLETED, HANDED_OFF, launch_failed
+from hapi.session.terminal.text import goodbye
 from tests.support.screen_stage import UP, ScreenStage
 
 
@@ -109,3 +111,132 @@ def test_control_o_asks_for_the_agents_own_program(at_screen):
     stage.screen.on_local_wanted = lambda: asked.append(True)
     stage.press("\x0f")
     assert asked == [True]
+
+
+# --- tools
+def run_tool(stage, *updates):
+    """What is shown of a call that is told in these pieces."""
+    stage.press("go", "\r")
+    stage.said()
+    stage.agent.update("tool_call", toolCallId="t", **updates[0])
+    for update in updates[1:]:
+        stage.agent.update("tool_call_update", toolCallId="t", **update)
+    return stage.said()
+
+
+DIFF = {"type": "diff", "path": "/w/a.txt", "oldText": "1\n", "newText": "2\n"}
+
+
+@pytest.mark.parametrize(
+    ("updates", "line"),
+    [
+        (
+            [
+                {"title": "Preparing file…", "status": "pending", "rawInput": {}},
+                {"title": "Write a.txt", "rawInput": {"file_path": "/w/a.txt"}},
+            ],
+            "● Write a.txt\n",
+        ),
+        (
+            [
+                {"title": "bash", "status": "pending", "rawInput": {}},
+                {"status": "in_progress", "rawInput": {"command": "ls -l\nrm x"}},
+                {"title": "Lists", "status": "in_progress"},
+            ],
+            "● bash: ls -l…\n",
+        ),
+        ([{"title": "Read File", "locations": [{"path": "/w/a.txt"}]}], "● Read File: /w/a.txt\n"),
+        ([{"title": "Think", "status": "pending"}], ""),
+    ],
+)
+def test_a_tool_call_is_shown_once_when_it_says_what_it_does(at_screen, updates, line):
+    stage = at_screen()
+    assert run_tool(stage, *updates) == line
+    ended = {"toolCallId": "t", "status": "completed", "rawOutput": "done"}
+    stage.agent.update("tool_call_update", **ended)
+    assert stage.said() == ("" if line else "● Think\n") + "  | done\n"
+
+
+def test_an_edit_that_is_not_asked_about_shows_its_change_after_its_line_once(at_screen):
+    said = run_tool(
+        at_screen(),
+        {"title": "Edit", "status": "pending", "rawInput": {}},
+        {"title": "Edit a.txt", "rawInput": {"file_path": "/w/a.txt"}, "content": [DIFF]},
+        {"status": "completed"},
+    )
+    assert said.startswith("● Edit a.txt\n    --- /w/a.txt\n")
+    assert said.count("    +2\n") == 1
+
+
+# --- the end
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (COMPLETED, "The session has ended. `hapi resume s1` goes on with it."),
+        (BY_USER, "The session was archived. `hapi resume s1` goes on with it."),
+        (BY_INTERRUPT, "The session was ended. `hapi resume s1` goes on with it."),
+        (
+            HANDED_OFF,
+            (
+                "The session goes on in another terminal: it was taken over. "
+                "`hapi resume s1` gets it back."
+            ),
+        ),
+        (
+            launch_failed("no"),
+            (
+                "The session ended with an error: Local launch failed: no. "
+                "`hapi resume s1` goes on with it."
+            ),
+        ),
+    ],
+)
+def test_the_last_words_say_how_the_session_ended_and_how_to_go_on(ending, words):
+    assert goodbye(ending, "s1") == words
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_the_end_is_told_on_the_screen_also_after_local_mode(at_screen, is_local):
+    stage = at_screen()
+    stage.said()
+    if is_local:
+        stage.screen.release()
+        stage.settle()
+    stage.stage.session.begin_end(COMPLETED)
+    stage.settle(5)
+    said = " ".join(stage.said().split())
+    assert said.startswith("The session has ended. `hapi resume ")
+    assert said.endswith("` goes on with it.")
+
+
+def test_a_stopped_turn_is_not_told_as_the_end_of_the_session(at_screen):
+    stage = at_screen()
+    stage.press("go", "\r", "\x03")
+    stage.agent.finish("cancelled")
+    assert "* The turn was stopped\n" in stage.said()
+    assert any(record.get("message") == "Session aborted" for record in stage.link.records) or (
+        "Session aborted" in str(stage.link.contents)
+    )
+
+
+# --- words
+def test_lines_are_broken_at_spaces(at_screen):
+    stage = at_screen()
+    stage.press("go", "\r")
+    stage.said()
+    stage.agent.say("word " * 30)
+    assert {len(line) for line in stage.screen.live()[0][1].split("\n")} == {79, 69}
+    stage.agent.finish()
+    stage.said()
+    stage.press("?")
+    assert all(len(line) <= 80 for line in stage.said().splitlines())
+
+
+def test_a_thought_is_marked_where_there_are_no_colours(at_screen):
+    stage = at_screen()
+    stage.press("go", "\r")
+    stage.said()
+    stage.agent.update("agent_thought_chunk", content={"type": "text", "text": "hm"})
+    assert stage.screen.live() == [("class:thought", "(thinking) hm")]
+    stage.agent.finish()
+    assert stage.said() == "(thinking) hm\n"
