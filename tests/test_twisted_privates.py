@@ -61,6 +61,11 @@ PRIVATES = {  # private name: (class that has it, who uses it, what for)
         "process/portable.py, process/portable_holder.py",
         "a process is told from a later one with the same pid",
     ),
+    "_undo_stack": (
+        "prompt_toolkit.buffer.Buffer",
+        "session/terminal/editor.py",
+        "what undo keeps of a long line is bounded",
+    ),
 }
 # Python's own: documented, the name of a module, or meant for event loops (asyncio.events.__all__).
 OTHERS = {"_asdict", "_ctypes", "_exit", "_get_running_loop", "_set_running_loop"}

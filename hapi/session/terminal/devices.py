@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import termios
 from codecs import getincrementaldecoder
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, TextIO, cast
 
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
@@ -19,6 +21,7 @@ from hapi.session.terminal.writer import TerminalStream, TerminalWriter
 USUAL_SIZE = Size(rows=24, columns=80)  # of a terminal that does not say
 MIN_COLUMNS, MIN_ROWS = 10, 4  # below, everything is drawn as if it had that many
 READ_SIZE = 4096  # bytes
+MAX_TYPED = 32  # characters in one read that are taken for typed ones
 COLOURLESS_TERMS = ("vt100", "vt102", "vt220", "xterm-mono", "dumb")
 
 
@@ -43,11 +46,24 @@ class TerminalInput(Vt100Input):
             return []
         self.vt100_parser.feed(self._decoder.decode(data))
         keys, self._buffer = self._buffer, []
-        return keys
+        return joined(keys)
 
     @property
     def closed(self) -> bool:
         return self._is_gone
+
+
+def joined(keys: Sequence[KeyPress]) -> list[KeyPress]:
+    """`keys` with runs of more characters than somebody types between two reads as one paste each:
+    every key costs as much as the line is long. Ends of lines stay keys."""
+    found: list[KeyPress] = []
+    for is_text, group in groupby(keys, lambda key: key.key == key.data and key.data.isprintable()):
+        run = list(group)
+        if is_text and len(run) > MAX_TYPED:
+            text = "".join(key.data for key in run)
+            run = [KeyPress(Keys.BracketedPaste, text)]
+        found += run
+    return found
 
 
 def terminal_output(writer: TerminalWriter, environ: Mapping[str, str]) -> Vt100_Output:

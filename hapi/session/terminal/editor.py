@@ -40,6 +40,8 @@ from hapi.session.terminal.reactor_loop import ReactorLoop
 
 MAX_QUEUED = 400_000  # characters that wait to be shown; then the oldest are left out
 PORTION = 32_000  # characters that are written at once
+MAX_UNDO = 100  # earlier texts that are kept
+MAX_UNDO_LENGTH = 1_000_000  # characters of them all
 STYLE = Style.from_dict(
     {
         "prompt": "bold",
@@ -54,6 +56,17 @@ STYLE = Style.from_dict(
         "search-toolbar": "#888888",
     }
 )
+
+
+class LineBuffer(Buffer):
+    """The text of the line, with a bounded memory of what it was before."""
+
+    def save_to_undo_stack(self, clear_redo_stack: bool = True) -> None:
+        super().save_to_undo_stack(clear_redo_stack)
+        stack = self._undo_stack
+        length = sum(len(text) for text, _ in stack)
+        while len(stack) > MAX_UNDO or (length > MAX_UNDO_LENGTH and len(stack) > 1):
+            length -= len(stack.pop(0)[0])
 
 
 @define(eq=False, repr=False)
@@ -90,7 +103,7 @@ class Editor:
 
     def __attrs_post_init__(self) -> None:
         self.loop = ReactorLoop(self._reactor)
-        self.buffer = Buffer(
+        self.buffer = LineBuffer(
             multiline=True,
             history=self._history,
             completer=self._completer,

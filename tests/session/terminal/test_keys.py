@@ -2,8 +2,12 @@
 
 import pytest
 from attrs import evolve
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.keys import Keys
 
 from hapi.protocol.session import BY_INTERRUPT
+from hapi.session.terminal.devices import joined
+from hapi.session.terminal.editor import MAX_UNDO, MAX_UNDO_LENGTH, LineBuffer
 from tests.support.screen_stage import BACKTAB, DOWN, UP, ScreenStage
 from tests.support.session_stage import SID, MemoryAgent
 
@@ -204,3 +208,36 @@ def test_it_is_told_whether_a_page_shows_the_session(at_screen):
     assert "watched" not in stage.status()
     stage.link.deliver("session-live", {"sid": SID, "watched": True})
     assert "watched on the page" in stage.status()
+
+
+# --- much text
+def test_many_characters_in_one_read_are_one_insertion_and_ends_of_lines_stay_keys():
+    keys = []
+    Vt100Parser(keys.append).feed("ab\r" + "x" * 4000 + "\r" + "é y\x1b[A")
+    found = [(key.key, key.data) for key in joined(keys)]
+    assert found == [
+        ("a", "a"),
+        ("b", "b"),
+        (Keys.ControlM, "\r"),
+        (Keys.BracketedPaste, "x" * 4000),
+        (Keys.ControlM, "\r"),
+        ("é", "é"),
+        (" ", " "),
+        ("y", "y"),
+        (Keys.Up, "\x1b[A"),
+    ]
+
+
+def test_the_memory_of_earlier_texts_is_bounded():
+    line = LineBuffer()
+    for _ in range(3 * MAX_UNDO):
+        line.insert_text("x" * 20_000, fire_event=False)
+        line.save_to_undo_stack()
+    assert sum(len(text) for text, _ in line._undo_stack) <= max(MAX_UNDO_LENGTH, len(line.text))
+    line.reset()
+    for number in range(2 * MAX_UNDO):
+        line.insert_text(str(number % 10), fire_event=False)
+        line.save_to_undo_stack()
+    assert len(line._undo_stack) == MAX_UNDO
+    line.undo()
+    assert len(line.text) == 2 * MAX_UNDO - 1
