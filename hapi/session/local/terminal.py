@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -42,6 +43,10 @@ END_TIMEOUT = 1.0  # seconds that its processes have to end after SIGTERM
 # A terminal answers in order, so that nothing is left once it has answered this (ECMA-48, DSR).
 LAST_QUESTION, LAST_ANSWER = b"\x1b[5n", b"\x1b[0n"
 ANSWER_TIMEOUT = 0.5  # seconds
+# Answers of terminals: attributes, positions, modes, keyboards (CSI), names, colours (DCS, OSC).
+_ANSWERS = re.compile(
+    rb"\x1b\[[?>=]?[0-9;]{0,64}\$?[cnRuy]|\x1b[P\]][^\x07\x1b]{0,512}(?:\x07|\x1b\\)"
+)
 # Ctrl+Z: the program is the leader of its session, so nobody could continue it.
 SUSPEND_KEYS = (b"\x1a", b"\x1b[122;5u")
 
@@ -248,8 +253,16 @@ class OwnTerminal(ProcessProtocol):
             return
         self._look_for_answer(data)
         self.typed.feed(data)
-        self.type(data)
+        # A program that ends has set its terminal to echo again: answers would be drawn there.
+        self.type(_ANSWERS.sub(b"", data) if self._is_echoing() else data)
         self.on_typed()
+
+    def _is_echoing(self) -> bool:
+        try:
+            attributes = termios.tcgetattr(cast(Any, self.transport).fileno())
+        except (OSError, ValueError, termios.error):
+            return False
+        return bool(attributes[3] & termios.ECHO)
 
     def _look_for_answer(self, data: bytes) -> None:
         if self._answers is not None and not self._answers.has_fired:

@@ -24,7 +24,7 @@ from hapi.session.local.terminal import OwnTerminal
 
 # What a terminal program does: it takes over the screen, then answers each line, until `leave`.
 PROGRAM = r"""
-import os, signal, sys, tty
+import os, signal, subprocess, sys, tty
 tty.setraw(0)
 out = lambda text: os.write(1, text)
 signal.signal(signal.SIGWINCH, lambda *_: out(b"size %d %d;" % os.get_terminal_size()))
@@ -37,6 +37,9 @@ if "stubborn" in sys.argv:
 else:
     signal.signal(signal.SIGTERM, leave)
 out(b"\x1b[?1049h\x1b[?25l\x1b]0;busy\x07size %d %d;" % os.get_terminal_size())
+if "cooked" in sys.argv:
+    subprocess.run(["stty", "sane"])
+    out(b"cooked;")
 if "flood" in sys.argv:
     for number in range(6_000):
         out(b"%d " % number + b"x" * 100)
@@ -69,7 +72,9 @@ class Person:
         return bool(select.select([self.slave], [], [], 0)[0])
 
     async def sees(self, text):
+        deadline = reactor.seconds() + 60
         while text not in self.seen:
+            assert reactor.seconds() < deadline, self.seen[-2000:]
             await deferLater(reactor, 0.005)
             self.read()
 
@@ -189,6 +194,17 @@ async def test_what_the_terminal_answers_late_is_not_typed_into_what_comes_next(
     assert not person.has_unread_keys()
     assert b"tmux" not in person.seen  # as an echo
     assert terminal.typed.text == "mine"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_finds_the_program_gone_is_not_drawn(person, start):
+    terminal = start("cooked")
+    await person.sees(b"cooked;")
+    person.type(b"\x1bP>|tmux 3.3a\x1b\\\x1b[?1;2cmine\r")
+    await person.sees(b"<mine\r\n>")
+    assert b"1;2c" not in person.seen
+    assert b"tmux" not in person.seen
+    assert terminal.typed.text == ""
 
 
 @pytest_twisted.ensureDeferred
