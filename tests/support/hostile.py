@@ -178,7 +178,7 @@ SHAPES = {
 if __name__ == "__main__":
     signal.alarm(MINUTE)
     while not os.path.exists(sys.argv[2]):
-        time.sleep(0.01)
+        time.sleep(0.01)  # it imports little: a look at a file is all that it can wait with
     SHAPES[sys.argv[1]]()
     say_ready()
     rest()

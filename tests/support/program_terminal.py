@@ -75,4 +75,4 @@ class ProgramTerminal:
             if pid:
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() < deadline, self.shown[-2000:]
-            time.sleep(0.05)
+            time.sleep(0.05)  # waitpid tells of no end by itself, and this is the only thread

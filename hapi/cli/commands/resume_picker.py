@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -193,4 +194,8 @@ def choose(
     )
     app.ttimeoutlen = app.timeoutlen = 0.1  # seconds until an Esc is one
     sys.stdout.flush()
-    return app.run()
+    wakeup = signal.set_wakeup_fd(-1)
+    try:
+        return app.run()
+    finally:  # asyncio leaves none, and without it a reactor of this process hears of no signal
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -315,6 +317,21 @@ def test_a_session_is_chosen_with_keys(keys, chosen):
         typed.send_text(keys)
         found = choose(entries, "", {}, input=typed, output=DummyOutput())
     assert (found and found.session_id) == chosen
+
+
+def test_a_choice_leaves_a_reactor_of_the_process_its_signals():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    before = signal.set_wakeup_fd(theirs.fileno())
+    try:
+        with create_pipe_input() as typed:
+            typed.send_text("\r")
+            choose([entry(0)], "", {}, input=typed, output=DummyOutput())
+    finally:
+        left = signal.set_wakeup_fd(before)
+    assert left == theirs.fileno()
+    ours.close()
+    theirs.close()
 
 
 def test_a_terminal_without_a_cursor_asks_for_a_number(monkeypatch, capsys):
