@@ -175,7 +175,7 @@ class SessionProcess:
     async def _show_earlier(self, session: Session, terminal: Terminal) -> None:
         """Show the end of the conversation that is gone on with. The page has all of it."""
         from hapi.net.client.hub_client import HubClient
-        from hapi.session.hub.spoken import last_spoken
+        from hapi.session.hub.message_text import last_spoken
 
         path = f"/api/sessions/{session.hub.session_id}/messages?limit={EARLIER_ROWS}"
         try:

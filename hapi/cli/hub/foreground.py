@@ -34,7 +34,7 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
 
         from hapi.cli.base.foreground import reload
         from hapi.cli.base.process_host import process_host
-        from hapi.cli.checks.at_start import check_settings_later
+        from hapi.cli.checks.startup_check import check_settings_later
         from hapi.hub import hub_service
         from hapi.log import start_logging
         from hapi.process.descriptor_limit import raise_descriptor_limit

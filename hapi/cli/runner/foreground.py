@@ -12,7 +12,7 @@ from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.cli.base.foreground import reload
-from hapi.cli.checks.at_start import check_settings_later
+from hapi.cli.checks.startup_check import check_settings_later
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import hub_access, read_settings

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from attrs import define, field
 from twisted.internet.task import deferLater
 
-from hapi.session.hub.spoken import spoken_text
+from hapi.session.hub.message_text import spoken_text
 
 MAX_SNIPPET = 500  # characters of a message that `inspect_peer` shows
 # Two agents that answer one another would otherwise go on until somebody notices.

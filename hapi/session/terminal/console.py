@@ -15,7 +15,7 @@ from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Ending, launch_failed
 from hapi.session.agent.permissions import PendingPermission
 from hapi.session.agent.questions import PendingQuestion
-from hapi.session.hub.spoken import Speaker
+from hapi.session.hub.message_text import Speaker
 from hapi.session.terminal.permission_prompt import (
     choices_of,
     request_lines,

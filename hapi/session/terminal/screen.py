@@ -16,7 +16,7 @@ from hapi.protocol.acp.updates import Context, Text, Thought, ToolCall, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.session.agent.permissions import PendingPermission
 from hapi.session.agent.questions import PendingQuestion
-from hapi.session.hub.spoken import Speaker
+from hapi.session.hub.message_text import Speaker
 from hapi.session.session import Session
 from hapi.session.terminal.console import Terminal
 from hapi.session.terminal.dialogs import Dialogs

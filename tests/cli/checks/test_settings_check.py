@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.checks.at_start import CHECK_DELAY, check_settings_later
 from hapi.cli.checks.check import Check
 from hapi.cli.checks.settings_check import environment_problems, log_problems, settings_problems
+from hapi.cli.checks.startup_check import CHECK_DELAY, check_settings_later
 from hapi.cli.commands.doctor import examine
 from hapi.configured_agents import BUILT_IN
 from hapi.settings import ConfigurationError, machine_id

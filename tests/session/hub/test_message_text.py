@@ -3,7 +3,7 @@
 import pytest
 
 from hapi.protocol.records import agent_record, message, user_record
-from hapi.session.hub.spoken import last_spoken, spoken_text
+from hapi.session.hub.message_text import last_spoken, spoken_text
 
 
 def row(content):
