@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from attrs import define, field
@@ -22,6 +21,7 @@ from hapi.protocol.acp.values import count_or_none, mapping, objects, text_or_no
 from hapi.protocol.json import Malformed, from_json
 from hapi.protocol.records import Transcript, is_snapshot
 from hapi.session.local.interface import LocalRequest, Mirror
+from hapi.session.local.timestamps import milliseconds
 
 Json = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ class RolloutReader:
             found = mapping(from_json(line.decode(errors="replace")))
         except Malformed:
             return
-        self._at = max(self._at, _milliseconds(found.get("timestamp")))
+        self._at = max(self._at, milliseconds(found.get("timestamp")))
         payload = mapping(found.get("payload"))
         self._block = f"{self.thread}:{found.get('ordinal')}:{found.get('timestamp')}"
         match found.get("type"):
@@ -311,15 +311,6 @@ class RolloutReader:
                 what = record.get("status") or record["type"]
                 key = record.get("id") or f"{record.get('callId') or self._block}:{what}"
                 self._mirror.record(record, self._at, str(key))
-
-
-def _milliseconds(timestamp: Any) -> int:
-    if not isinstance(timestamp, str):
-        return 0
-    try:
-        return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _count(tokens: Json, name: str) -> int:

@@ -8,7 +8,6 @@ once. The file says neither that a turn has ended nor that a permission is asked
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from attrs import define, field
@@ -20,6 +19,7 @@ from hapi.protocol.acp.values import count_or_none, mapping, objects, text_or_no
 from hapi.protocol.json import Malformed, from_json
 from hapi.protocol.records import Transcript, is_snapshot
 from hapi.session.local.interface import Mirror
+from hapi.session.local.timestamps import milliseconds
 
 Json = Mapping[str, Any]
 
@@ -65,7 +65,7 @@ class ChatReader:
         name, kind = text_or_none(found.get("id")), found.get("type")
         if name is None or (self._is_replay and not self._is_said_now(found)):
             return
-        self._at = max(self._at, _milliseconds(found.get("timestamp")))
+        self._at = max(self._at, milliseconds(found.get("timestamp")))
         match kind:
             case "user":
                 self._prompted(name, found.get("content"))
@@ -140,7 +140,7 @@ class ChatReader:
         if name is None or tool is None or not self._is_new(name):
             return
         self._begin()
-        self._at = max(self._at, _milliseconds(call.get("timestamp")))
+        self._at = max(self._at, milliseconds(call.get("timestamp")))
         shown = mapping(call.get("resultDisplay"))
         old, new, path = (shown.get(key) for key in ("originalContent", "newContent", "filePath"))
         changes = None
@@ -195,15 +195,6 @@ class ChatReader:
             if not is_snapshot(record):
                 key = record.get("id") or f"{record.get('callId')}:{record['type']}"
                 self._mirror.record(record, self._at, str(key))
-
-
-def _milliseconds(timestamp: Any) -> int:
-    if not isinstance(timestamp, str):
-        return 0
-    try:
-        return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _sum(tokens: Sequence[Json], name: str) -> int:

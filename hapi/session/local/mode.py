@@ -296,13 +296,15 @@ class LocalMode:
         if period.reads is not None and period.reads.active():
             period.reads.cancel()
         try:
-            await period.terminal.end()
-            period.terminal.release()
+            try:
+                await period.terminal.end()
+            finally:
+                period.terminal.release()
             await period.program.stop()
             period.mirror.end()
+            self._checkpoints.remove()  # else a later start reports what is missing
         except Exception:
             self.log.failure("The end of the program in the terminal was not in order")
-        self._checkpoints.remove()
         self._period = None
         self._session.hub.on_written = period.on_written
         remove_directory(period.files)

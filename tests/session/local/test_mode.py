@@ -619,3 +619,16 @@ def test_nothing_is_left_after_an_orderly_end(local):
     local.mirror.checkpoint({"offset": 7})
     local.link.message("over")
     assert not local.mode._checkpoints.path.exists()
+
+
+def test_what_could_not_be_read_at_the_end_is_left_for_the_next_start(make, logged_failures):
+    local = make().begin()
+    local.mirror.checkpoint({"offset": 7})
+
+    def fails(mirror):
+        raise OSError("the disk")
+
+    local.program.on_stop = fails
+    local.terminal.exited.fire(0)
+    assert local.mode._checkpoints.path.exists()
+    assert "released" in local.terminal.events
