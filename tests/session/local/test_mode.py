@@ -632,3 +632,4 @@ def test_what_could_not_be_read_at_the_end_is_left_for_the_next_start(make, logg
     local.terminal.exited.fire(0)
     assert local.mode._checkpoints.path.exists()
     assert "released" in local.terminal.events
+    assert len(logged_failures.take(OSError)) == 1
