@@ -11,10 +11,13 @@ ask() { # METHOD PATH [BODY]; the web token goes in by standard input, where no 
 
 pick() { # a part of the JSON on standard input, by names and places
     python3 -c 'import json, sys
-found = json.load(sys.stdin)
-for key in sys.argv[1:]:
-    found = list(found)[int(key)] if key.isdigit() else found[key]
-print(found)' "$@" 2>/dev/null
+answer = found = json.load(sys.stdin)
+try:
+    for key in sys.argv[1:]:
+        found = list(found)[int(key)] if key.isdigit() else found[key]
+except LookupError:
+    sys.exit("there is no %s in %s" % (" ".join(sys.argv[1:]), answer))
+print(found)' "$@"
 }
 
 web_token=$(printf '{"accessToken": "%s"}' "$CLI_API_TOKEN" |
@@ -22,7 +25,7 @@ web_token=$(printf '{"accessToken": "%s"}' "$CLI_API_TOKEN" |
 machine=$(ask GET /api/machines | pick machines 0 id)
 session=$(ask POST "/api/machines/$machine/spawn" "{\"directory\": \"$directory\", \"agent\": \"demo\"}" | pick sessionId)
 ask POST "/api/sessions/$session/messages" '{"text": "run: echo done", "localId": "first"}'
-until request=$(ask GET "/api/sessions/$session" | pick session agentState requests 0); do sleep 0.2; done
+until request=$(ask GET "/api/sessions/$session" | pick session agentState requests 0 2>/dev/null); do sleep 0.2; done
 ask POST "/api/sessions/$session/permissions/$request/approve" '{"decision": "approved"}'
 until ask GET "/api/sessions/$session/messages?limit=20" | grep -o "[^\"]*ended with 0[^\"]*"; do sleep 0.2; done
 ask POST "/api/sessions/$session/archive"

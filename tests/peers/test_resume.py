@@ -106,6 +106,7 @@ def test_a_session_of_npms_goes_on_in_our_terminal_and_in_npms_again(cast, hub):
     user.say(session_id, "remember the word heliotrope")
     user.idle(session_id)
     until(lambda: "title" in str(user.session(session_id)["metadata"].get("summary")))
+    until(lambda: not user.session(session_id)["thinking"])  # both commands show it
     npm_process = machine.pid(session_id)
 
     assert machine.run(OURS, "ping-peer", "--list") == machine.run(NPM, "ping-peer", "--list")

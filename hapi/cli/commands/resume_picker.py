@@ -17,6 +17,8 @@ from hapi.cli.commands.resume_states import LEGEND, entry_state
 from hapi.redaction import escape_control
 
 if TYPE_CHECKING:
+    from prompt_toolkit.formatted_text import StyleAndTextTuples
+
     from hapi.client import ResumableSession
 
 PAGE = 10  # lines of PageUp and PageDown
@@ -149,7 +151,7 @@ def choose(
     listing = Lines(entries, directory, states)
     keys = KeyBindings()
 
-    def shown() -> list[tuple[str, str]]:
+    def shown() -> StyleAndTextTuples:
         if not choice.found:
             return [("", "  no session has these words\n")]
         height = min(MAX_LINES, max(3, app.output.get_size().rows - 5))

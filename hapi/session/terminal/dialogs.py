@@ -12,12 +12,13 @@ from typing import Any
 
 from attrs import define, field, frozen
 from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Dimension, FormattedTextControl, Window
 from twisted.internet.interfaces import IDelayedCall
 
-from hapi.session.terminal.menus import Fragments, Item, Menu
+from hapi.session.terminal.menus import Item, Menu
 
 GUARD = 0.3  # seconds
 
@@ -152,11 +153,11 @@ class Dialogs:
             self._guard.cancel()
             self._guard = None
 
-    def fragments(self) -> Fragments:
+    def fragments(self) -> StyleAndTextTuples:
         """The menu as it is drawn."""
         if self.menu is None:
             return []
-        return self.menu.fragments(self.is_focused, self._field is not None)
+        return [*self.menu.fragments(self.is_focused, self._field is not None)]
 
     # --- keys
     @property
