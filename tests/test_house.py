@@ -55,7 +55,8 @@ ROOMS = {
         "access": {"domain", "store"},
         "records": {"access", "domain", "store"},
         "notify": {"access", "domain", "store"},
-        "http": {"access", "domain", "notify", "records", "store"},
+        "cluster": {"access", "domain", "store"},
+        "http": {"access", "cluster", "domain", "notify", "records", "store"},
     },
     "session": {
         "hub": set(),
