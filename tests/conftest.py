@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from hapi.home import Home
 from tests.support.interrupts import accept_interrupts
+from tests.support.postgres import postgres_programs
 from tests.support.programs import CANARY, Stage
 
 HERE = Path(__file__).parent
@@ -29,7 +30,7 @@ PAGE_TOOLS = Path(
     os.environ.get("HAPI_PAGE_TOOLS") or HERE.parent / ".cache/page-tools/node_modules"
 ).absolute()
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.support.postgres_fixtures"]
 accept_interrupts()
 
 # What a developer has set for daily use must not reach a test, nor a program that a test starts.
@@ -89,6 +90,8 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "nginx": ["nginx"],
     "caddy": ["caddy"],
     "promtool": ["promtool"],
+    "haproxy": ["haproxy"],
+    "postgresql": [postgres_programs() or "initdb"],
 }
 
 
