@@ -65,6 +65,16 @@ class StoreLost(StoreFailed):
     """
 
 
+class StoreAway(StoreFailed):
+    """The server of the database cannot be reached, or this hub may not write any more. `unknown`:
+    the COMMIT was sent, and it is not known whether it was done.
+    """
+
+    def __init__(self, reason: str, unknown: bool = False) -> None:
+        super().__init__(reason)
+        self.unknown = unknown
+
+
 StoreProblem = StoreBusy | StoreFull | StoreFailed
 
 
