@@ -19,7 +19,9 @@ _HIDDEN = "[hidden]"
 _TOKEN_PATTERNS = re.compile(
     r"\beyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]{4,}"
     r"|(?i:(?<=\bbearer )[^\s\"'\\,]{4,})|(?i:(?<=[?&#]token=)[^\s\"'&\\]+)"
+    r"|(?i:(?<=[?&]password=)[^\s\"'&\\]+)"
 )
+_URL_PASSWORD = re.compile(r"(?i)(\bpostgres(?:ql)?://[^\s:/@]*:)[^\s\"']+(?=@)")
 
 
 def escape_control(text: object) -> str:
@@ -57,4 +59,5 @@ class Secrets:
     def redact(self, text: str) -> str:
         if self._pattern is not None:
             text = self._pattern.sub(_HIDDEN, text)
+        text = _URL_PASSWORD.sub(rf"\1{_HIDDEN}", text)
         return _TOKEN_PATTERNS.sub(_HIDDEN, text)

@@ -2,7 +2,7 @@
 
 It consists of two files, `hub.lock` in the home and `<database>.lock` beside the database, so that
 neither two databases share the settings of one home nor two homes share one database. Symbolic
-links to either count as the same.
+links to either count as the same. A database in PostgreSQL has no file: its hubs agree there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from attrs import define, field
 
 from hapi.file_lock import FileLock, LockOwner, LockUnusable, lock_owner
 from hapi.home import Home
+from hapi.hub.store.database_url import DatabaseUrl, is_url
 from hapi.hub.store.interface import StoreRefused
 
 LOCK, DATABASE_LOCK_SUFFIX = "hub.lock", ".lock"
@@ -55,7 +56,7 @@ class HubLock:
     """
 
     home: Home
-    database: Path
+    database: Path | DatabaseUrl
     _locks: list[FileLock] = field(factory=list)
 
     def acquire(self) -> None:
@@ -65,7 +66,7 @@ class HubLock:
         """
         try:
             self._acquire(self.home.path / LOCK, f"HAPI home {self.home.path}")
-            if self.database != MEMORY:
+            if isinstance(self.database, Path) and self.database != MEMORY:
                 try:
                     self._acquire(database_lock_path(self.database), f"database {self.database}")
                 except LockUnusable as error:
@@ -85,7 +86,7 @@ class HubLock:
         self._locks.append(lock)
 
     def _facts(self, **more: Any) -> dict[str, Any]:
-        return {"database": os.path.realpath(self.database), **more}
+        return {"database": database_name(self.database), **more}
 
     def announce(self, url: str, people_url: str = "", started_at: int = 0) -> None:
         """Write into both files what whoever meets the lock wants to know: the local address of the
@@ -105,9 +106,26 @@ class HubLock:
             self._locks.pop().release()
 
 
-def running_hub(home: Home, database: Path | None) -> LockOwner | None:
-    """The hub that uses `database`, or without one the hub of `home`; None if none runs."""
-    return lock_owner(home.path / LOCK if database is None else database_lock_path(database))
+def database_name(database: Path | DatabaseUrl) -> str:
+    """The resolved path of the file, or the URL without its password."""
+    return str(database) if isinstance(database, DatabaseUrl) else os.path.realpath(database)
+
+
+def named_database(name: str) -> Path | DatabaseUrl:
+    """The database of `database_name`."""
+    return DatabaseUrl.parse(name) if is_url(name) else Path(name)
+
+
+def running_hub(home: Home, database: Path | DatabaseUrl | None) -> LockOwner | None:
+    """The hub that uses `database`, or without one the hub of `home`; None if none runs. Of a
+    database in PostgreSQL only a hub of `home` is known.
+    """
+    if isinstance(database, Path):
+        return lock_owner(database_lock_path(database))
+    owner = lock_owner(home.path / LOCK)
+    if owner is None or database is None:
+        return owner
+    return owner if owner.facts.get("database") == database_name(database) else None
 
 
 def _is_running(owner: LockOwner) -> bool:

@@ -7,16 +7,17 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hapi.home import Home, read_capped, write_atomically
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.notify.options import NotifyOptions
+from hapi.hub.store.database_url import DatabaseUrl, is_url
 from hapi.settings import (
     ConfigurationError,
     configuration_error,
@@ -53,7 +54,7 @@ class HubOptions:
     port: int = PORT
     # None: the token in settings.json, generated if there is none
     token: str | None = field(default=None, repr=False)
-    database: Path | None = None  # None: hub.db in the home
+    database: Path | DatabaseUrl | None = None  # None: hub.db in the home
     public_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     web_root: Path | None = None  # None: our own page
@@ -66,8 +67,25 @@ class HubOptions:
     git_actions: bool = False  # whether people may change repositories from the page
 
     @property
-    def database_path(self) -> Path:
+    def used_database(self) -> Path | DatabaseUrl:
+        """The file of the database, or its address in PostgreSQL."""
         return self.database or self.home.path / DATABASE
+
+    @property
+    def database_secrets(self) -> tuple[str, ...]:
+        """What of the database's URL no log may contain."""
+        return self.database.secrets if isinstance(self.database, DatabaseUrl) else ()
+
+    def taking_database_secrets(self, environ: MutableMapping[str, str]) -> HubOptions:
+        """These options with what `environ` has of the database in PostgreSQL, which is taken out
+        of it: programs that are started with `environ` are no concern of the database.
+        """
+        if not isinstance(self.database, DatabaseUrl):
+            return self
+        for name in ("HAPI_DATABASE", "DB_PATH"):
+            environ.pop(name, None)
+        password = environ.pop("PGPASSWORD", "")
+        return evolve(self, database=self.database.using_password(password))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **flags: Any) -> HubOptions:
@@ -90,9 +108,6 @@ class HubOptions:
             or environ.get("HAPI_PUBLIC_URL")
             or settings.get("publicUrl")
             or None
-        )
-        database = read_path(
-            "database", given.get("database") or environ.get("DB_PATH") or settings.get("database")
         )
         web_root = read_path(
             "webRoot",
@@ -122,7 +137,7 @@ class HubOptions:
             host=host,
             port=PORT if port is None else read_port(port),
             token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
-            database=database,
+            database=_database(given, environ, settings),
             public_url=None if public is None else origin(public),
             cors_origins=tuple(
                 item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")
@@ -141,6 +156,39 @@ class HubOptions:
             notify=NotifyOptions.read(given, environ, settings),
             git_actions=read_git_actions(environ, settings, given.get("git_actions")),
         )
+
+
+def _database(
+    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> Path | DatabaseUrl | None:
+    named = {
+        "--database": flags.get("database"),
+        "HAPI_DATABASE": environ.get("HAPI_DATABASE"),
+        "DB_PATH": environ.get("DB_PATH"),
+        "database in settings.json": settings.get("database"),
+    }
+    return next((read_database(value, name) for name, value in named.items() if value), None)
+
+
+def hide_password(database: object, given: object) -> None:
+    """Hide the password of `database` from the list of processes, if it is in the option `given`
+    of the command line.
+    """
+    if isinstance(database, DatabaseUrl) and isinstance(given, str) and database.has_password:
+        from hapi.process.arguments import replace_in_command_line
+
+        replace_in_command_line(given, database.masked(given))
+
+
+def read_database(value: object, name: str) -> Path | DatabaseUrl | None:
+    """The database of the setting `name`, None if there is none. Raises ConfigurationError, whose
+    text contains no password.
+    """
+    if isinstance(value, DatabaseUrl):
+        return value
+    if isinstance(value, str) and is_url(value):
+        return DatabaseUrl.parse(value, name)
+    return read_path("database", value)
 
 
 def _trusted_proxies(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -90,7 +91,7 @@ class HubService(Service):
         self._failure: Failure | None = None
         self._port: Any = None
         self._store: SqliteStore | None = None
-        self._lock = HubLock(options.home, options.database_path)
+        self._lock = HubLock(options.home, options.used_database)
         self._loops: list[LoopingCall] = []
         self._certificate: ServerCertificate | None = None
         self._policy = HostPolicy()
@@ -150,7 +151,10 @@ class HubService(Service):
 
     async def _start(self, token_issuer: TokenIssuer, secret: bytes) -> None:
         options = self.options
-        store = self._store = file_store(options.database_path, self._reactor)
+        database = options.used_database
+        if not isinstance(database, Path):
+            raise StoreRefused(f"{database} cannot be used: this version keeps its data in a file")
+        store = self._store = file_store(database, self._reactor)
         await store.open()
         proxies = options.trusted_proxies
         self._policy = self._host_policy()
@@ -360,8 +364,9 @@ class HubService(Service):
             await self.hub.tokens.load()
             await self.hub.devices.recipients.load()
         except Exception as error:
-            path = self.options.database_path
-            raise StoreRefused(f"database {path} cannot be read: {error}") from error
+            raise StoreRefused(
+                f"database {self.options.used_database} cannot be read: {error}"
+            ) from error
 
     def reload(self) -> None:
         """Read certificate and key again, for new connections. What cannot be used is logged, and

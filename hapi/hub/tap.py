@@ -16,7 +16,7 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 (usage.Options wants it so)
         ["host", None, None, "Address to listen on [127.0.0.1]"],
         ["port", None, None, "Port to listen on [3006]", int],
-        ["database", None, None, "Database file [hub.db in the home directory]"],
+        ["database", None, None, "Database: a file or a postgresql:// URL [hub.db in the home]"],
         ["home", None, None, "Directory for settings, logs and data [~/.hapi]"],
         ["public-url", None, None, "Origin under which people reach the hub"],
         ["tls-cert", None, None, "File of the certificate chain (PEM), to serve HTTPS"],
@@ -55,7 +55,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         from hapi.home import HomeUnusable
-        from hapi.hub.options import HubOptions
+        from hapi.hub.options import HubOptions, hide_password
         from hapi.redaction import escape_control
         from hapi.settings import ConfigurationError, InvalidSettings
 
@@ -85,6 +85,7 @@ class Options(usage.Options):
             self["options"] = HubOptions.from_environment(environ, **flags)
         except (ConfigurationError, InvalidSettings, HomeUnusable) as error:
             raise SystemExit(f"hapi-hub: {escape_control(error)}") from error
+        hide_password(self["options"].database, self["database"])
 
 
 def makeService(options: Any) -> IService:

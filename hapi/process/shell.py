@@ -12,7 +12,7 @@ SECRETS = frozenset(
         *("CLI_API_TOKEN", "HAPI_API_URL", "HAPI_EXTRA_HEADERS_JSON", "ANTHROPIC_API_KEY"),
         *("HAPI_ATTEMPT", "HAPI_AGENT_START", "HAPI_TERMINAL", "HAPI_GIT_ACTIONS"),
         *("HAPI_TELEGRAM_BOT_TOKEN", "TELEGRAM_BOT_TOKEN", "NOTIFY_SOCKET", "LISTEN_FDS"),
-        *("LISTEN_PID", "COLUMNS", "LINES"),
+        *("HAPI_DATABASE", "LISTEN_PID", "COLUMNS", "LINES"),
     }
 )
 MARK = "HAPI_TERMINAL_ID"  # in the environment of all that a terminal starts

@@ -24,7 +24,7 @@ HUB = {
     "--trusted-proxy": ("HAPI_TRUSTED_PROXIES", "trustedProxies", ["nowhere"]),
     "--base-path": ("HAPI_BASE_PATH", "basePath", "hapi"),
     "--web-root": ("HAPI_WEB_ROOT", "webRoot", 5),
-    "--database": ("DB_PATH", "database", 5),
+    "--database": ("HAPI_DATABASE", "database", 5),
     "--keep-sessions": ("HAPI_KEEP_SESSIONS", "keepSessions", "x"),
     "--vapid-subject": ("VAPID_SUBJECT", "vapidSubject", "nobody"),
     "--push-private-addresses": (

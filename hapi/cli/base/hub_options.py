@@ -12,9 +12,11 @@ from hapi.cli.base.runner_options import git_actions_option
 
 database_option = click.option(
     "--database",
-    metavar="FILE",
+    metavar="FILE|URL",
     shell_complete=complete_file,
-    help="Database file. [env: DB_PATH; default: hub.db in the home directory]",
+    help="Database file, or postgresql://USER@HOST/DATABASE. Keep a password in ~/.pgpass, "
+    "PGPASSWORD or settings.json. [env: HAPI_DATABASE; DB_PATH; default: hub.db in the home "
+    "directory]",
 )
 
 _OPTIONS = (
@@ -133,7 +135,7 @@ _OPTIONS = (
     ),
 )
 
-VARIABLES = (  # of these options; none is secret
+VARIABLES = (  # of these options; none is secret, unless a URL of a database has a password
     "HAPI_LISTEN_HOST",
     "HAPI_LISTEN_PORT",
     "HAPI_PUBLIC_URL",
@@ -144,6 +146,7 @@ VARIABLES = (  # of these options; none is secret
     "HAPI_TLS_KEY",
     "HAPI_BASE_PATH",
     "HAPI_WEB_ROOT",
+    "HAPI_DATABASE",
     "DB_PATH",
     "HAPI_KEEP_SESSIONS",
     "HAPI_MAX_DATABASE_SIZE",

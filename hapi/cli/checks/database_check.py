@@ -27,6 +27,8 @@ LARGE_LOG = 256 << 20  # bytes of hub.db-wal
 def check_database(home: Home, environ: Mapping[str, str]) -> list[Check]:
     """Nothing, if no hub has used this home."""
     path, hub = used_database(None)
+    if not isinstance(path, Path):
+        return [Check("database", "good", f"{path}, to be backed up with pg_dump")]
     if (lost := lost_database(path, hub) if hub is not None else None) is not None:
         text = (
             f"{path} was deleted or replaced while the hub (process {lost.pid}) runs, which saves "

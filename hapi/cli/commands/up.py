@@ -111,10 +111,12 @@ class Up:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
         import_twisted_core()
         with lighter_libraries():
-            from hapi.hub.options import HubOptions
+            from hapi.hub.options import HubOptions, hide_password
 
         settings = read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
+        hide_password(options.database, self.hub_flags.get("database"))
+        options = options.taking_database_secrets(os.environ)  # sessions inherit the variables
         if options.tls is None:
             block_unused_imports(f"http://{options.host}")
         tunnel = self._wanted_tunnel(settings)
@@ -127,6 +129,7 @@ class Up:
         logging = start_logging(
             "up", self.home, terminal=sys.stderr, quiet_start=True, settings=settings
         )
+        logging.secrets.add(*options.database_secrets)
         host = process_host(reactor)
         try:
             return host.run(lambda: self._start(reactor, host, logging, options, tunnel))

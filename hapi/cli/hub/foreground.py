@@ -23,10 +23,11 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
     """Serve until asked to leave; the exit code."""
     import_twisted_core()
     with lighter_libraries():
-        from hapi.hub.options import HubOptions
+        from hapi.hub.options import HubOptions, hide_password
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
+    hide_password(options.database, flags.get("database"))
     if options.tls is None:
         block_unused_imports(f"http://{options.host}")
     with lighter_libraries():
@@ -43,6 +44,7 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
     logging = start_logging(
         "hub", home, terminal=sys.stderr, quiet_start=True, settings=read_settings(home)
     )
+    logging.secrets.add(*options.database_secrets)
     raise_descriptor_limit()
     host = process_host(reactor)
     service: Any = hub_service(reactor, options)

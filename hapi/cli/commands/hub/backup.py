@@ -13,11 +13,13 @@ import click
 from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.completion import complete_file
 from hapi.cli.base.errors import exit_codes_epilog
-from hapi.cli.base.hub_database import used_database
+from hapi.cli.base.hub_database import used_file
 from hapi.cli.base.hub_options import database_option
 from hapi.cli.base.output import echo, plural, print_json, warn
 from hapi.home import Home, write_atomically
 from hapi.redaction import escape_control
+
+PG_DUMP = "back it up with `pg_dump --format=custom --file=FILE '{url}'`, also while hubs run"
 
 
 @click.command(
@@ -42,11 +44,11 @@ def command(
 
     FILE can be read by its owner only. It is never overwritten without --force, and never left
     incomplete. To restore it, stop the hub, remove hub.db-wal and hub.db-shm, copy FILE to hub.db,
-    and start the hub.
+    and start the hub. A database in PostgreSQL is backed up with pg_dump instead.
     """
     from hapi.hub.store.backup import back_up
 
-    path, hub = used_database(database or before)
+    path, hub = used_file(database or before, PG_DUMP)
     previous = signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind
     try:
         made = back_up(path, Path(file), force=force, hub=hub)

@@ -8,12 +8,17 @@ import click
 
 from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.errors import HELD, exit_codes_epilog
-from hapi.cli.base.hub_database import used_database
+from hapi.cli.base.hub_database import used_file
 from hapi.cli.base.hub_options import database_option
 from hapi.cli.base.output import echo, print_json
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.units import format_size
+
+VACUUM = (
+    "PostgreSQL uses free space again by itself, and gives it back with "
+    "`psql -c 'VACUUM FULL' '{url}'` while no hub runs"
+)
 
 
 @click.command(
@@ -35,7 +40,7 @@ def command(before: str | None, /, database: str | None, as_json: bool) -> None:
     from hapi.hub.lock import HubLock
     from hapi.hub.store.maintenance import compact
 
-    path, _ = used_database(database or before)
+    path, _ = used_file(database or before, VACUUM)
     lock = HubLock(Home.find().prepare(), path)
     lock.acquire()
     try:

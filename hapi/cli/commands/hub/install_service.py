@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hapi.cli.base.common_options import home_option, is_home_given
-from hapi.cli.base.errors import exit_codes_epilog
+from hapi.cli.base.errors import CommandError, exit_codes_epilog
 from hapi.cli.base.hub_options import VARIABLES, hub_flags, hub_options, hub_words
 from hapi.cli.base.service_account import Account
 from hapi.cli.base.service_installation import (
@@ -21,6 +21,8 @@ from hapi.cli.base.service_installation import (
     service_environment,
 )
 from hapi.cli.base.unit_files import HUB
+from hapi.hub.options import read_database
+from hapi.hub.store.database_url import SETTING, DatabaseUrl, is_url
 
 LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")  # ip(7)
 DEFAULT_LOW_PORTS = 1024  # below it only root may listen
@@ -59,6 +61,7 @@ def command(
     environ = service_environment(os.environ, user, is_home_given(context))
     home = account.home(environ)
     options = HubOptions.from_environment(environ, home=home, **flags)  # raises what is invalid
+    refuse_passwords(flags, environ)
     if options.tls is not None:
         for file in (options.tls.certificate, options.tls.key):
             account.check_can_read(file)
@@ -68,6 +71,20 @@ def command(
         HUB, words, environ, target, variables(environ), binds_low_port=binds_low_port
     )
     install(target, what)
+
+
+def refuse_passwords(flags: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Raises CommandError if the file would contain the password of a database: other users may
+    read it.
+    """
+    for text in (flags.get("database"), environ.get("HAPI_DATABASE"), environ.get("DB_PATH")):
+        database = read_database(text, SETTING)
+        if isinstance(database, DatabaseUrl) and database.has_password:
+            raise CommandError(
+                f"the file of a service would show the password of {database} to other users: give "
+                "the URL without it, and keep the password in ~/.pgpass, or the whole URL as "
+                "`database` in settings.json"
+            )
 
 
 def variables(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -87,6 +104,8 @@ def absolute(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags with absolute paths: a service starts in another directory."""
     paths = ("database", "web_root", "tls_cert", "tls_key")
     return {
-        name: os.path.abspath(os.path.expanduser(value)) if name in paths else value
+        name: os.path.abspath(os.path.expanduser(value))
+        if name in paths and not is_url(value)
+        else value
         for name, value in flags.items()
     }

@@ -27,6 +27,7 @@ from hapi.cli.base.output import echo, plural, print_json
 from hapi.cli.base.times import ago, local_time
 from hapi.home import Home, read_capped
 from hapi.hub.store.database_files import size_on_disk
+from hapi.hub.store.database_url import DatabaseUrl, is_url
 from hapi.redaction import escape_control
 from hapi.settings import HubAccess, read_settings
 from hapi.units import format_size
@@ -72,7 +73,7 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
     from hapi.hub.lock import running_hub
 
     path, _ = used_database(database)
-    owner = running_hub(home, Path(database) if database else None)
+    owner = running_hub(home, path if database else None)
     facts: dict[str, Any] = {
         "running": owner is not None,
         "home": str(home.path),
@@ -99,8 +100,10 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
     return facts, CommandError(f"the hub (pid {owner.pid}) is not ready: {reason}")
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
+def _file_facts(path: Path | DatabaseUrl) -> dict[str, Any]:
     """The sizes of the database's files and the free space of their disk, None if unknown."""
+    if not isinstance(path, Path):
+        return {"bytes": None, "diskFreeBytes": None}
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
@@ -153,10 +156,11 @@ def _sessions(states: Mapping[str, int]) -> str:
 
 
 def _database(database: Mapping[str, Any]) -> str:
-    size = database["bytes"]
+    size, used = database["bytes"], database.get("usedBytes")
+    if is_url(database["path"]):
+        return str(database["path"]) + ("" if used is None else f" (holds {format_size(used)})")
     if size is None:
         return f"{database['path']} (does not exist)"
-    used = database.get("usedBytes")
     holds = "" if used is None else f"holds {format_size(used)}, "
     return f"{database['path']} ({holds}{format_size(size)} on disk)"
 
