@@ -179,8 +179,10 @@ class Stage:
         audit_directory: Path | None = None,
         notify: NotifyParts | None = None,
         git_actions: bool = False,
+        clock: Any = None,
+        loads: bool = True,
     ) -> None:
-        self.clock, self.start = Clock(), start
+        self.clock, self.start = clock or Clock(), start
         # `store` may be a function that makes one on the stage's clock.
         self.store = store(self.clock) if callable(store) else store or memory_store(self.clock)
         self.token_issuer = TokenIssuer(TOKEN, b"s" * 32)
@@ -196,7 +198,8 @@ class Stage:
             git_actions=git_actions,
         )
         self.registry, self.sockets = self.hub.registry, self.hub.sockets
-        result_of(Deferred.fromCoroutine(self.registry.load()))
+        if loads:
+            result_of(Deferred.fromCoroutine(self.registry.load()))
         result_of(Deferred.fromCoroutine(self.hub.devices.recipients.load()))
         root = RootResource(
             host_policy or HostPolicy(), self.hub.rest, self.hub.streams, Resource(), PageResource()

@@ -147,6 +147,13 @@ class HubSession:
         at, clock = self.applied.get(column, (0, float("-inf")))
         return time < at and now - clock < APPLIED_WINDOW
 
+    def forget_served(self) -> None:
+        """Forget what only the hub that serves the session knows."""
+        self.grace_until = self.expected_until = self.registers_until = 0.0
+        self.has_queue, self.is_caught_up = True, False
+        for known in (self.applied, self.taking, self.long_prompts_sent, self.answered):
+            known.clear()
+
     def deactivate(self, now: int) -> bool:
         """Mark the session inactive at `now` (ms). False if it was inactive already."""
         was = self.active

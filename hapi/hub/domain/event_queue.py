@@ -300,6 +300,12 @@ class EventQueues:
         if queue is not None:
             queue.clear()
 
+    def abandon(self, session_id: str) -> None:
+        """Another hub serves the session: nothing more is tried or confirmed here."""
+        queue = self._queues.pop(session_id, None)
+        if queue is not None:
+            queue.stop()
+
     def stop(self) -> None:
         """The hub stops: nothing more is tried or confirmed."""
         for queue in self._queues.values():

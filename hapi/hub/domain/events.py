@@ -17,6 +17,10 @@ from hapi.protocol import events as protocol_events
 from hapi.protocol.json import to_json
 
 MAX_KEPT_EVENTS, MAX_KEPT_BYTES = 256, 2 << 20
+# With other hubs, whose pages come here when a hub ends: a few seconds of a busy database.
+MAX_KEPT_OF_JOURNAL = 4096
+# What a page may miss and still resume.
+MAX_RESUMED_EVENTS, MAX_RESUMED_BYTES = 10_000, 1 << 20
 
 
 @frozen
@@ -60,15 +64,35 @@ class Listener(Protocol):
         """Take the live text of this session (a HubSession), and of no other."""
 
 
+class Journal(Protocol):
+    """The events of several hubs, in one order."""
+
+    def publish(self, namespace: str, kind: str, fields: dict[str, Any]) -> None: ...
+
+    async def reached(self, number: int) -> bool:
+        """Whether the events up to this number have been delivered, within a few seconds."""
+
+    async def events_after(self, number: int) -> list[HubEvent] | None:
+        """A portion of the events after this number, which ends with the newest one that has it;
+        None if some are no longer kept.
+        """
+
+
 @define(eq=False, repr=False)
 class EventBus:
     """Numbers of events start at 1 in each process, under a random epoch. The id of a frame
-    contains both and a tag of the namespace.
+    contains both and a tag of the namespace. With a journal, both are those of the database.
     """
 
     epoch: str = field(factory=lambda: secrets.token_hex(4))
+    # Where events go that pages get when they come back with the journal; None: pages get them at
+    # once.
+    journal: Journal | None = None
+    # Called when pages have missed events, so that they have to connect again.
+    on_gap: list[Callable[[], object]] = field(factory=list)
     _number: int = 0
     _kept: deque[HubEvent] = field(factory=deque)
+    _kept_after: int = 0  # the number after which all events are kept
     _size: int = 0
     _listeners: dict[str, Listener] = field(factory=dict)
     _live_readers: dict[str, set[str]] = field(factory=dict)  # session id -> names of listeners
@@ -86,27 +110,41 @@ class EventBus:
         """Send an event to each listener that wants it. `fields` are keys of the wire, such as
         `sessionId` and `machineId`.
         """
-        body = {"type": kind, **fields, "namespace": namespace}
-        self._number += 1
-        text = to_json(body)
-        event = HubEvent(
-            self._number, namespace, fields.get("sessionId"), fields.get("machineId"), text
-        )
+        if self.journal is not None:
+            self.journal.publish(namespace, kind, fields)
+        else:
+            self.deliver(hub_event(self._number + 1, namespace, kind, fields))
+
+    def deliver(self, event: HubEvent) -> None:
+        """Send an event, which is newer than all before, to each listener that wants it."""
+        self._number = event.number
         self._kept.append(event)
-        self._size += len(text)
-        while len(self._kept) > MAX_KEPT_EVENTS or (
-            self._size > MAX_KEPT_BYTES and len(self._kept) > 1
-        ):
-            self._size -= len(self._kept.popleft().text)
+        self._size += len(event.text)
+        limit = MAX_KEPT_EVENTS if self.journal is None else MAX_KEPT_OF_JOURNAL
+        while len(self._kept) > limit or (self._size > MAX_KEPT_BYTES and len(self._kept) > 1):
+            oldest = self._kept.popleft()
+            self._size -= len(oldest.text)
+            self._kept_after = oldest.number
         frame: bytes | None = None
         for listener in list(self._listeners.values()):
             if listener.subscription.matches(event):
                 frame = frame or self.frame(event)
                 self._send(listener, frame)
 
+    def reset(self, epoch: str, number: int) -> None:
+        """Continue after `number` of `epoch`. Pages that are connected have missed some events."""
+        self.epoch, self._number, self._kept_after = epoch, number, number
+        self._kept.clear()
+        self._size = 0
+        for call in self.on_gap:
+            call()
+
     def frame(self, event: HubEvent) -> bytes:
-        name = f"{self.epoch}:{event.number}:{self.tag(event.namespace)}"
+        name = self._name(event.number, event.namespace)
         return f"data: {event.text}\nid: {name}\n\n".encode("utf-8", "replace")
+
+    def _name(self, number: int, namespace: str) -> str:
+        return f"{self.epoch}:{number}:{self.tag(namespace)}"
 
     def is_watched(self, namespace: str) -> bool:
         """Whether somebody sees a page of the namespace."""
@@ -198,6 +236,39 @@ class EventBus:
         """The frames after the one with the id `last`; None if they are not known, so that the page
         must read everything again.
         """
+        number = self._number_of(last, subscription)
+        if number is None or not self._kept_after <= number <= self._number:
+            return None
+        return [
+            self.frame(event)
+            for event in self._kept
+            if event.number > number and subscription.matches(event)
+        ]
+
+    async def read_missed_frames(
+        self, last: str | None, subscription: Subscription
+    ) -> list[bytes] | None:
+        """As `missed_frames`; with a journal also frames that this hub does not keep, or that only
+        other hubs have delivered so far. No event comes between the answer and the caller.
+        """
+        number, found, size, count = self._number_of(last, subscription), [], 0, 0
+        if self.journal is None or number is None or not await self.journal.reached(number):
+            return self.missed_frames(last, subscription)
+        while number < self._kept_after:
+            events = await self.journal.events_after(number)
+            if not events:
+                return None
+            frames = [self.frame(event) for event in events if subscription.matches(event)]
+            found += frames
+            count, size = count + len(events), size + sum(map(len, frames))
+            number = events[-1].number
+            if count > MAX_RESUMED_EVENTS or size > MAX_RESUMED_BYTES:
+                return None
+        rest = self.missed_frames(self._name(number, subscription.namespace), subscription)
+        return None if rest is None else found + rest
+
+    def _number_of(self, last: str | None, subscription: Subscription) -> int | None:
+        """The number in the id of a frame, None if it is not one of this epoch and namespace."""
         parts = (last or "").split(":")
         if (
             len(parts) != 3
@@ -207,15 +278,13 @@ class EventBus:
             return None
         if not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 16):
             return None
-        number = int(parts[1])
-        oldest = self._kept[0].number if self._kept else self._number + 1
-        if number > self._number or number < oldest - 1:
-            return None
-        return [
-            self.frame(event)
-            for event in self._kept
-            if event.number > number and subscription.matches(event)
-        ]
+        return int(parts[1])
+
+
+def hub_event(number: int, namespace: str, kind: str, fields: dict[str, Any]) -> HubEvent:
+    """The event of this number; `fields` are keys of the wire."""
+    text = to_json({"type": kind, **fields, "namespace": namespace})
+    return HubEvent(number, namespace, fields.get("sessionId"), fields.get("machineId"), text)
 
 
 def unnumbered(body: dict[str, Any]) -> bytes:

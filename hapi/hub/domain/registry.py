@@ -24,7 +24,8 @@ from hapi.hub.domain.live import LiveTexts
 from hapi.hub.domain.rpc import RPC_TIMEOUT, RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
-from hapi.hub.store.rows import SessionRow, TurnEvent
+from hapi.hub.store.rows import MachineRow, SessionRow, TurnEvent
+from hapi.hub.store.shared import Member
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import PATCH_KEYS
 from hapi.protocol.rpc_methods import KILL_SESSION, SPAWN_SESSION, STOP_RUNNER
@@ -44,6 +45,23 @@ class Rooms(Protocol):
     ) -> None: ...
 
 
+class Cluster(Protocol):
+    """The other hubs of the database, as the domain needs them; see hapi/hub/cluster/cluster.py."""
+
+    @property
+    def hub_id(self) -> str: ...
+
+    @property
+    def holds_duties(self) -> bool: ...
+
+    def elsewhere(self, owner: str) -> Member | None: ...
+    def judges(self, owner: str) -> bool: ...
+    async def confirm(self, owner: str) -> None: ...
+    async def claim(self, owner: str) -> bool: ...
+    async def look_up(self, owner: str) -> Member | None: ...
+    async def caught_up(self) -> None: ...
+
+
 @define(eq=False, repr=False)
 class HubRegistry:
     """`now` is wall time in ms, for stored and displayed times; all waiting uses `clock`."""
@@ -60,6 +78,7 @@ class HubRegistry:
     # chosen.
     resuming: dict[str, str | None] = field(factory=dict)
     on_removed: list[Callable[[str], None]] = field(factory=list)  # called with the session's id
+    cluster: Cluster | None = None  # None: no other hub serves the database
     queues: EventQueues = field(init=False)
     live: LiveTexts = field(init=False)
 
@@ -73,16 +92,42 @@ class HubRegistry:
     async def load(self) -> None:
         """Load all rows of the store. No session or machine is active until it reports."""
         for row in await self.store.sessions():
-            session = HubSession(row, active_at=row.active_at or row.created_at)
-            self.sessions[row.id] = session
+            session = self.adopt_session(row)
             if session.metadata.get("lifecycleState") == "running":
                 session.registers_until = self.clock.seconds() + START_TIMEOUT
-            self.report_damage(session)
         for machine in await self.store.machines():
-            self.machines[machine.id] = found = HubMachine(
-                machine, active_at=machine.active_at or machine.created_at
-            )
-            self.report_damage(found)
+            self.adopt_machine(machine)
+
+    def adopt_session(self, row: SessionRow) -> HubSession:
+        """The session of a row that was read from the store. The row replaces that which is known,
+        unless it is older.
+        """
+        session = self.sessions.get(row.id)
+        if session is None:
+            session = HubSession(row, active_at=row.active_at or row.created_at)
+            self.sessions[row.id] = session
+        elif (
+            row.metadata_version >= session.row.metadata_version
+            and row.agent_state_version >= session.row.agent_state_version
+            and row != session.row  # what is kept of it stays valid
+        ):
+            session.row = row
+        self.report_damage(session)
+        return session
+
+    def adopt_machine(self, row: MachineRow) -> HubMachine:
+        """As `adopt_session`."""
+        machine = self.machines.get(row.id)
+        if machine is None:
+            machine = HubMachine(row, active_at=row.active_at or row.created_at)
+            self.machines[row.id] = machine
+        elif (
+            row.metadata_version >= machine.row.metadata_version
+            and row.runner_state_version >= machine.row.runner_state_version
+        ):
+            machine.row = row
+        self.report_damage(machine)
+        return machine
 
     def report_damage(self, entity: HubSession | HubMachine) -> None:
         """Log what is damaged in a row that has been read or written, once for each change."""
@@ -128,11 +173,43 @@ class HubRegistry:
     # --- removal ----------------------------------------------------------------------------------
 
     def remove_session(self, session: HubSession) -> None:
-        """Forget a session that the store no longer has."""
-        self.sessions.pop(session.id, None)
-        for call in self.on_removed:
-            call(session.id)
+        """Forget a session that the store no longer has, and publish that."""
+        self.forget_session(session.id)
         self.publish(session, protocol_events.SESSION_REMOVED)
+
+    def forget_session(self, session_id: str) -> None:
+        """Forget a session that the store no longer has."""
+        self.sessions.pop(session_id, None)
+        for call in self.on_removed:
+            call(session_id)
+
+    # --- other hubs -------------------------------------------------------------------------------
+
+    def judges(self, owner: str) -> bool:
+        """Whether this hub is the one that detects the silence of a session or machine, and
+        delivers and notifies what is due for it.
+        """
+        return self.cluster is None or self.cluster.judges(owner)
+
+    @property
+    def holds_duties(self) -> bool:
+        """Whether this hub does what has to be done once for the database."""
+        return self.cluster is None or self.cluster.holds_duties
+
+    def forget_served(self, owner: str) -> None:
+        """Another hub serves `owner` from now on: forget what only its home knows, and confirm
+        nothing that is not stored.
+        """
+        self.queues.abandon(owner)
+        self.rpc.forget_owner(owner)
+        self.live.forget(owner)
+        if (session := self.sessions.get(owner)) is not None:
+            session.forget_served()
+
+    async def caught_up(self) -> None:
+        """Wait a moment until this hub has seen all that any hub has published so far."""
+        if self.cluster is not None:
+            await self.cluster.caught_up()
 
     # --- sessions that start ----------------------------------------------------------------------
 
@@ -225,7 +302,8 @@ class HubRegistry:
     # --- publishing -------------------------------------------------------------------------------
 
     def _publish_stored(self, event: TurnEvent) -> None:
-        self.events.publish(event.namespace, event.kind, **event.fields)
+        if self.cluster is None:  # otherwise the event comes back with the journal
+            self.events.publish(event.namespace, event.kind, **event.fields)
 
     def publish_patch(self, session: HubSession, **values: Any) -> None:
         """Publish a `session-updated` event with only what changed."""

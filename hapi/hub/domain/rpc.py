@@ -63,6 +63,12 @@ class RpcRouter:
         for method in self._served.pop(peer, ()):
             self._withdraw(peer, method)
 
+    def forget_owner(self, owner: str) -> None:
+        """Remove all methods of a session or machine that another hub serves."""
+        for peer, methods in list(self._served.items()):
+            for method in [name for name in methods if name.startswith(f"{owner}:")]:
+                self.unregister(peer, method)
+
     def _withdraw(self, peer: Peer, method: str) -> None:
         if self._methods.get(method) is not peer:
             self._withdraw_earlier(peer, method)

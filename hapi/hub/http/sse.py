@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from hapi.deferreds import run_in_background
 from hapi.hub.access.auth import Principal
 from hapi.hub.access.places import EVENT_STREAMS, Places
 from hapi.hub.access.tokens import DeviceToken
@@ -26,6 +27,7 @@ from hapi.hub.http.openapi.operation import Flag, Parameter, operation
 from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.responses import error_response, render_response
 from hapi.hub.http.scopes import ROUTE_SCOPES, require, scopes_of
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.server.unread import UnreadLimit
 from hapi.protocol import events
 
@@ -118,7 +120,24 @@ class EventStream:
         request.setHeader("X-Accel-Buffering", "no")  # nginx would hold the events back
         request.notifyFinish().addBoth(lambda _: self._end())
         request.registerProducer(self, True)
-        missed = self._registry.events.missed_frames(last, self.subscription)
+        bus = self._registry.events
+        if bus.journal is None or last is None:
+            self._start(bus.missed_frames(last, self.subscription))
+        else:
+            run_in_background(
+                self._resume(last), self.log, "A page could not resume its event stream"
+            )
+
+    async def _resume(self, last: str) -> None:
+        """Start when the journal has been read as far as the page has missed it."""
+        try:
+            missed = await self._registry.events.read_missed_frames(last, self.subscription)
+        except (StoreBusy, StoreFull, StoreFailed):
+            missed = None
+        if not self._ended:
+            self._start(missed)
+
+    def _start(self, missed: list[bytes] | None) -> None:
         status = {
             "status": "connected",
             "subscriptionId": self.name,
@@ -249,6 +268,7 @@ class EventsResource(Resource):
         self._streams: set[EventStream] = set()
         self._places = Places("event streams", EVENT_STREAMS)
         self._pace = WritePace(registry.clock)
+        registry.events.on_gap.append(self.end_all)
         self.stopped = False
 
     @operation(
@@ -307,6 +327,10 @@ class EventsResource(Resource):
 
     def stop(self) -> None:
         self.stopped = True
+        self.end_all()
+
+    def end_all(self) -> None:
+        """End all streams, in an orderly way: pages connect again."""
         for stream in list(self._streams):
             stream.finish()
 

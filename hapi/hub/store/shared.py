@@ -31,7 +31,9 @@ DEAD_AFTER = 10.0  # seconds of silence, by the clock of the database, after whi
 
 @frozen
 class Home:
-    """Where the sockets of a session or machine are. `epoch` grows with each claim."""
+    """Where the sockets of a session or machine are. `epoch` grows with each claim, also after a
+    home was given up.
+    """
 
     owner: str  # id of the session or machine
     hub: str  # id of the hub's process
@@ -90,11 +92,17 @@ class ISharedStore(IStore):
     ) -> None:
         """Append an entry. It is committed after all turns that were begun before, and before all
         that are begun later. Not awaited; what cannot be stored for good is logged and lost.
+        `live` is kept for `live_states` unless its owner is at home at another hub.
         """
 
     def on_journal(call: Callable[[], object]) -> None:
         """Call `call`, in the reactor's thread, when there may be new entries: at once after an own
         COMMIT and soon after that of another hub. Nothing depends on it: who follows also polls.
+        """
+
+    def journal_epoch() -> Awaitable[str]:
+        """A text that is the same for all hubs, and another one after a failover that may have
+        lost entries: the id of the cluster and the timeline of PostgreSQL.
         """
 
     def newest_entry() -> Awaitable[int]:

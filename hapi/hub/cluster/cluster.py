@@ -1,0 +1,339 @@
+"""This hub among the hubs of its database: who serves which session and machine, and what the
+others have published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.deferreds import run_in_background
+from hapi.hub.cluster.duties import Duties
+from hapi.hub.cluster.homes import Homes
+from hapi.hub.cluster.journal import MAX_ENTRIES, JournalFollower
+from hapi.hub.cluster.members import Members
+from hapi.hub.cluster.picture import Picture, owner_of
+from hapi.hub.domain.events import HubEvent, hub_event
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.shared import HOME_CHANGED, INTERNAL, Home, JournalEntry, Member, Moved
+from hapi.one_shot import OneShotObserver
+from hapi.request_id import run_for_nobody
+
+KEY_NAME = "hub-key"  # of the secret that signs what hubs ask each other
+CATCH_UP_TIMEOUT = 2.0  # seconds that a request waits for what other hubs have published
+CLAIM_TIMEOUT = 5.0  # seconds that a claim waits for what the home before has published
+UNREACHABLE = "the hub cannot reach its database, so that other hubs take over its sessions"
+
+
+@define(eq=False, repr=False)
+class Cluster:
+    """Made before the hub listens, and set as `registry.cluster`. `start` loads the registry.
+
+    A session or machine is served by the hub where it is at home. `elsewhere` and `judges` answer
+    from what this hub has read; the database decides: a turn for an owner that is at home elsewhere
+    raises Moved.
+    """
+
+    registry: HubRegistry
+    store: Any  # ISharedStore
+    name: str  # for people
+    url: str  # where the other hubs reach this one
+    version: str
+    key: bytes = b""  # signs what hubs ask each other; known after `start`
+    # Called with an owner that was at home here, when it is no more: close its sockets.
+    on_lost: list[Callable[[str], object]] = field(factory=list)
+    # Called with an owner that has come here from another hub, or from none.
+    on_gained: list[Callable[[str], object]] = field(factory=list)
+    # Called with each entry of an INTERNAL kind, from any hub.
+    on_internal: list[Callable[[JournalEntry], object]] = field(factory=list)
+    homes: Homes = field(init=False)
+    journal: JournalFollower = field(init=False)
+    membership: Members = field(init=False)
+    picture: Picture = field(init=False)
+    duties: Duties = field(init=False)
+    _claims: dict[str, OneShotObserver[bool]] = field(factory=dict)  # that are under way
+    _journal_epoch: str = ""
+    _is_stopped: bool = False
+
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        clock = self.registry.clock
+        self.homes = Homes(self.hub_id, self._lost)
+        self.journal = JournalFollower(self.store, clock, self._deliver, self._missed)
+        self.membership = Members(self.store, clock, self._beaten, self._returned)
+        self.picture = Picture(self.registry, self.store, self.homes)
+        self.duties = Duties(self.store, clock, self.membership)
+
+    @property
+    def hub_id(self) -> str:
+        return str(self.store.hub_id)
+
+    # --- starting and stopping --------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Join the other hubs, load all rows and follow the journal. Raises what the store does."""
+        store, registry = self.store, self.registry
+        made = secrets.token_hex(32)
+        self.key = (await store.secret(KEY_NAME, made)).encode()
+        await self.membership.start(self.name, self.url, self.version)
+        position = await store.newest_entry()  # what is read from here on may be newer
+        self._journal_epoch = await store.journal_epoch()
+        self.homes.replace(await store.homes(), {})
+        states = await store.live_states()
+        await registry.load()
+        for owner, live in states.items():
+            self.picture.apply_live(owner, live)
+        registry.events.journal = self
+        registry.events.reset(self._event_epoch(), position)
+        self.journal.start(position)
+        await self.duties.start()
+
+    def _event_epoch(self) -> str:
+        """The epoch of the ids of events, the same at all hubs."""
+        return hashlib.blake2b(self._journal_epoch.encode(), digest_size=4).hexdigest()
+
+    async def stop(self) -> None:
+        """Leave the other hubs, which then serve what is at home here."""
+        self._is_stopped = True
+        self.membership.stop()
+        self.duties.stop()
+        self.journal.stop()
+        self.picture.stop()
+        await self.store.leave()
+
+    def drain(self) -> None:
+        """Tell the other hubs that this one is about to stop."""
+        self.membership.is_draining = True
+        self._run(self.membership.beat(), "The other hubs were not told that this one stops")
+
+    def _run(self, coroutine: Any, message: str, **facts: Any) -> None:
+        run_for_nobody(lambda: run_in_background(coroutine, self.log, message, **facts))
+
+    # --- what this hub knows ----------------------------------------------------------------------
+
+    @property
+    def members(self) -> list[Member]:
+        """All hubs, this one included, as of the last beat."""
+        return list(self.membership.members.values())
+
+    @property
+    def holds_duties(self) -> bool:
+        """Whether this hub does what has to be done once for all hubs."""
+        return self.duties.holds
+
+    @property
+    def problem(self) -> str | None:
+        """Why this hub serves nothing at present, None if it does."""
+        return None if self.membership.is_alive else UNREACHABLE
+
+    def is_home(self, owner: str) -> bool:
+        """Whether `owner` is at home here, as far as this hub knows."""
+        return self.membership.is_alive and self.homes.is_here(owner)
+
+    def elsewhere(self, owner: str) -> Member | None:
+        """The hub where `owner` is at home; None: here, nowhere, or at a hub that is not up."""
+        return self._member(self.homes.find(owner))
+
+    def _member(self, home: Home | None) -> Member | None:
+        if home is None or home.hub == self.hub_id:
+            return None
+        member = self.membership.members.get(home.hub)
+        return member if member is not None and member.is_up else None
+
+    async def look_up(self, owner: str) -> Member | None:
+        """As `elsewhere`, as the database has it now. A session or machine that this hub has not
+        heard of is in the registry afterwards, if there is one.
+        """
+        home = await self.store.home(owner)
+        if home is not None:
+            self.homes.moved(owner, home, home.epoch)
+            if home.hub not in self.membership.members:
+                await self.membership.beat()
+        if self.picture.known(owner) is None:
+            await self.picture.read_now(owner)
+        return self._member(home)
+
+    async def know(self, owner: str) -> bool:
+        """Whether there is a session or machine `owner`, which is in the registry then."""
+        if self.picture.known(owner) is None:
+            await self.picture.read_now(owner)
+        return self.picture.known(owner) is not None
+
+    def judges(self, owner: str) -> bool:
+        """Whether this hub detects the silence of `owner`, and delivers and notifies what is due
+        for it: its home, or else the hub that holds the duties.
+        """
+        if self.homes.find(owner) is None:
+            return self.holds_duties
+        return self.is_home(owner)
+
+    async def caught_up(self) -> None:
+        """Wait until this hub has seen what any hub has published before this call, for
+        CATCH_UP_TIMEOUT at most.
+        """
+        try:
+            newest = await self.store.newest_entry()
+        except (StoreBusy, StoreFull, StoreFailed):
+            return  # what is known is shown
+        if await self.journal.reached(newest, CATCH_UP_TIMEOUT):
+            await self.picture.when_read()
+
+    # --- homes ------------------------------------------------------------------------------------
+
+    async def claim(self, owner: str) -> bool:
+        """Make this hub the home of `owner`: its row and its state are those of its last home then.
+
+        False if there is no such session or machine, or another hub has claimed it meanwhile: look
+        up again. Raises what the store raises.
+        """
+        if (under_way := self._claims.get(owner)) is None:
+            under_way = self._claims[owner] = OneShotObserver()
+            try:
+                under_way.fire(await self._claim(owner))
+            except Exception:
+                under_way.fire(Failure())
+            finally:
+                del self._claims[owner]
+        return await under_way.when_fired()
+
+    async def _claim(self, owner: str) -> bool:
+        if not await self.know(owner):
+            return False
+        was_here = self.homes.is_here(owner)
+        home = await self.store.claim(owner)
+        if not was_here:
+            # All that the home before has published is in the journal before the claim.
+            newest = await self.store.newest_entry()
+            if not await self.journal.reached(newest, CLAIM_TIMEOUT):
+                self.log.warn("The state of {id} is taken over late", id=owner)
+        self.homes.moved(owner, home, home.epoch)
+        if not was_here and self.homes.is_here(owner):
+            await self.picture.read_now(owner)
+            self._gained(owner)
+        return self.homes.is_here(owner) and self.picture.known(owner) is not None
+
+    async def release(self, owner: str) -> None:
+        """Let any hub serve `owner`, which has no sockets here."""
+        if self.homes.is_here(owner):
+            await self.store.release(owner)
+
+    async def confirm(self, owner: str) -> None:
+        """Raises Moved if `owner` is at home at another hub."""
+        await self.store.turn(owner, lambda turn: None)
+
+    def moved(self, error: Moved) -> None:
+        """A turn has found out that its owner is at home elsewhere: look where."""
+        self._run(self.look_up(error.owner), "The home of {id} was not found", id=error.owner)
+
+    def _gained(self, owner: str) -> None:
+        self.picture.touch(owner)
+        self._call(self.on_gained, owner)
+
+    def _lost(self, owner: str) -> None:
+        self.registry.forget_served(owner)
+        self.picture.touch(owner)
+        self._call(self.on_lost, owner)
+        self.picture.read_soon(owner)
+
+    def _call(self, calls: list[Callable[[str], object]], owner: str) -> None:
+        for call in calls:
+            try:
+                call(owner)
+            except Exception:
+                self.log.failure(
+                    "{name} failed for {owner}", name=getattr(call, "__qualname__", ""), owner=owner
+                )
+
+    # --- the journal ------------------------------------------------------------------------------
+
+    def publish(self, namespace: str, kind: str, fields: dict[str, Any]) -> None:
+        """Append an event to the journal, with the state of its session or machine."""
+        self.store.publish(namespace, kind, fields, self.picture.live_of(owner_of(fields)))
+
+    async def reached(self, number: int) -> bool:
+        """Whether the entries up to this one have been delivered, within CATCH_UP_TIMEOUT."""
+        return await self.journal.reached(number, CATCH_UP_TIMEOUT)
+
+    async def events_after(self, number: int) -> list[HubEvent] | None:
+        """A portion of the events after this number, None if some are no longer kept."""
+        while True:
+            entries = await self.store.entries_after(number, MAX_ENTRIES)
+            if not entries:
+                return None if entries is None else []
+            found = [_event(entry) for entry in entries if not entry.kind.startswith(INTERNAL)]
+            if found:
+                return found
+            number = entries[-1].id
+
+    def _deliver(self, entry: JournalEntry) -> None:
+        if entry.kind.startswith(INTERNAL):
+            if entry.kind == HOME_CHANGED:
+                self._home_changed(entry)
+            for call in self.on_internal:
+                call(entry)
+            return
+        self.picture.apply(entry)
+        self.registry.events.deliver(_event(entry))
+
+    def _home_changed(self, entry: JournalEntry) -> None:
+        owner, hub = entry.fields["owner"], entry.fields.get("hub")
+        if self.homes.apply(entry.fields) and hub is None:
+            self.picture.touch(owner)
+        if hub is not None and hub not in self.membership.members and not self._is_stopped:
+            self._run(self.membership.beat(), "A new hub was not found")
+
+    def _missed(self) -> None:
+        """There are entries that this hub will not read: it reads everything again."""
+        self.registry.events.reset(self._event_epoch(), self.journal.position)
+        self._run(self._read_again(), "The rows could not be read again")
+
+    async def _read_again(self) -> None:
+        await self._find_moved()
+        states = await self.store.live_states()
+        known = {*self.registry.sessions, *self.registry.machines}
+        rows = {row.id for row in await self.store.sessions()}
+        rows |= {row.id for row in await self.store.machines()}
+        for owner in known | rows:
+            if not self.homes.is_here(owner):
+                await self.picture.read_now(owner)
+                if owner in states:
+                    self.picture.apply_live(owner, states[owner])
+
+    # --- signs of life ----------------------------------------------------------------------------
+
+    def _beaten(self) -> None:
+        self._run(self._check(), "The state of the database is not known")
+
+    async def _check(self) -> None:
+        await self.duties.check()
+        epoch = await self.store.journal_epoch()
+        if epoch != self._journal_epoch and not self._is_stopped:
+            self.log.warn(
+                "The database has been taken over by a replica, which may lack the last entries of "
+                "the journal; pages read everything again"
+            )
+            self._journal_epoch = epoch
+            await self.journal.restart()
+            self._missed()
+
+    def _returned(self) -> None:
+        """Others may have taken over what was at home here."""
+        self.log.warn("This hub was silent for the others; it looks what has moved meanwhile")
+        self._beaten()
+        self._run(self._find_moved(), "What has moved could not be read")
+
+    async def _find_moved(self) -> None:
+        before = self.homes.epochs()
+        self.homes.replace(await self.store.homes(), before)
+
+
+def _event(entry: JournalEntry) -> HubEvent:
+    return hub_event(entry.id, entry.namespace, entry.kind, entry.fields)

@@ -1,0 +1,142 @@
+"""Follows the journal: every entry once, in the order of the ids, at every hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from hapi.deferreds import run_in_background
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.shared import JournalEntry
+from hapi.request_id import run_for_nobody
+
+POLL_INTERVAL = 0.5  # seconds between two looks, if nothing tells of new entries
+MAX_ENTRIES = 256  # in one read
+
+
+@define(eq=False, repr=False)
+class JournalFollower:
+    """`deliver` gets each entry. `on_gap` is called when entries were deleted before this hub has
+    read them; the follower then goes on with what is newer.
+    """
+
+    _store: Any  # ISharedStore
+    _clock: IReactorTime
+    _deliver: Callable[[JournalEntry], object]
+    _on_gap: Callable[[], object]
+    position: int = 0  # the id of the last entry that was delivered
+    _at_end: float = 0.0  # clock seconds: nothing newer was there
+    _is_reading: bool = False
+    _is_behind: bool = False  # there may be entries that the read under way does not see
+    _is_failing: bool = False  # the last read failed, which was logged
+    _waiters: list[tuple[int, Deferred[None]]] = field(factory=list)
+    _loop: LoopingCall | None = None
+
+    log = Logger()
+
+    def start(self, position: int) -> None:
+        """Deliver all entries after `position`."""
+        self.position, self._at_end = position, self._clock.seconds()
+        self._store.on_journal(self.poll)
+        loop = self._loop = LoopingCall(self.poll)
+        loop.clock = self._clock
+        loop.start(POLL_INTERVAL, now=True)
+
+    def stop(self) -> None:
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+        self._loop = None
+        waiters, self._waiters = self._waiters, []
+        for _, done in waiters:
+            done.cancel()
+
+    async def restart(self) -> None:
+        """Go on with what is newer than now: the entries of before may have been lost."""
+        self.position = 0  # a read under way delivers nothing more
+        self._reach(await self._store.newest_entry())
+
+    @property
+    def lag(self) -> float:
+        """Seconds since this hub had delivered all entries."""
+        return max(0.0, self._clock.seconds() - self._at_end)
+
+    def poll(self) -> None:
+        """Deliver what is new."""
+        if self._loop is None:
+            return
+        if self._is_reading:
+            self._is_behind = True
+            return
+        self._is_reading = True
+        run_for_nobody(
+            lambda: run_in_background(self._read(), self.log, "The journal could not be read")
+        )
+
+    async def _read(self) -> None:
+        try:
+            while self._loop is not None:
+                self._is_behind, begun = False, self._clock.seconds()
+                try:
+                    entries = await self._store.entries_after(self.position, MAX_ENTRIES)
+                    if entries is None:
+                        newest = await self._store.newest_entry()
+                except (StoreBusy, StoreFull, StoreFailed) as error:
+                    if not self._is_failing:
+                        self._is_failing = True
+                        self.log.warn("The journal cannot be read: {reason}", reason=str(error))
+                    return
+                self._is_failing = False
+                if self._loop is None:
+                    return
+                if entries is None:
+                    self.log.warn(
+                        "This hub has missed entries of the journal that are no longer kept; it "
+                        "reads everything again"
+                    )
+                    self._reach(newest)
+                    self._on_gap()
+                    continue
+                for entry in entries:
+                    self._deliver_one(entry)
+                if len(entries) < MAX_ENTRIES:
+                    self._at_end = begun
+                    if not self._is_behind:
+                        return
+        finally:
+            self._is_reading = False
+
+    def _deliver_one(self, entry: JournalEntry) -> None:
+        try:
+            self._deliver(entry)
+        except Exception:
+            self.log.failure("The entry {id} of the journal could not be applied", id=entry.id)
+        self._reach(entry.id)
+
+    def _reach(self, position: int) -> None:
+        self.position = position
+        ready = [done for wanted, done in self._waiters if wanted <= position]
+        self._waiters = [waiter for waiter in self._waiters if waiter[0] > position]
+        for done in ready:
+            if not done.called:
+                done.callback(None)
+
+    async def reached(self, position: int, seconds: float) -> bool:
+        """Whether all entries up to `position` have been delivered, within so many seconds."""
+        if position <= self.position:
+            return True
+        done: Deferred[None] = Deferred()
+        self._waiters.append((position, done))
+        self.poll()
+        try:
+            await done.addTimeout(seconds, self._clock)
+        except (TimeoutError, CancelledError):
+            return False
+        finally:
+            self._waiters = [waiter for waiter in self._waiters if waiter[1] is not done]
+        return True
