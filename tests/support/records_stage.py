@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from hapi.hub.store.rows import MessageRow, SearchTerm, SessionRow
 from hapi.hub.store.words import words
-from tests.support.hub_stage import EPOCH, result_of
-
-
-def run(coroutine: Any) -> Any:
-    return result_of(Deferred.fromCoroutine(coroutine))
+from tests.support.hub_stage import EPOCH
+from tests.support.store_stage import wait as run
 
 
 def prompt(text: str) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""The stores of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.store_stage import KINDS, open_store, wait
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
+    """Run a test that is no coroutine beside the reactor instead of in it: so it can `wait`."""
+    if hasattr(pyfuncitem.obj, "_pytest_twisted_mark"):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    return True
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path, reactor: Any) -> Iterator[Any]:
+    """A new, empty store of each kind."""
+    url = request.getfixturevalue("database_url") if request.param == "postgres" else ""
+    made = open_store(request.param, tmp_path, reactor, url)
+    yield made
+    wait(made.close())
