@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import os
 import re
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -13,7 +9,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from hapi.home import Home, read_capped, write_atomically
+from hapi.home import Home
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.notify.options import NotifyOptions
@@ -23,13 +19,11 @@ from hapi.settings import (
     configuration_error,
     origin,
     read_settings,
-    update_settings,
 )
 from hapi.switches import read_git_actions
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
-TOKEN_BYTES = 32
 BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 OWN_PATHS = frozenset({"api", "cli", "health", "ready", "metrics", "socket.io", "assets"})
 """First segments of the hub's own paths, with which no base path may begin."""
@@ -286,60 +280,3 @@ def read_list(value: object, name: str) -> list[str]:
     if items is None or not all(isinstance(item, str) for item in items):
         raise ConfigurationError(f"{name} must be a list of strings")
     return [item.strip() for item in items if item.strip()]
-
-
-def base_token(options: HubOptions) -> str:
-    """The access token of this hub; at the first start a token of 256 random bits is generated and
-    saved. Raises ConfigurationError.
-    """
-    token = options.token or read_settings(options.home).get("cliApiToken")
-    if not token:
-        made = base64.urlsafe_b64encode(os.urandom(TOKEN_BYTES)).rstrip(b"=").decode()
-        settings = update_settings(
-            options.home, lambda now: {**now, "cliApiToken": now.get("cliApiToken") or made}
-        )
-        token = settings["cliApiToken"]
-    if not isinstance(token, str) or not token.strip():
-        raise ConfigurationError(
-            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) must be a string"
-        )
-    token = token.strip()
-    if ":" in token:
-        raise ConfigurationError(
-            "the access token of a hub must not contain a colon: "
-            "the part after a colon is a namespace"
-        )
-    return token
-
-
-def signing_secret(home: Home) -> bytes:
-    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises
-    ConfigurationError.
-    """
-    path = home.jwt_secret
-    try:
-        content = read_capped(path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror or 'not a regular file'}"
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    if content is None:
-        made = os.urandom(TOKEN_BYTES)
-        home.prepare()
-        write_atomically(
-            path, json.dumps({"secretBase64": base64.b64encode(made).decode()}).encode()
-        )
-        return made
-    try:
-        found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise ConfigurationError(
-            f"{path} does not contain a secret: remove the file, and all users have to log in again"
-        ) from error
-    if len(found) < TOKEN_BYTES:
-        raise ConfigurationError(
-            f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it"
-        )
-    return found

@@ -94,7 +94,8 @@ def makeService(options: Any) -> IService:
     from hapi.file_lock import LockUnusable
     from hapi.home import HomeUnusable
     from hapi.hub.lock import HubAlreadyRunning
-    from hapi.hub.service import CannotServe, HubService
+    from hapi.hub.port import CannotServe
+    from hapi.hub.service import HubService
     from hapi.hub.store.interface import StoreRefused
     from hapi.process.descriptor_limit import raise_descriptor_limit
     from hapi.process_host import TwistdHost

@@ -76,7 +76,7 @@ _EXIT_CODES = {
     "hapi.net.common.errors.HubFailed": ERROR,
     "hapi.net.common.errors.HubRefused": ERROR,
     "hapi.hub.lock.HubAlreadyRunning": HELD,
-    "hapi.hub.service.CannotServe": ERROR,
+    "hapi.hub.port.CannotServe": ERROR,
     "hapi.hub.store.interface.StoreRefused": ERROR,
     "hapi.hub.store.backup.BackupFailed": ERROR,
 }
@@ -84,7 +84,7 @@ _EXIT_CODES = {
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 _HINTS = {
-    "hapi.hub.service.CannotServe": " (use --port to choose another port)",
+    "hapi.hub.port.CannotServe": " (use --port to choose another port)",
     "hapi.runner.control.client.RunnerNotRunning": "; start one with `hapi runner start`",
 }
 

@@ -23,7 +23,8 @@ from hapi.hub.access.rate_limits import (
     TokenBuckets,
     address_group,
 )
-from hapi.hub.options import HubOptions, base_token, signing_secret
+from hapi.hub.options import HubOptions
+from hapi.hub.secrets import base_token, signing_secret
 from hapi.settings import ConfigurationError, read_settings
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 

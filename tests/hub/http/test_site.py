@@ -26,7 +26,8 @@ from hapi.hub.http.site import HostPolicy, host_name
 from hapi.hub.http.sse import MAX_UNREAD, EventStream
 from hapi.hub.http.static import PageResource
 from hapi.hub.options import read_base_path
-from hapi.hub.service import FILES_CHECK_INTERVAL, CannotServe
+from hapi.hub.port import CannotServe, HubPort
+from hapi.hub.service import FILES_CHECK_INTERVAL
 from hapi.hub.store.interface import StoreRefused
 from hapi.net.server.site import below
 from hapi.settings import ConfigurationError, read_settings
@@ -638,8 +639,7 @@ def test_a_hub_is_on_the_loopback_address_unless_told_and_warns_without_tls_else
     globalLogPublisher.addObserver(watch)
     reactor = MemoryReactorClock()
     try:
-        service = hub_service(reactor, options)
-        service._warn()
+        HubPort.with_certificate(reactor, options).warn("http://hub", "a token of some length")
     finally:
         globalLogPublisher.removeObserver(watch)
     assert any("without TLS" in line for line in heard) is warned

@@ -1,0 +1,84 @@
+"""The secrets of a hub: its access token, and what signs the tokens of web pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+
+from attrs import field, frozen
+
+from hapi.home import Home, read_capped, write_atomically
+from hapi.hub.options import HubOptions
+from hapi.settings import ConfigurationError, read_settings, update_settings
+
+TOKEN_BYTES = 32
+
+
+@frozen
+class HubSecrets:
+    token: str = field(repr=False)  # the access token of the hub
+    signing: bytes = field(repr=False)  # signs web tokens
+
+    @classmethod
+    def of_home(cls, options: HubOptions) -> HubSecrets:
+        """Those of the home, made if there are none. Raises ConfigurationError."""
+        return cls(base_token(options), signing_secret(options.home))
+
+
+def base_token(options: HubOptions) -> str:
+    """The access token of this hub; at the first start a token of 256 random bits is generated and
+    saved. Raises ConfigurationError.
+    """
+    token = options.token or read_settings(options.home).get("cliApiToken")
+    if not token:
+        made = base64.urlsafe_b64encode(os.urandom(TOKEN_BYTES)).rstrip(b"=").decode()
+        settings = update_settings(
+            options.home, lambda now: {**now, "cliApiToken": now.get("cliApiToken") or made}
+        )
+        token = settings["cliApiToken"]
+    if not isinstance(token, str) or not token.strip():
+        raise ConfigurationError(
+            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) must be a string"
+        )
+    token = token.strip()
+    if ":" in token:
+        raise ConfigurationError(
+            "the access token of a hub must not contain a colon: "
+            "the part after a colon is a namespace"
+        )
+    return token
+
+
+def signing_secret(home: Home) -> bytes:
+    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises
+    ConfigurationError.
+    """
+    path = home.jwt_secret
+    try:
+        content = read_capped(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror or 'not a regular file'}"
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    if content is None:
+        made = os.urandom(TOKEN_BYTES)
+        home.prepare()
+        write_atomically(
+            path, json.dumps({"secretBase64": base64.b64encode(made).decode()}).encode()
+        )
+        return made
+    try:
+        found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+        raise ConfigurationError(
+            f"{path} does not contain a secret: remove the file, and all users have to log in again"
+        ) from error
+    if len(found) < TOKEN_BYTES:
+        raise ConfigurationError(
+            f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it"
+        )
+    return found
