@@ -23,6 +23,7 @@ from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.audit_log import LOGIN, NOBODY, AuditLog
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.shared import Moved
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
 from hapi.protocol import events as protocol_events
@@ -174,7 +175,7 @@ class CliNamespace:
             )
             return
         Deferred.fromCoroutine(self._handled(handle, peer, given, ack)).addErrback(
-            self._failed, name, ack
+            self._failed, peer, name, ack
         )
 
     def _session_of(self, peer: Peer, given: dict[str, Any]) -> HubSession | None:
@@ -209,7 +210,10 @@ class CliNamespace:
             if ack is not None and answer is not None:
                 ack(*answer)
 
-    def _failed(self, failure: Any, name: str, ack: Ack | None) -> None:
+    def _failed(self, failure: Any, peer: Peer, name: str, ack: Ack | None) -> None:
+        if failure.check(Moved):  # answered by the hub that serves the session or machine
+            peer.hang_up("another hub serves it")
+            return
         if failure.check(StoreBusy, StoreFull, StoreFailed):
             self.log.error(
                 "Event {name} could not be stored: {reason}", name=name, reason=str(failure.value)

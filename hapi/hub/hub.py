@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from hapi.deferreds import run_in_background
 from hapi.hub.access.auth import TokenIssuer
 from hapi.hub.access.places import RequestLimits
 from hapi.hub.access.rate_limits import LoginRateLimit
@@ -61,9 +64,16 @@ from hapi.hub.records.sharing import Sharing
 from hapi.hub.records.usage import UsageSummary
 from hapi.hub.status import HubStatus
 from hapi.hub.store.audit_log import AuditLog
-from hapi.hub.store.interface import IStore
+from hapi.hub.store.interface import IStore, StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.shared import RECIPIENTS_CHANGED, TOKENS_CHANGED, JournalEntry
 from hapi.hub.terminals.namespace import TerminalNamespace
 from hapi.hub.terminals.terminals import Terminals
+from hapi.request_id import run_for_nobody
+
+if TYPE_CHECKING:
+    from hapi.hub.cluster.cluster import Cluster
+
+RELOAD_INTERVAL = 1.0  # seconds between two tries to read what another hub has changed
 
 
 class _LateRooms:
@@ -84,6 +94,9 @@ class Hub:
     """`make_sockets` gets the `/cli` namespace and returns an object that knows its rooms (a
     SocketServer).
     """
+
+    log = Logger()
+    _hub_id = ""  # among the hubs of the database
 
     def __init__(
         self,
@@ -198,3 +211,41 @@ class Hub:
         application = combine(dispatcher, *parts, self.description)
         self.rest: IResource = application.resource()
         self.routes = application.url_map
+
+    def join(self, cluster: Cluster) -> None:
+        """Serve the database together with other hubs. Call this before `cluster.start`, which
+        loads the registry.
+        """
+        self.registry.cluster, self._hub_id = cluster, cluster.hub_id
+        cluster.on_gained.append(self.notifications.took_over)
+        cluster.on_lost.append(self.notifications.forget)
+        cluster.on_internal.append(self._changed_elsewhere)
+        cluster.on_internal.append(self.devices.apply)
+        cluster.on_missed.append(self._read_again)
+        cluster.duties.on_change.append(self.devices.duties_changed)
+
+    def _changed_elsewhere(self, entry: JournalEntry) -> None:
+        """Another hub has changed something that this one keeps in memory."""
+        if entry.hub != self._hub_id:
+            if entry.kind == TOKENS_CHANGED:
+                self._reload(self.tokens.reload)
+            elif entry.kind == RECIPIENTS_CHANGED:
+                self._reload(self.devices.recipients.reload)
+
+    def _read_again(self) -> None:
+        self._reload(self.tokens.reload)
+        self._reload(self.devices.recipients.reload)
+
+    def _reload(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Read what another hub has changed, as often as it takes."""
+
+        async def reload() -> None:
+            while True:
+                try:
+                    return await read()
+                except (StoreBusy, StoreFull, StoreFailed):
+                    await deferLater(self.registry.clock, RELOAD_INTERVAL)
+
+        run_for_nobody(
+            lambda: run_in_background(reload(), self.log, "What another hub has changed is unknown")
+        )

@@ -24,7 +24,7 @@ class HubStage(Stage):
         self.cluster = Cluster(
             self.registry, self.memory, name, f"http://{name}.example:3006", "0.0.0"
         )
-        self.registry.cluster = self.cluster
+        self.hub.join(self.cluster)
         result_of(Deferred.fromCoroutine(self.cluster.start()))
 
     def claim(self, owner: str) -> bool:

@@ -281,6 +281,13 @@ class SharedMemoryStore(SqliteStore):
             raise StoreFailed("the answer to a COMMIT was lost")
         return result
 
+    async def discard_session(self, session_id: str) -> int | None:
+        self._reach()
+        home = self.shared.homes.get(session_id)
+        if home is not None and home.hub != self.hub_id:
+            raise Moved(session_id, home.hub)
+        return await super().discard_session(session_id)
+
     # --- the journal
 
     def publish(

@@ -19,6 +19,7 @@ from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest, NotFound
 from hapi.hub.store.interface import IStore, NameTaken, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import TokenRow
+from hapi.hub.store.shared import TOKENS_CHANGED
 from hapi.protocol.token import DEVICE_TOKEN_PREFIX, Scope
 
 SECRET_SIZE = 32  # bytes of randomness: a plain SHA-256 of it cannot be searched
@@ -181,6 +182,29 @@ class TokenKeeper:
             self.devices.add(DeviceToken.of(row))
         self._watch_expiry()
 
+    async def reload(self) -> None:
+        """Another hub has changed tokens: end what is gone, and know what is new."""
+        rows = {row.id: row for row in await self._store.tokens()}
+        for token in self.devices:
+            row = rows.pop(token.id, None)
+            if row is None:
+                self._end(token)
+                self.devices.remove(token)
+            else:
+                token.row = row
+        for row in rows.values():
+            self.devices.add(DeviceToken.of(row))
+        self._watch_expiry()
+
+    async def _changed(self, token_id: str, change: Callable[[Any], object]) -> None:
+        """Commit a change of a token, of which the other hubs hear."""
+
+        def changed(turn: Any) -> None:
+            change(turn)
+            turn.publish("", TOKENS_CHANGED)
+
+        await self._store.turn(token_id, changed)
+
     def stop(self) -> None:
         if self._expiry_call is not None and self._expiry_call.active():
             self._expiry_call.cancel()
@@ -223,7 +247,7 @@ class TokenKeeper:
             None if lifetime is None else now + lifetime,
         )
         try:
-            await self._store.create_token(row)
+            await self._changed(row.id, lambda turn: turn.create_token(row))
         except NameTaken:
             message = "Another token has this name: revoke it first, or choose another name"
             raise Conflict(message, "name_taken") from None
@@ -246,7 +270,7 @@ class TokenKeeper:
         revoked once more.
         """
         self._end(token)
-        await self._store.delete_token(token.id)
+        await self._changed(token.id, lambda turn: turn.delete_token(token.id))
         self.devices.remove(token)
 
     def _end(self, token: DeviceToken) -> None:
@@ -276,7 +300,8 @@ class TokenKeeper:
             )
         before, token.row = token.row, evolve(token.row, machine_id=machine_id)
         try:
-            await self._store.change_token(token.id, {"machine_id": machine_id})
+            changes = {"machine_id": machine_id}
+            await self._changed(token.id, lambda turn: turn.change_token(token.id, changes))
         except BaseException:
             token.row = before
             raise

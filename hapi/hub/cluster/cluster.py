@@ -18,7 +18,9 @@ from hapi.hub.cluster.duties import Duties
 from hapi.hub.cluster.homes import Homes
 from hapi.hub.cluster.journal import MAX_ENTRIES, JournalFollower
 from hapi.hub.cluster.members import Members
+from hapi.hub.cluster.page_relay import PageRelay
 from hapi.hub.cluster.picture import Picture, owner_of
+from hapi.hub.cluster.reservations import Reservations
 from hapi.hub.domain.events import HubEvent, hub_event
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
@@ -53,11 +55,15 @@ class Cluster:
     on_gained: list[Callable[[str], object]] = field(factory=list)
     # Called with each entry of an INTERNAL kind, from any hub.
     on_internal: list[Callable[[JournalEntry], object]] = field(factory=list)
+    # Called when this hub has missed entries, and reads everything again.
+    on_missed: list[Callable[[], object]] = field(factory=list)
     homes: Homes = field(init=False)
     journal: JournalFollower = field(init=False)
     membership: Members = field(init=False)
     picture: Picture = field(init=False)
     duties: Duties = field(init=False)
+    pages: PageRelay = field(init=False)
+    reservations: Reservations = field(init=False)
     _claims: dict[str, OneShotObserver[bool]] = field(factory=dict)  # that are under way
     _journal_epoch: str = ""
     _is_stopped: bool = False
@@ -71,6 +77,8 @@ class Cluster:
         self.membership = Members(self.store, clock, self._beaten, self._returned)
         self.picture = Picture(self.registry, self.store, self.homes)
         self.duties = Duties(self.store, clock, self.membership)
+        self.pages = PageRelay(self.registry, self.store)
+        self.reservations = Reservations(self.store, self.claim, self.membership.is_up)
 
     @property
     def hub_id(self) -> str:
@@ -225,6 +233,18 @@ class Cluster:
         if self.homes.is_here(owner):
             await self.store.release(owner)
 
+    async def reserve(self, owner: str) -> bool:
+        """Begin something that no other hub may begin for `owner` until `free`: False if one has.
+
+        This hub is its home then. Raises Moved if another hub is, and what the store raises.
+        """
+        if (member := await self.look_up(owner)) is not None:
+            raise Moved(owner, member.id)
+        return await self.reservations.reserve(owner)
+
+    def free(self, owner: str) -> None:
+        self.reservations.free(owner)
+
     async def confirm(self, owner: str) -> None:
         """Raises Moved if `owner` is at home at another hub."""
         await self.store.turn(owner, lambda turn: None)
@@ -258,6 +278,14 @@ class Cluster:
         """Append an event to the journal, with the state of its session or machine."""
         self.store.publish(namespace, kind, fields, self.picture.live_of(owner_of(fields)))
 
+    def show(self, namespace: str, data: dict[str, Any]) -> None:
+        """Show a notification at the pages of all hubs."""
+        self.pages.show(namespace, data)
+
+    def is_watched(self, namespace: str) -> bool:
+        """Whether somebody sees a page of the namespace at another hub."""
+        return self.pages.is_watched(namespace)
+
     async def reached(self, number: int) -> bool:
         """Whether the entries up to this one have been delivered, within CATCH_UP_TIMEOUT."""
         return await self.journal.reached(number, CATCH_UP_TIMEOUT)
@@ -277,6 +305,8 @@ class Cluster:
         if entry.kind.startswith(INTERNAL):
             if entry.kind == HOME_CHANGED:
                 self._home_changed(entry)
+            self.pages.apply(entry)
+            self.reservations.apply(entry)
             for call in self.on_internal:
                 call(entry)
             return
@@ -294,6 +324,8 @@ class Cluster:
         """There are entries that this hub will not read: it reads everything again."""
         self.registry.events.reset(self._event_epoch(), self.journal.position)
         self._run(self._read_again(), "The rows could not be read again")
+        for call in self.on_missed:
+            call()
 
     async def _read_again(self) -> None:
         await self._find_moved()
@@ -313,6 +345,7 @@ class Cluster:
         self._run(self._check(), "The state of the database is not known")
 
     async def _check(self) -> None:
+        self.pages.check(frozenset(member.id for member in self.members if member.is_up))
         await self.duties.check()
         epoch = await self.store.journal_epoch()
         if epoch != self._journal_epoch and not self._is_stopped:

@@ -55,6 +55,10 @@ class Members:
         """Whether the others take this hub for alive, as far as it knows."""
         return self._clock.seconds() - self._alive_at < SILENT_AFTER
 
+    def is_up(self, hub_id: str) -> bool:
+        member = self.members.get(hub_id)
+        return member is not None and member.is_up
+
     async def beat(self) -> None:
         """A sign of life, and what is known of all hubs. Raises what the store raises."""
         await self._lock.acquire()

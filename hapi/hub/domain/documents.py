@@ -227,10 +227,11 @@ class Documents:
             )
             try:
                 row = await registry.store.create_machine(row)
-            except IdTaken:
-                pass  # made while we waited
+            except IdTaken:  # made while we waited, maybe by another hub
+                if registry.cluster is not None:
+                    await registry.cluster.know(request.id)
             else:
-                machine = registry.machines.setdefault(row.id, HubMachine(row, active_at=now))
+                machine = registry.machines.get(row.id) or registry.adopt_machine(row)
                 registry.publish_machine(machine, machine_view(machine))
                 return machine
         machine = registry.machine(request.id, namespace)

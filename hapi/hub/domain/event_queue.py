@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.shared import Moved
 
 RETRY_INTERVAL = 1.0  # seconds between two tries while the store fails
 MAX_EVENTS = 10_000  # of one session
@@ -144,6 +145,7 @@ class EventQueue:
         self._waiting.clear()
         self._running.clear()
         self._failed.clear()
+        self._size = 0
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -192,7 +194,18 @@ class EventQueue:
         elif not self._running:
             self._hold()
 
+    def _moved(self, event: _Event) -> None:
+        """Another hub serves the session: its sockets have to go there, with what is not stored."""
+        events = (event, *self._running.values(), *self._failed.values(), *self._waiting)
+        senders = {id(each.sender): each.sender for each in events}
+        self.stop()
+        for sender in senders.values():
+            sender.hang_up("the session is served by another hub")
+
     def _not_stored(self, failure: Failure, event: _Event) -> None:
+        if isinstance(failure.value, Moved):
+            self._moved(event)
+            return
         code = store_code(failure.value)
         if code is None:
             self.log.failure(

@@ -69,6 +69,12 @@ class Journal(Protocol):
 
     def publish(self, namespace: str, kind: str, fields: dict[str, Any]) -> None: ...
 
+    def show(self, namespace: str, data: dict[str, Any]) -> None:
+        """Show a notification at the pages of all hubs."""
+
+    def is_watched(self, namespace: str) -> bool:
+        """Whether somebody sees a page of the namespace at another hub."""
+
     async def reached(self, number: int) -> bool:
         """Whether the events up to this number have been delivered, within a few seconds."""
 
@@ -148,15 +154,30 @@ class EventBus:
 
     def is_watched(self, namespace: str) -> bool:
         """Whether somebody sees a page of the namespace."""
-        return any(
-            listener.visible and listener.subscription.namespace == namespace
+        return namespace in self.watched_here or (
+            self.journal is not None and self.journal.is_watched(namespace)
+        )
+
+    @property
+    def watched_here(self) -> frozenset[str]:
+        """The namespaces of which somebody sees a page that this hub serves."""
+        return frozenset(
+            listener.subscription.namespace
             for listener in self._listeners.values()
+            if listener.visible
         )
 
     def publish_notification(self, namespace: str, data: dict[str, Any]) -> None:
         """Send a notification to all visible pages of the namespace, whatever they subscribe to. It
         is not kept.
         """
+        if self.journal is not None:
+            self.journal.show(namespace, data)
+        else:
+            self.show_notification(namespace, data)
+
+    def show_notification(self, namespace: str, data: dict[str, Any]) -> None:
+        """As `publish_notification`, at the pages of this hub."""
         frame = unnumbered({"type": protocol_events.TOAST, "data": data})
         for listener in list(self._listeners.values()):
             if listener.subscription.namespace == namespace and listener.visible:

@@ -67,15 +67,12 @@ class Lifecycle:
             raise Conflict("Session tag is already bound to a different id") from error
         except IdTaken as error:
             raise Conflict("Session id is already bound to a different session") from error
-        session = registry.sessions.get(row.id)
-        if session is None:
-            session = registry.sessions[row.id] = HubSession(row, active_at=row.active_at)
-            registry.report_damage(session)
-        if new:
-            registry.publish_session(session, protocol_events.SESSION_ADDED)
+        session = registry.sessions.get(row.id) or registry.adopt_session(row)
         if not session.active and "hostPid" in session.metadata:
             # The process itself creates its session, as a rule.
             session.expected_until = registry.clock.seconds() + FIRST_ALIVE_TIMEOUT
+        if new:
+            registry.publish_session(session, protocol_events.SESSION_ADDED)
         return session
 
     # --- archive ----------------------------------------------------------------------------------

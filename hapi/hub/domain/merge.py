@@ -101,6 +101,10 @@ class Merging:
 
     async def _merge(self, old: HubSession, new: HubSession) -> None:
         async def merge() -> None:
+            if (cluster := self.registry.cluster) is not None:
+                await cluster.claim(old.id)  # no other hub changes it from now on
+                if old.active:
+                    return
             row = merged_row(old.row, new.row, self.registry.now())
             new.row = await self.registry.store.merge_session(old.id, new.id, row)
             new.has_queue = True

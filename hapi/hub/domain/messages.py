@@ -242,10 +242,13 @@ class Messages:
         """
         registry, now = self.registry, self.registry.now()
         due = await registry.store.due(0, now)
+        if registry.cluster is not None and self._due is not None:
+            # Another hub judges the others; it may end before it has published one.
+            due = [message for message in due if registry.judges(message.session_id)]
         known, self._due = self._due, frozenset(message.id for message in due)
         for message in due:
             session = registry.sessions.get(message.session_id)
-            if session is None:
+            if session is None or not registry.judges(session.id):
                 continue
             try:
                 if known is not None and message.id not in known:

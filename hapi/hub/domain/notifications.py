@@ -126,7 +126,8 @@ class Notifications:
         """Notify of sessions that have sent nothing for ten minutes in the middle of a turn."""
         now = self.registry.clock.seconds()
         for session in list(self.registry.sessions.values()):
-            if not (session.active and session.thinking) or session.requests:
+            is_working = session.active and session.thinking and not session.requests
+            if not is_working or not self.registry.judges(session.id):
                 self._stuck.pop(session.id, None)
                 self._last_record[session.id] = now
                 continue
@@ -159,6 +160,13 @@ class Notifications:
             call(*values)
         except Exception:
             self.log.failure("A notification could not be passed on")
+
+    def took_over(self, session_id: str) -> None:
+        """Another hub has notified of this session so far."""
+        session = self.registry.sessions.get(session_id)
+        if session is not None:
+            self._seen_requests[session_id] = set(session.requests)
+            self._last_record[session_id] = self.registry.clock.seconds()
 
     def remembers(self, session_id: str) -> bool:
         kept = (self._seen_requests, self._pending, self._last_ready, self._last_record)

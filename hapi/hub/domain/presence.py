@@ -24,6 +24,7 @@ from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
 from hapi.hub.store.rows import Written
+from hapi.hub.store.shared import Moved
 from hapi.metrics import LONG_TIMES, Histogram
 from hapi.protocol import events as protocol_events
 
@@ -148,6 +149,8 @@ class Presence:
         end. The caller holds its lock.
         """
         registry = self.registry
+        if registry.cluster is not None:
+            await registry.cluster.confirm(session.id)
         registry.live.forget(session.id)
         if session.deactivate(registry.now()):
             registry.publish_patch(session, **ENDED)
@@ -218,16 +221,34 @@ class Presence:
             except Exception:
                 self.log.failure("Could not check session {session_id}", session_id=session.id)
         for machine in list(registry.machines.values()):
-            if now - machine.last_seen > MACHINE_TIMEOUT:
+            is_silent = machine.active and now - machine.last_seen > MACHINE_TIMEOUT
+            if is_silent and await self._may_judge(machine.id):
                 self.machine_gone(machine)
         await self.messages.deliver_due()
+
+    async def _may_judge(self, owner: str) -> bool:
+        """Whether this hub may say that `owner` is silent, and no other hub serves it by now."""
+        registry = self.registry
+        if registry.cluster is None:
+            return True
+        if not registry.judges(owner):
+            return False
+        try:
+            await registry.cluster.confirm(owner)
+        except Moved:
+            return False
+        found = registry.sessions.get(owner) or registry.machines.get(owner)
+        timeout = SESSION_TIMEOUT if isinstance(found, HubSession) else MACHINE_TIMEOUT
+        return found is not None and registry.clock.seconds() - found.last_seen > timeout
 
     async def _check_session(self, session: HubSession, now: float) -> None:
         """Mark the session inactive if it has been silent for too long at clock second `now`."""
         registry = self.registry
         is_silent = session.active and now - session.last_seen > SESSION_TIMEOUT
+        if not is_silent or not await self._may_judge(session.id):
+            return
         was_thinking = session.thinking
-        if is_silent and session.deactivate(registry.now()):
+        if session.deactivate(registry.now()):
             registry.live.forget(session.id)
             registry.publish_patch(session, active=False, thinking=False, activeTurnStartedAt=None)
             await self._keep_active_at(session)

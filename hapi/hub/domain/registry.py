@@ -25,7 +25,7 @@ from hapi.hub.domain.rpc import RPC_TIMEOUT, RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MachineRow, SessionRow, TurnEvent
-from hapi.hub.store.shared import Member
+from hapi.hub.store.shared import INTERNAL, Member
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import PATCH_KEYS
 from hapi.protocol.rpc_methods import KILL_SESSION, SPAWN_SESSION, STOP_RUNNER
@@ -56,10 +56,14 @@ class Cluster(Protocol):
 
     def elsewhere(self, owner: str) -> Member | None: ...
     def judges(self, owner: str) -> bool: ...
+    def publish(self, namespace: str, kind: str, fields: dict[str, Any]) -> None: ...
     async def confirm(self, owner: str) -> None: ...
     async def claim(self, owner: str) -> bool: ...
     async def look_up(self, owner: str) -> Member | None: ...
     async def caught_up(self) -> None: ...
+    async def know(self, owner: str) -> bool: ...
+    async def reserve(self, owner: str) -> bool: ...
+    def free(self, owner: str) -> None: ...
 
 
 @define(eq=False, repr=False)
@@ -302,8 +306,9 @@ class HubRegistry:
     # --- publishing -------------------------------------------------------------------------------
 
     def _publish_stored(self, event: TurnEvent) -> None:
-        if self.cluster is None:  # otherwise the event comes back with the journal
-            self.events.publish(event.namespace, event.kind, **event.fields)
+        if self.cluster is not None or event.kind.startswith(INTERNAL):
+            return  # the event comes back with the journal
+        self.events.publish(event.namespace, event.kind, **event.fields)
 
     def publish_patch(self, session: HubSession, **values: Any) -> None:
         """Publish a `session-updated` event with only what changed."""

@@ -81,6 +81,9 @@ class Resuming:
             return Resumed(session, was_started=False)
         if session.id in self.registry.resuming:
             raise Conflict("Session is being resumed already", "resume_in_progress")
+        cluster = self.registry.cluster
+        if cluster is not None and not await cluster.reserve(session.id):
+            raise Conflict("Session is being resumed already", "resume_in_progress")
         self.registry.resuming[session.id] = None
         earlier = session.metadata.get("agentMemory")
         try:
@@ -105,6 +108,8 @@ class Resuming:
             raise Conflict(str(error), "metadata_conflict") from error
         finally:
             self.registry.resuming.pop(session.id, None)
+            if cluster is not None:
+                cluster.free(session.id)
 
     def _without_archive(self, metadata: dict[str, Any]) -> dict[str, Any]:
         return {**_without_archive_fields(metadata), "lifecycleStateSince": self.registry.now()}

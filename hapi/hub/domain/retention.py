@@ -19,6 +19,7 @@ from hapi.hub.domain.notifications import session_label
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
+from hapi.hub.store.shared import Moved
 from hapi.redaction import escape_control
 from hapi.units import format_duration, format_size, plural
 
@@ -99,7 +100,7 @@ class Retention:
 
     def purge_soon(self, _session_id: str) -> None:
         """Delete what is left of a large session that somebody has deleted."""
-        if not self._is_purging:
+        if not self._is_purging and self.registry.holds_duties:
             Deferred.fromCoroutine(self._purge()).addErrback(
                 lambda failure: self.log.warn(
                     "A deleted session will be purged later: {reason}",
@@ -109,6 +110,8 @@ class Retention:
 
     async def sweep(self) -> None:
         """Remove what is beyond the limits. Call this every SWEEP_INTERVAL."""
+        if not self.registry.holds_duties:
+            return
         try:
             await self._sweep()
         except StoreLost:
@@ -151,7 +154,7 @@ class Retention:
         removed: list[tuple[HubSession, int]] = []
         try:
             for session in expired(self.registry.sessions.values(), self.registry.now(), keep):
-                if self.is_stopped:
+                if self.is_stopped or not self.registry.holds_duties:
                     break
                 await self._remove(session, removed)
         finally:
@@ -179,7 +182,10 @@ class Retention:
         self._is_too_large = is_too_large
 
     async def _remove(self, session: HubSession, removed: list[tuple[HubSession, int]]) -> None:
-        count = await self.lifecycle.discard(session)
+        try:
+            count = await self.lifecycle.discard(session)
+        except Moved:  # it is in use at another hub
+            return
         if count is not None:
             removed.append((session, count))
         await self._purge()

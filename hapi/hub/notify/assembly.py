@@ -11,8 +11,9 @@ from attrs import field, frozen
 
 from hapi.hub.access.tokens import DeviceTokens
 from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.messages import Messages
-from hapi.hub.domain.notifications import Notifications
+from hapi.hub.domain.notifications import Notice, NoticeKind, Notifications
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.notify.answers import AnswerTokens
 from hapi.hub.notify.delivery import Delivery
@@ -22,9 +23,14 @@ from hapi.hub.notify.recipients import Recipients
 from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.store.audit_log import AuditLog
+from hapi.hub.store.shared import INTERNAL, JournalEntry
 
 if TYPE_CHECKING:
     from hapi.hub.notify.bot import TelegramBot
+
+# Kinds of journal entries with which the home of a session tells the hub that has the bot.
+NOTICE = INTERNAL + "notice"  # fields: sessionId, kind, title, body, requestId, request
+SETTLED = INTERNAL + "settled"  # fields: sessionId, requestIds
 
 
 @frozen
@@ -57,6 +63,7 @@ class DeviceNotifications:
         devices: DeviceTokens,
         audit: AuditLog,
     ) -> None:
+        self._registry, self._is_started = registry, False
         clock, now, store = registry.clock, registry.now, registry.store
         hub_token_id = hmac.digest(parts.answer_secret, b"recipients", "sha256").hex()[:32]
         self.recipients = recipients = Recipients(store, devices, now, f"hub-{hub_token_id}")
@@ -77,8 +84,8 @@ class DeviceNotifications:
         self.telegram_token = parts.telegram_token
         self.telegram = self._telegram(parts, registry, messages)
         if self.telegram is not None:
-            notifications.on_notice.append(self.telegram.notify)
-            notifications.on_settled.append(self.telegram.settled)
+            notifications.on_notice.append(self._notify_telegram)
+            notifications.on_settled.append(self._settle_telegram)
 
     def _telegram(
         self, parts: NotifyParts, registry: HubRegistry, messages: Messages
@@ -106,11 +113,68 @@ class DeviceNotifications:
         )
 
     def start(self) -> None:
-        """Begin to read what people write to the bot."""
-        if self.telegram is not None:
-            self.telegram.start()
+        """Begin to read what people write to the bot, at the hub that holds the duties."""
+        self._is_started = True
+        self.duties_changed()
 
     def stop(self) -> None:
+        self._is_started = False
         self.notifier.stop()
+        self.duties_changed()
+
+    # --- the hub that holds the duties -----------------------------------------------------------
+
+    def duties_changed(self) -> None:
+        """The one hub that reads what people write also sends them the messages to which they
+        reply.
+        """
         if self.telegram is not None:
-            self.telegram.stop()
+            if self._is_started and self._registry.holds_duties:
+                self.telegram.start()
+            else:
+                self.telegram.stop()
+
+    def _notify_telegram(self, notice: Notice) -> None:
+        assert self.telegram is not None
+        if self._registry.cluster is None:
+            self.telegram.notify(notice)
+            return
+        fields = {
+            "sessionId": notice.session.id,
+            "kind": notice.kind.value,
+            "title": notice.title,
+            "body": notice.body,
+            "requestId": notice.request_id,
+            "request": notice.request,
+        }
+        self._registry.cluster.publish("", NOTICE, fields)
+
+    def _settle_telegram(self, session: HubSession, request_ids: frozenset[str]) -> None:
+        assert self.telegram is not None
+        if self._registry.cluster is None:
+            self.telegram.settled(session, request_ids)
+            return
+        fields = {"sessionId": session.id, "requestIds": sorted(request_ids)}
+        self._registry.cluster.publish("", SETTLED, fields)
+
+    def apply(self, entry: JournalEntry) -> None:
+        """An entry of the journal of a kind of this module, or of any other."""
+        if self.telegram is None or entry.kind not in (NOTICE, SETTLED):
+            return
+        fields = entry.fields
+        session = self._registry.sessions.get(fields["sessionId"])
+        if session is None or not self._registry.holds_duties:
+            return
+        if entry.kind == SETTLED:
+            self.telegram.settled(session, frozenset(fields["requestIds"]))
+        else:
+            self.telegram.notify(
+                Notice(
+                    NoticeKind(fields["kind"]),
+                    session,
+                    fields["title"],
+                    fields["body"],
+                    fields["requestId"],
+                    fields["request"],
+                )
+            )

@@ -101,6 +101,8 @@ class TelegramBot:
     # --- polling ----------------------------------------------------------------------------------
 
     def start(self) -> None:
+        if self._polling is not None:
+            return
         self._polling = run_in_background(self._run(), self.log, "The Telegram bot has stopped")
 
     def stop(self) -> None:

@@ -18,6 +18,7 @@ from hapi.hub.domain.errors import Conflict, NotFound
 from hapi.hub.notify.settings import NotificationSettings, SettingsChange, stored_settings
 from hapi.hub.store.interface import IStore, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import RecipientRow
+from hapi.hub.store.shared import RECIPIENTS_CHANGED
 from hapi.protocol.token import ALL_SCOPES, Scope
 
 MAX_RECIPIENTS = 50  # of one namespace
@@ -75,6 +76,22 @@ class Recipients:
     async def load(self) -> None:
         for row in await self._store.recipients():
             self._by_id[row.id] = Recipient.of(row)
+
+    async def reload(self) -> None:
+        """Another hub has changed recipients."""
+        await self._lock.acquire()
+        try:
+            rows = {row.id: row for row in await self._store.recipients()}
+            for recipient_id in self._by_id.keys() - rows.keys():
+                self._forget(recipient_id)
+            for row in rows.values():
+                found = self._by_id.get(row.id)
+                if found is None:
+                    self._by_id[row.id] = Recipient.of(row)
+                elif found.row != row:
+                    found.row, found.settings = row, stored_settings(row.settings)
+        finally:
+            self._lock.release()
 
     def of(self, namespace: str) -> list[Recipient]:
         return [each for each in self._by_id.values() if each.namespace == namespace]
@@ -161,7 +178,7 @@ class Recipients:
             kept.row.created_at if kept else self._now(),
         )
         if kept is None or kept.row != row:
-            await self._store.write_recipient(row)
+            await self._write(row)
         if before is not None and before.id != row.id:
             self._forget(before.id)
         made = self._by_id[row.id] = Recipient(row, chosen)
@@ -174,19 +191,30 @@ class Recipients:
             recipient = self.find(recipient_id, namespace)
             settings = change.applied_to(recipient.settings)
             row = evolve(recipient.row, settings=msgspec.to_builtins(settings))
-            await self._store.write_recipient(row)
+            await self._write(row)
             recipient.row, recipient.settings = row, settings
             return recipient
         finally:
             self._lock.release()
 
     async def remove(self, recipient: Recipient) -> None:
+        def delete(turn: Any) -> None:
+            if turn.delete_recipient(recipient.id):
+                turn.publish("", RECIPIENTS_CHANGED)
+
         self._forget(recipient.id)
         await self._lock.acquire()
         try:
-            await self._store.delete_recipient(recipient.id)
+            await self._store.turn(recipient.id, delete)
         finally:
             self._lock.release()
+
+    async def _write(self, row: RecipientRow) -> None:
+        def write(turn: Any) -> None:
+            turn.write_recipient(row)
+            turn.publish("", RECIPIENTS_CHANGED)
+
+        await self._store.turn(row.id, write)
 
     def _forget(self, recipient_id: str) -> None:
         if self._by_id.pop(recipient_id, None) is not None:

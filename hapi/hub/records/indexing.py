@@ -29,7 +29,7 @@ class OlderMessages:
 
     async def sweep(self) -> None:
         """Index what is not indexed yet. Call this every SWEEP_INTERVAL, and at the start."""
-        if self._is_running:
+        if self._is_running or not self.registry.holds_duties:
             return
         self._is_running = True
         try:
@@ -55,7 +55,7 @@ class OlderMessages:
             count=plural(progress.total, "message"),
         )
         begin = reported = clock.seconds()
-        while not self.is_stopped and await store.index_older():
+        while await self._goes_on():
             await deferLater(clock, PAUSE)
             if clock.seconds() - reported >= REPORT_INTERVAL:
                 reported = clock.seconds()
@@ -65,8 +65,14 @@ class OlderMessages:
                     done=progress.done,
                     total=progress.total,
                 )
-        if not self.is_stopped:
+        if store.index_progress().is_complete:
             self.log.info(
                 "All messages are indexed for search, after {seconds} s",
                 seconds=round(clock.seconds() - begin),
             )
+
+    async def _goes_on(self) -> bool:
+        """Index one portion; whether there are more for this hub."""
+        if self.is_stopped or not self.registry.holds_duties:
+            return False
+        return bool(await self.registry.store.index_older())
