@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from hapi.hub.access.auth import Principal
 from hapi.hub.cluster.cluster import Cluster
+from hapi.hub.domain.events import Subscription
+from hapi.hub.http.sse import EventStream
 from tests.support.hub_stage import EPOCH, Stage, result_of
 from tests.support.shared_memory import SharedMemory, SharedMemoryStore
 
@@ -73,3 +78,81 @@ class ClusterStage:
         self.clock.advance(0)
         for hub in self.hubs:
             hub.memory.bell()
+
+
+@define(eq=False)
+class Connection:
+    """The request of an event stream."""
+
+    written: list[bytes] = field(factory=list)
+    is_open: bool = True
+    channel: Any = None
+    ended: Deferred[None] = field(factory=Deferred)
+
+    def write(self, content: bytes) -> None:
+        self.written.append(content)
+
+    def setHeader(self, name: str, value: str) -> None: ...
+
+    def notifyFinish(self) -> Deferred[None]:
+        return self.ended
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def finish(self) -> None:
+        self.is_open = False
+
+
+@define(eq=False)
+class PageReader:
+    """A page that connects to whatever hub, and resumes."""
+
+    namespace: str = "default"
+    events: list[dict[str, Any]] = field(factory=list)
+    resumes: list[str] = field(factory=list)  # `ok` or `gap` of each connection
+    last_id: str | None = None
+    _connection: Connection | None = None
+    _stream: EventStream | None = None
+    _read: int = 0  # pieces of the connection
+
+    def open(self, hub: HubStage) -> None:
+        self.close()
+        connection = self._connection = Connection()
+        self._read = 0
+        wanted = Subscription(self.namespace, everything=True)
+        principal = Principal(self.namespace, expires_at=2**40)
+        stream = self._stream = EventStream(connection, principal, wanted, True, hub.registry)
+        hub.hub.streams._streams.add(stream)
+        stream.start(self.last_id)
+
+    def close(self) -> None:
+        """Leave without waiting for what is under way."""
+        self.read()
+        if self._stream is not None:
+            self._stream.stopProducing()
+            self._stream = None
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events so far."""
+        connection = self._connection
+        for piece in [] if connection is None else connection.written[self._read :]:
+            for frame in piece.split(b"\n\n")[:-1]:
+                lines = frame.split(b"\n")
+                event = json.loads(lines[0][6:])
+                if event["type"] == "connection-changed":
+                    self.resumes.append(event["data"]["resume"])
+                elif len(lines) > 1:
+                    self.last_id = lines[1][4:].decode()
+                    self.events.append(event)
+        self._read = 0 if connection is None else len(connection.written)
+        return self.events
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and self._connection.is_open
+
+    def messages(self) -> list[Any]:
+        """The messages that it has received, in order."""
+        return [event["message"] for event in self.read() if event["type"] == "message-received"]

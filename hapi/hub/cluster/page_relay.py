@@ -46,6 +46,5 @@ class PageRelay:
         """An entry of the journal of a kind of this module, or of any other."""
         if entry.kind == TOAST:
             self.registry.events.show_notification(entry.namespace, entry.fields["data"])
-        elif entry.kind == WATCHED:
-            if entry.hub != self._store.hub_id:
-                self._watched[entry.hub] = frozenset(entry.fields["namespaces"])
+        elif entry.kind == WATCHED and entry.hub != self._store.hub_id:
+            self._watched[entry.hub] = frozenset(entry.fields["namespaces"])

@@ -25,7 +25,7 @@ def active(hubs, session_id):
 
 
 def test_all_hubs_show_that_a_session_is_active_and_that_it_has_ended(hubs):
-    a, b, c = hubs.hubs
+    a, b, _ = hubs.hubs
     session_id = a.session()
     peer = arrive(b, session_id)
     hubs.settle()
@@ -122,7 +122,7 @@ def test_a_stopped_hub_finds_what_moved_and_drops_its_sockets(hubs):
 
 
 def test_a_hub_that_cannot_reach_the_database_judges_nothing(hubs):
-    a, b, _ = hubs.hubs
+    a, _, _ = hubs.hubs
     session_id = a.session()
     arrive(a, session_id)
     hubs.settle()
