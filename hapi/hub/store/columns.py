@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,19 +73,19 @@ def unpacked(name: str, value: Any) -> Any:
     return bool(value) if name in FLAGS else value
 
 
-def session_from(row: sqlite3.Row) -> SessionRow:
+def session_from(row: Any) -> SessionRow:
     return SessionRow(**{name: unpacked(name, row[name]) for name in SESSION})
 
 
-def machine_from(row: sqlite3.Row) -> MachineRow:
+def machine_from(row: Any) -> MachineRow:
     return MachineRow(**{name: unpacked(name, row[name]) for name in MACHINE})
 
 
-def recipient_from(row: sqlite3.Row) -> RecipientRow:
+def recipient_from(row: Any) -> RecipientRow:
     return RecipientRow(**{name: unpacked(name, row[name]) for name in RECIPIENT})
 
 
-def message_from(row: sqlite3.Row | Mapping[str, Any]) -> MessageRow:
+def message_from(row: Any) -> MessageRow:
     """A message whose content is a `msgspec.Raw`, since nobody looks into it."""
     values = row if isinstance(row, Mapping) else dict(zip(row.keys(), row, strict=True))
     return MessageRow(**{**values, "content": read_content(row["content"])})

@@ -244,8 +244,12 @@ class Database:
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    async def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """The rows of a query. Readers never wait in WAL mode."""
+        return self.read_now(query, values)
+
+    def read_now(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """The same for who cannot await."""
         if self._reader is None:
             raise StoreFailed("the database is closed")
         try:

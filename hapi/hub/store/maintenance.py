@@ -29,8 +29,8 @@ from hapi.hub.store.group_commit import store_error
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.rows import DatabaseSize
 from hapi.hub.store.search import Search
+from hapi.hub.store.sql_store import DISCARDED
 
-DISCARDED = "\x1fdiscarded"  # the namespace of discarded sessions; no token opens it
 WHOLE_LIMIT = 60  # messages that are deleted with their session in one write
 PURGE_BUDGET = 0.004  # seconds that one portion may keep the reactor's thread busy
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
@@ -55,7 +55,7 @@ class Maintenance:
 
     async def size(self) -> DatabaseSize:
         """How large the database is."""
-        return database_size(lambda query: self.database.read(query)[0][0])
+        return database_size(lambda query: self.database.read_now(query)[0][0])
 
     def files(self) -> tuple[str, dict[str, int]]:
         """The path of the database, and the sizes of its files by their suffixes, in bytes."""
@@ -91,7 +91,7 @@ class Maintenance:
 
     async def purge(self) -> bool:
         """Delete one portion of what was discarded; whether there may be more."""
-        if not self.database.read("SELECT 1 FROM sessions WHERE namespace = ?", (DISCARDED,)):
+        if not await self.database.read("SELECT 1 FROM sessions WHERE namespace = ?", (DISCARDED,)):
             return await self._merge_index()
 
         def purge(connection: sqlite3.Connection) -> bool:

@@ -105,6 +105,7 @@ class MessageIndex:
     """The indexes beside the messages of one open database; `connection` is the one that writes."""
 
     connection: sqlite3.Connection
+    column = "search_id"
     problem: str = ""  # why there is no search
     _state: _State = field(init=False)
     _below: int | None = None  # older messages are still to be indexed: those with a lower rowid
@@ -160,9 +161,9 @@ class MessageIndex:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def add(self, row: MessageRow, content: str) -> int | None:
+    def add(self, connection: sqlite3.Connection, row: MessageRow, content: str) -> int | None:
         """Index a message that is being stored, in the same transaction; its `search_id`."""
-        record_use(self.connection, row.id, row.session_id, content, row.created_at)
+        record_use(connection, row.id, row.session_id, content, row.created_at)
         found = "" if self.problem else message_words(content)
         if not found:
             return None

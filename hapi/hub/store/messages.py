@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from hapi.hub.store.columns import as_json, message_from, read_content, session_from
-from hapi.hub.store.database import Database
-from hapi.hub.store.message_index import MessageIndex
 from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
+from hapi.hub.store.sql import Indexing, SqlConnection, SqlDatabase
 
 COLUMNS = (
     "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
 )
 SORT_TIME = "coalesce(invoked_at, created_at)"
 PLACE = "SELECT last_seq, last_time, has_content FROM sessions WHERE id = ?"
-INSERT = f"INSERT INTO messages ({COLUMNS}, search_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADVANCE = (
     "UPDATE sessions SET last_seq = ?, last_time = max(last_time, ?),"
     " updated_at = max(updated_at, ?), has_content = max(has_content, ?)"
@@ -23,11 +21,18 @@ ADVANCE = (
 )
 COPY = (
     "INSERT INTO messages (id, session_id, seq, content, created_at, invoked_at, moved)"
-    " SELECT lower(hex(randomblob(16))), ?, seq, content, created_at, invoked_at, 1"
+    " SELECT {random_id}, CAST(? AS TEXT), seq, content, created_at, invoked_at, 1"
     " FROM messages WHERE session_id = ? AND seq > ? AND seq <= ? AND invoked_at IS NOT NULL"
 )
 COPIED_AT_ONCE = 100  # messages
 MAX_VARIABLES = 500  # values in one statement; SQLite takes at least 999
+
+
+@cache
+def insert(column: str) -> str:
+    """The statement that stores a message; `column` is that of the index."""
+    marks = ", ".join("?" * 11)
+    return f"INSERT INTO messages ({COLUMNS}, {column}) VALUES ({marks})"
 
 
 def is_conversation(content: Document) -> bool:
@@ -43,7 +48,7 @@ def is_conversation(content: Document) -> bool:
 class MessageChanges:
     """The methods of ITransaction that concern messages; documented there."""
 
-    def __init__(self, connection: sqlite3.Connection, index: MessageIndex) -> None:
+    def __init__(self, connection: SqlConnection, index: Indexing) -> None:
         self.connection, self._index = connection, index
 
     def add_message(self, row: MessageRow, touch: int | None) -> Added:
@@ -62,7 +67,7 @@ class MessageChanges:
         last_seq, last_time, had_content = place
         stored = placed(row, last_seq + 1, last_time, read_content(content))
         execute(
-            INSERT,
+            insert(self._index.column),
             (
                 stored.id,
                 session,
@@ -74,7 +79,7 @@ class MessageChanges:
                 stored.scheduled_at,
                 stored.delivery,
                 stored.stream if row.stream is None or _is_live(row.content) else None,
-                self._index.add(stored, content),
+                self._index.add(self.connection, stored, content),
             ),
         )
         if row.stream is not None:
@@ -159,7 +164,7 @@ class MessageChanges:
         ).fetchone()
         self.connection.execute(
             "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?) WHERE id = ?",
-            (left, session_id),
+            (int(left), session_id),
         )
         return session_from(
             self.connection.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
@@ -212,41 +217,45 @@ def _by_local_id(
 class MessageTable:
     """The methods of IStore that read messages; documented there."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    random_id = "lower(hex(randomblob(16)))"  # SQL for the id of a copied message
 
-    def _rows(self, where: str, values: Sequence[object]) -> list[MessageRow]:
-        return [
-            message_from(row)
-            for row in self.database.read(f"SELECT {COLUMNS} FROM messages WHERE {where}", values)
-        ]
+    def __init__(self, database: SqlDatabase) -> None:
+        self.database: SqlDatabase = database
+
+    async def _rows(self, where: str, values: Sequence[object]) -> list[MessageRow]:
+        rows = await self.database.read(f"SELECT {COLUMNS} FROM messages WHERE {where}", values)
+        return [message_from(row) for row in rows]
 
     async def message(self, session_id: str, name: str) -> MessageRow | None:
-        where = "session_id = ? AND (local_id = ? OR id = ?) ORDER BY local_id = ? DESC LIMIT 1"
-        found = self._rows(where, (session_id, name, name, name))
+        where = (
+            "session_id = ? AND (local_id = ? OR id = ?)"
+            " ORDER BY CASE WHEN local_id = ? THEN 0 ELSE 1 END LIMIT 1"
+        )
+        found = await self._rows(where, (session_id, name, name, name))
         return found[0] if found else None
 
     async def copy_messages(self, source: str, target: str, after: int) -> int | None:
-        def copy(connection: sqlite3.Connection) -> int | None:
+        def copy(connection: SqlConnection) -> int | None:
             (last,) = connection.execute(
                 "SELECT max(seq) FROM (SELECT seq FROM messages WHERE session_id = ? AND seq > ?"
-                " ORDER BY seq LIMIT ?)",
+                " ORDER BY seq LIMIT ?) AS portion",
                 (source, after, COPIED_AT_ONCE),
             ).fetchone()
             if last is not None:
-                connection.execute(COPY, (target, source, after, last))
+                connection.execute(copies, (target, source, after, last))
             return None if last is None else int(last)
 
+        copies = COPY.format(random_id=self.random_id)
         return await self.database.write(copy)
 
     async def local_messages(self, session_id: str, local_ids: Sequence[str]) -> list[MessageRow]:
         found: list[MessageRow] = []
         for query, values in _by_local_id(session_id, local_ids):
-            found += map(message_from, self.database.read(query, values))
+            found += map(message_from, await self.database.read(query, values))
         return found
 
     async def queued(self, session_id: str, due: int) -> list[MessageRow]:
-        return self._rows(
+        return await self._rows(
             "session_id = ? AND invoked_at IS NULL AND local_id IS NOT NULL"
             " AND coalesce(delivery, '') <> ?"
             " AND coalesce(scheduled_at, 0) <= ? ORDER BY seq",
@@ -254,7 +263,7 @@ class MessageTable:
         )
 
     async def due(self, after: int, until: int) -> list[MessageRow]:
-        return self._rows(
+        return await self._rows(
             "invoked_at IS NULL AND scheduled_at > ? AND scheduled_at <= ?"
             " AND coalesce(delivery, '') <> ?"
             " ORDER BY scheduled_at, seq",
@@ -262,7 +271,7 @@ class MessageTable:
         )
 
     async def scheduled(self, namespace: str, after: int) -> dict[str, tuple[int, int]]:
-        rows = self.database.read(
+        rows = await self.database.read(
             "SELECT session_id, count(*), min(scheduled_at)"
             " FROM messages JOIN sessions ON sessions.id = session_id"
             " WHERE invoked_at IS NULL AND scheduled_at > ? AND namespace = ? GROUP BY session_id",
@@ -273,19 +282,18 @@ class MessageTable:
     async def after_seq(self, session_id: str, seq: int, limit: int, due: int) -> list[MessageRow]:
         # What a merge moved here and was taken before is history: a process must not meet it as a
         # new prompt.
-        return self._rows(
-            "session_id = ? AND seq > ? AND NOT (moved AND invoked_at IS NOT NULL)"
+        return await self._rows(
+            "session_id = ? AND seq > ? AND NOT (moved <> 0 AND invoked_at IS NOT NULL)"
             " AND (invoked_at IS NOT NULL OR coalesce(scheduled_at, 0) <= ?) ORDER BY seq LIMIT ?",
             (session_id, seq, due, limit),
         )
 
     async def latest(self, session_id: str, limit: int) -> list[MessageRow]:
-        return self._rows(
-            f"session_id = ? ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?", (session_id, limit)
-        )[::-1]
+        newest = f"session_id = ? ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?"
+        return (await self._rows(newest, (session_id, limit)))[::-1]
 
     async def waiting(self, session_id: str) -> list[MessageRow]:
-        return self._rows(
+        return await self._rows(
             f"session_id = ? AND invoked_at IS NULL ORDER BY {SORT_TIME}, seq", (session_id,)
         )
 
@@ -296,7 +304,7 @@ class MessageTable:
             f"session_id = ? AND ({SORT_TIME}, seq) < (?, ?)"
             f" ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?"
         )
-        return self._rows(where, (session_id, *position, limit))[::-1]
+        return (await self._rows(where, (session_id, *position, limit)))[::-1]
 
     async def after(
         self, session_id: str, position: tuple[int, int], until: tuple[int, int] | None, limit: int
@@ -306,7 +314,7 @@ class MessageTable:
             f"session_id = ? AND ({SORT_TIME}, seq) > (?, ?){bound}"
             f" ORDER BY {SORT_TIME}, seq LIMIT ?"
         )
-        return self._rows(where, (session_id, *position, *values, limit))
+        return await self._rows(where, (session_id, *position, *values, limit))
 
 
 def _is_live(content: Document) -> bool:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+from typing import Any
 
 from attrs import astuple, fields
 
-from hapi.hub.store.database import Database
 from hapi.hub.store.rows import SavedPromptRow, ScratchEntryRow, ScratchFileRow
+from hapi.hub.store.sql import SqlConnection, SqlDatabase
 
 FILE_COLUMNS = tuple(attribute.name for attribute in fields(ScratchFileRow))
 PROMPT_COLUMNS = tuple(attribute.name for attribute in fields(SavedPromptRow))
 
 
-def _entry_from(row: sqlite3.Row) -> ScratchEntryRow:
+def _entry_from(row: Any) -> ScratchEntryRow:
     return ScratchEntryRow(**{**dict(row), "attachments": tuple(json.loads(row["attachments"]))})
 
 
 class ScratchlistTables:
     """The methods of IStore that concern scratchlists and saved prompts; documented there."""
 
-    database: Database
+    database: SqlDatabase
 
     async def scratch_entries(self, session_id: str) -> list[ScratchEntryRow]:
-        rows = self.database.read(
+        rows = await self.database.read(
             "SELECT * FROM scratch_entries WHERE session_id = ? ORDER BY created_at DESC, id",
             (session_id,),
         )
@@ -36,11 +36,14 @@ class ScratchlistTables:
             *(row.created_at, row.updated_at),
         )
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: SqlConnection) -> None:
             connection.execute(
-                "INSERT OR REPLACE INTO scratch_entries"
+                "INSERT INTO scratch_entries"
                 " (session_id, id, text, attachments, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (session_id, id) DO UPDATE SET text = excluded.text,"
+                " attachments = excluded.attachments, created_at = excluded.created_at,"
+                " updated_at = excluded.updated_at",
                 values,
             )
 
@@ -51,7 +54,7 @@ class ScratchlistTables:
         return await self._deletes(query, session_id, entry_id)
 
     async def scratch_files(self, session_id: str) -> list[ScratchFileRow]:
-        rows = self.database.read(
+        rows = await self.database.read(
             f"SELECT {', '.join(FILE_COLUMNS)} FROM scratch_files WHERE session_id = ?"
             " ORDER BY created_at, id",
             (session_id,),
@@ -59,7 +62,7 @@ class ScratchlistTables:
         return [ScratchFileRow(**row) for row in rows]
 
     async def scratch_content(self, session_id: str, file_id: str) -> bytes | None:
-        rows = self.database.read(
+        rows = await self.database.read(
             "SELECT content FROM scratch_files WHERE session_id = ? AND id = ?",
             (session_id, file_id),
         )
@@ -68,7 +71,7 @@ class ScratchlistTables:
     async def add_scratch_file(self, row: ScratchFileRow, content: bytes) -> None:
         marks = ", ".join("?" * (len(FILE_COLUMNS) + 1))
 
-        def insert(connection: sqlite3.Connection) -> None:
+        def insert(connection: SqlConnection) -> None:
             connection.execute(
                 f"INSERT INTO scratch_files ({', '.join(FILE_COLUMNS)}, content) VALUES ({marks})",
                 (*astuple(row), content),
@@ -81,18 +84,19 @@ class ScratchlistTables:
         return await self._deletes(query, session_id, file_id)
 
     async def saved_prompts(self, namespace: str) -> list[SavedPromptRow]:
-        rows = self.database.read(
+        rows = await self.database.read(
             "SELECT * FROM saved_prompts WHERE namespace = ? ORDER BY created_at, id", (namespace,)
         )
         return [SavedPromptRow(**row) for row in rows]
 
     async def write_saved_prompt(self, row: SavedPromptRow) -> None:
         marks = ", ".join("?" * len(PROMPT_COLUMNS))
+        replaced = ", ".join(f"{name} = excluded.{name}" for name in PROMPT_COLUMNS)
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: SqlConnection) -> None:
             connection.execute(
-                f"INSERT OR REPLACE INTO saved_prompts ({', '.join(PROMPT_COLUMNS)})"
-                f" VALUES ({marks})",
+                f"INSERT INTO saved_prompts ({', '.join(PROMPT_COLUMNS)}) VALUES ({marks})"
+                f" ON CONFLICT (id) DO UPDATE SET {replaced}",
                 astuple(row),
             )
 
@@ -105,7 +109,7 @@ class ScratchlistTables:
     async def _deletes(self, query: str, *values: str) -> bool:
         """Whether the query has deleted something."""
 
-        def delete(connection: sqlite3.Connection) -> bool:
+        def delete(connection: SqlConnection) -> bool:
             return connection.execute(query, values).rowcount > 0
 
         return await self.database.write(delete)

@@ -6,15 +6,14 @@ must not mean reading all messages of that year.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
 from hapi.hub.store.columns import read_document
-from hapi.hub.store.database import Database
 from hapi.hub.store.rows import TokenUse
+from hapi.hub.store.sql import SqlConnection, SqlDatabase
 
 MAX_COUNT = 1 << 50  # tokens; a larger count is nonsense, and SQLite adds with 64 bits
 MAX_MODEL_LENGTH = 200  # characters
@@ -25,14 +24,16 @@ _MARKS = ('"token_count"', '"usage"')
 INSERT = """
     INSERT INTO token_use VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET
-        input = max(input, excluded.input), output = max(output, excluded.output),
-        cache_read = max(cache_read, excluded.cache_read),
-        cache_written = max(cache_written, excluded.cache_written)
+        input = max(token_use.input, excluded.input),
+        output = max(token_use.output, excluded.output),
+        cache_read = max(token_use.cache_read, excluded.cache_read),
+        cache_written = max(token_use.cache_written, excluded.cache_written)
 """
 QUARTER = 15 * 60_000  # ms: all time zones differ by whole quarters of an hour
 SUMS = """
     SELECT at / ? * ? AS quarter, agent, model,
-        sum(input), sum(output), sum(cache_read), sum(cache_written), count(*)
+        CAST(sum(input) AS BIGINT), CAST(sum(output) AS BIGINT),
+        CAST(sum(cache_read) AS BIGINT), CAST(sum(cache_written) AS BIGINT), count(*)
     FROM token_use WHERE namespace = ? AND at >= ?
     GROUP BY quarter, agent, model ORDER BY quarter
 """
@@ -51,7 +52,7 @@ class _Reported:
 
 
 def record_use(
-    connection: sqlite3.Connection, message_id: str, session_id: str, content: str, at: int
+    connection: SqlConnection, message_id: str, session_id: str, content: str, at: int
 ) -> None:
     """Keep what a message reports, if it reports something. A message that is given twice counts
     once.
@@ -154,12 +155,13 @@ def _count(value: Any) -> int:
 class TokenUseTable:
     """The method of IStore that reads it; documented there."""
 
-    database: Database
+    database: SqlDatabase
 
     async def token_use(self, namespace: str, since: int) -> tuple[list[TokenUse], int]:
-        rows = self.database.read(SUMS, (QUARTER, QUARTER, namespace, since))
-        (sessions,) = self.database.read(
+        rows = await self.database.read(SUMS, (QUARTER, QUARTER, namespace, since))
+        counts = await self.database.read(
             "SELECT count(DISTINCT session_id) FROM token_use WHERE namespace = ? AND at >= ?",
             (namespace, since),
-        )[0]
+        )
+        (sessions,) = counts[0]
         return [TokenUse(*row) for row in rows], sessions

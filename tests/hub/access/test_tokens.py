@@ -60,7 +60,7 @@ def test_a_token_is_shown_once_and_only_its_digest_is_stored() -> None:
     listed = stage.rest("GET", "/api/tokens")
     assert made["token"] not in json.dumps(listed.body)
     assert listed.body["tokens"] == [{key: made[key] for key in made if key != "token"}]
-    rows = [tuple(row) for row in stage.store.database.read("SELECT * FROM access_tokens")]
+    rows = [tuple(row) for row in stage.store.database.read_now("SELECT * FROM access_tokens")]
     assert made["token"] not in str(rows)
     assert digest(made["token"]) in rows[0]
     assert made["token"] not in repr(next(iter(stage.hub.tokens.devices)))

@@ -127,7 +127,7 @@ def snapshot(stage: Stage, session: str) -> Any:
     stored = [
         row
         for table in ("sessions", "machines", "messages")
-        for row in map(tuple, stage.store.database.read(f"SELECT * FROM {table}"))
+        for row in map(tuple, stage.store.database.read_now(f"SELECT * FROM {table}"))
     ]
     live = stage.registry.sessions[session]
     return (

@@ -492,5 +492,5 @@ def test_the_token_is_in_no_event_and_no_row() -> None:
     stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "x", "localId": "L"})
     assert TOKEN not in str(page.frames)
     assert TOKEN not in str(
-        [tuple(row) for row in stage.store.database.read("SELECT * FROM sessions")]
+        [tuple(row) for row in stage.store.database.read_now("SELECT * FROM sessions")]
     )

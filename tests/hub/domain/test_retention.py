@@ -197,11 +197,11 @@ def test_a_large_session_disappears_at_once_and_its_messages_go_in_short_turns(k
 def test_what_a_killed_hub_had_discarded_goes_with_the_next(kept: Kept) -> None:
     kept.add("large", 100, messages=WHOLE_LIMIT + 1)
     run(kept.store.discard_session("large"))
-    assert kept.store.database.read("SELECT 1 FROM sessions WHERE namespace = ?", (DISCARDED,))
+    assert kept.store.database.read_now("SELECT 1 FROM sessions WHERE namespace = ?", (DISCARDED,))
     kept.stage.hub.registry.sessions.clear()
     kept.sweep(0)
-    assert not kept.store.database.read("SELECT 1 FROM sessions")
-    assert not kept.store.database.read("SELECT 1 FROM messages")
+    assert not kept.store.database.read_now("SELECT 1 FROM sessions")
+    assert not kept.store.database.read_now("SELECT 1 FROM messages")
 
 
 def test_a_session_that_is_pinned_while_others_are_removed_stays(kept: Kept) -> None:
@@ -257,7 +257,7 @@ def test_free_space_is_given_back_while_the_hub_runs(tmp_path: Path) -> None:
     assert path.stat().st_size < 300_000
     store = SqliteStore(path, Clock())
     store.open()
-    assert store.database.read("PRAGMA integrity_check")[0][0] == "ok"
+    assert store.database.read_now("PRAGMA integrity_check")[0][0] == "ok"
     store.close()
 
 
@@ -298,12 +298,12 @@ def test_a_large_session_that_a_person_deletes_is_gone_at_once_and_purged_in_por
     kept.add("large", 100, messages=3000)
     assert kept.stage.rest("DELETE", "/api/sessions/large").status == 200
     assert kept.left == set()
-    rows = kept.store.database.read("SELECT count(*) FROM messages")[0][0]
+    rows = kept.store.database.read_now("SELECT count(*) FROM messages")[0][0]
     assert 0 < rows < 3000
     for _ in range(1000):
         kept.stage.clock.advance(0.02)
-    assert kept.store.database.read("SELECT count(*) FROM messages")[0][0] == 0
-    assert kept.store.database.read("SELECT count(*) FROM sessions")[0][0] == 0
+    assert kept.store.database.read_now("SELECT count(*) FROM messages")[0][0] == 0
+    assert kept.store.database.read_now("SELECT count(*) FROM sessions")[0][0] == 0
 
 
 @pytest_twisted.ensureDeferred

@@ -165,7 +165,7 @@ def test_the_secret_of_a_link_is_stored_nowhere(stage: Stage, tmp_path: Path) ->
     read(stage, link)
     stage.rest("DELETE", f"/api/sessions/s1/share-links/{link['id']}")
     share(stage)
-    rows = stage.store.database.read("SELECT * FROM share_links")
+    rows = stage.store.database.read_now("SELECT * FROM share_links")
     dump = str([tuple(row) for row in rows])
     log = (tmp_path / "audit.jsonl").read_text()
     assert secret not in dump

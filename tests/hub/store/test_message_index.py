@@ -34,7 +34,7 @@ def index_all(store: Any) -> None:
 
 def words_left(store: Any) -> int:
     """How many entries the index still has."""
-    (count,) = store.database.read(
+    (count,) = store.database.read_now(
         "SELECT count(*) FROM search_index WHERE search_index MATCH 'needle'"
     )[0]
     return int(count)
@@ -49,7 +49,7 @@ def test_what_was_discarded_leaves_nothing_in_the_index(store: Any) -> None:
             break
     assert words_left(store) == 0
     run(store.purge())
-    (count,) = store.database.read("SELECT count(*) FROM search_index_data WHERE id > 10")[0]
+    (count,) = store.database.read_now("SELECT count(*) FROM search_index_data WHERE id > 10")[0]
     assert count <= 1  # nothing is left of the words themselves
 
 

@@ -71,7 +71,7 @@ def test_a_migration_that_fails_leaves_nothing_behind__R05(tmp_path: Path, broke
     connection.close()
     fine = Database(path, Clock())
     fine.open()
-    assert fine.read("PRAGMA application_id")[0][0] == APPLICATION
+    assert fine.read_now("PRAGMA application_id")[0][0] == APPLICATION
     fine.close()
 
 

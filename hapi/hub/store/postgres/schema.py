@@ -169,15 +169,14 @@ _CLUSTER = (
     """,
     f"INSERT INTO meta VALUES ({APPLICATION}, 0, 0, gen_random_uuid()::text, 0)",
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    # `schema`: the version of the tables that the hub knows. `backend`: the process of the server
-    # that serves the connection with which it writes. `last_batch`: see writer.py.
+    # `schema`: the version of the tables that the hub knows. `last_batch`: see writer.py.
     """
     CREATE TABLE hubs (
         id TEXT PRIMARY KEY, name TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
         version TEXT NOT NULL DEFAULT '', schema INTEGER NOT NULL,
         started_at BIGINT NOT NULL, seen_at BIGINT NOT NULL,
         is_member INTEGER NOT NULL DEFAULT 0, is_draining INTEGER NOT NULL DEFAULT 0,
-        backend INTEGER NOT NULL, last_batch BIGINT NOT NULL DEFAULT 0
+        last_batch BIGINT NOT NULL DEFAULT 0
     ) WITH (fillfactor = 20)
     """,
     # `hub` NULL: nowhere. The row remains, so that the epoch keeps growing.

@@ -1,0 +1,36 @@
+"""The advisory locks of a database. They end with the connection, or the transaction, that holds
+them: https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+"""
+
+from __future__ import annotations
+
+_BASE = 0x48415049 << 32  # "HAPI"
+
+WRITING = _BASE + 1  # of the connection that writes: exclusive, or shared among several hubs
+ORDER = _BASE + 2  # of a transaction: they are committed in the order in which they got it
+DUTIES = _BASE + 3  # of the connection that writes: what one hub does for all
+MIGRATION = _BASE + 4  # of the transaction that changes tables
+
+# The connections that hold WRITING, and their hubs. `silence`: milliseconds since a hub gave a sign
+# of life, or its connection was used.
+HOLDERS = f"""
+    SELECT locks.pid, hubs.id, hubs.name, hubs.url, hubs.version, hubs.started_at, hubs.seen_at,
+        hubs.is_draining,
+        least(
+            now_ms() - hubs.seen_at,
+            cast(extract(epoch FROM clock_timestamp() - activity.query_start) * 1000 AS bigint)
+        ) AS silence
+    FROM pg_locks AS locks
+    JOIN pg_stat_activity AS activity ON activity.pid = locks.pid
+    LEFT JOIN hubs ON activity.application_name = 'hapi ' || hubs.id
+    WHERE locks.locktype = 'advisory' AND locks.granted
+        AND locks.classid = {_BASE >> 32} AND locks.objid = {WRITING & 0xFFFFFFFF}
+        AND locks.objsubid = 1
+        AND locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY hubs.seen_at DESC NULLS LAST
+"""
+
+
+def application(hub_id: str) -> str:
+    """What the connections of a hub call themselves. PostgreSQL keeps 63 characters."""
+    return f"hapi {hub_id}"[:63]

@@ -1,0 +1,162 @@
+"""The connection that writes: it holds the lock WRITING, and gets it back after it was lost."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg
+from attrs import define, field
+
+from hapi.hub.store.interface import StoreAway, StoreRefused
+from hapi.hub.store.postgres.address import redacted
+from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, one_line
+from hapi.hub.store.postgres.locks import DUTIES, HOLDERS, WRITING, application
+from hapi.hub.store.postgres.schema import VERSION
+from hapi.hub.store.postgres.tables import prepare
+
+ENTER = """
+    INSERT INTO hubs (id, schema, started_at, seen_at, last_batch)
+    VALUES (?, ?, now_ms(), now_ms(), ?)
+    ON CONFLICT (id) DO UPDATE SET schema = excluded.schema, seen_at = excluded.seen_at,
+        last_batch = max(hubs.last_batch, excluded.last_batch)
+"""
+# What a hub left behind that has been gone for a day.
+FORGET = "DELETE FROM hubs WHERE seen_at < now_ms() - 86400000 AND is_member = 0"
+
+
+class LockLost(Exception):
+    """Another hub has acquired the database."""
+
+
+@define(eq=False, repr=False)
+class WritingSession:
+    """Everything here blocks, and is used in one thread at a time, except `interrupt`."""
+
+    url: str = field(repr=False)
+    hub_id: str
+    is_shared: bool | None = None  # None: the database has not been acquired
+    has_duties: bool = False  # the lock DUTIES is held
+    _connection: PostgresConnection | None = None
+    _backend: int = 0  # the server's process of the last connection
+
+    @property
+    def calls(self) -> int:
+        return 0 if self._connection is None else self._connection.calls
+
+    def open(self) -> None:
+        """Connect and migrate. Raises StoreRefused."""
+        shown = redacted(self.url)
+        try:
+            connection = connect(self.url, application(self.hub_id))
+        except psycopg.Error as error:
+            raise StoreRefused(f"database {shown}: {one_line(error)}") from error
+        try:
+            prepare(connection, shown)
+        except psycopg.Error as error:
+            connection.close()
+            raise StoreRefused(f"database {shown}: {one_line(error)}") from error
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+
+    def _keep(self, connection: PostgresConnection) -> None:
+        self._connection, self._backend = connection, connection.backend
+
+    def acquire(self, shared: bool) -> bool:
+        """Try once to get the lock. Raises psycopg.Error, StoreAway."""
+        connection = self._connected()
+        if self.is_shared is not None:
+            return self.is_shared == shared
+        if not _try_lock(connection, shared):
+            return False
+        self.is_shared = shared
+        connection.execute(FORGET)
+        self.enter(connection, 0)
+        return True
+
+    def enter(self, connection: PostgresConnection, last_batch: int) -> None:
+        """Enter this hub among those that the database knows."""
+        connection.execute(ENTER, (self.hub_id, VERSION, last_batch))
+
+    def connection(self) -> PostgresConnection:
+        """The connection, which holds the lock. Raises psycopg.Error, StoreAway, LockLost."""
+        if self.is_shared is None:
+            raise StoreAway("this hub has not acquired the database")
+        return self._connected()
+
+    def _connected(self) -> PostgresConnection:
+        if self._connection is not None and self._connection.is_open:
+            return self._connection
+        if not self._backend:
+            raise StoreAway("the database is closed")
+        before, self.has_duties = self._backend, False
+        connection = connect(self.url, application(self.hub_id))
+        try:
+            if self.is_shared is not None:
+                self._acquire_again(connection, self.is_shared, before)
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+        return connection
+
+    def _acquire_again(self, connection: PostgresConnection, shared: bool, before: int) -> None:
+        # The server may not have noticed that the connection before is gone, and holds its lock.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid = ? AND application_name = ?",
+            (before, application(self.hub_id)),
+        )
+        if _try_lock(connection, shared):
+            return
+        for holder in connection.execute(HOLDERS).fetchall():
+            if holder["id"] not in (None, self.hub_id):
+                raise LockLost
+        raise StoreAway("the lock of the connection before is still held")
+
+    def try_duties(self) -> bool:
+        """Whether this connection holds the lock DUTIES by now."""
+        connection = self.connection()
+        if not self.has_duties:
+            self.has_duties = bool(
+                connection.execute("SELECT pg_try_advisory_lock(?)", (DUTIES,)).fetchone()[0]
+            )
+        return self.has_duties
+
+    def roll_back(self) -> None:
+        if self._connection is not None and self._connection.is_open:
+            try:
+                self._connection.execute("ROLLBACK")
+            except psycopg.Error as error:
+                if is_away(error):
+                    self.drop()
+
+    def interrupt(self) -> None:
+        """From another thread: what waits for an answer fails at once."""
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    def drop(self) -> None:
+        """Forget a connection that is lost."""
+        self.has_duties = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """Give everything up. A hub without a name is forgotten: nobody looks for it."""
+        if self._connection is not None and self._connection.is_open and self.is_shared is not None:
+            with suppress(psycopg.Error):
+                self._connection.execute(
+                    "DELETE FROM hubs WHERE id = ? AND is_member = 0", (self.hub_id,)
+                )
+        self.drop()
+        self.is_shared, self._backend = None, 0
+
+
+def _try_lock(connection: PostgresConnection, shared: bool) -> bool:
+    kind = "_shared" if shared else ""
+    query = f"SELECT pg_try_advisory_lock{kind}(?)"
+    return bool(connection.execute(query, (WRITING,)).fetchone()[0])

@@ -1,0 +1,140 @@
+"""Checks a PostgreSQL database before anything is written to it, and brings its tables up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import psycopg
+
+from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.postgres.connection import PostgresConnection, one_line
+from hapi.hub.store.postgres.locks import MIGRATION
+from hapi.hub.store.postgres.schema import APPLICATION, MIGRATIONS, MIN_SERVER, Migration
+from hapi.hub.store.shared import DEAD_AFTER
+
+COLUMNS = (
+    "SELECT table_name, column_name FROM information_schema.columns"
+    " WHERE table_schema = current_schema()"
+)
+
+
+def prepare(
+    connection: PostgresConnection, shown: str, migrations: Sequence[Migration] = MIGRATIONS
+) -> None:
+    """Check the database and migrate its tables, whole or not at all. `shown` is its address for
+    people. Raises StoreRefused, in which case nothing has been changed.
+    """
+    _check_server(connection, shown)
+    if _version(connection, shown, migrations) >= len(migrations):
+        return
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT pg_advisory_xact_lock(?)", (MIGRATION,))
+        version = _version(connection, shown, migrations)  # another hub may have done it meanwhile
+        if version < len(migrations):
+            _migrate(connection, shown, version, migrations)
+        connection.execute("COMMIT")
+    except psycopg.errors.LockNotAvailable as error:
+        raise StoreRefused(
+            f"database {shown}: its tables have to be changed, and another program uses them:"
+            " try again"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreRefused(f"database {shown}: {one_line(error)}") from error
+    finally:
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+
+
+def _check_server(connection: PostgresConnection, shown: str) -> None:
+    info = connection.raw.info
+    if info.server_version < MIN_SERVER:
+        found, needed = info.server_version // 10_000, MIN_SERVER // 10_000
+        raise StoreRefused(
+            f"database {shown}: the server is PostgreSQL {found}, and the hub needs {needed} or"
+            " newer"
+        )
+    encoding, schema, is_replica = connection.execute(
+        "SELECT current_setting('server_encoding'), current_schema(), pg_is_in_recovery()"
+    ).fetchone()
+    if encoding != "UTF8":
+        raise StoreRefused(
+            f"database {shown} has the encoding {encoding}: create it with ENCODING 'UTF8'"
+        )
+    if schema is None:
+        raise StoreRefused(
+            f"database {shown}: {info.user} may not use a schema of its search_path; grant USAGE"
+            " and CREATE on one"
+        )
+    if is_replica:
+        raise StoreRefused(f"database {shown} is a replica, which cannot be written")
+
+
+def _version(connection: PostgresConnection, shown: str, migrations: Sequence[Migration]) -> int:
+    """The version of the tables, 0: there are none."""
+    columns: dict[str, set[str]] = {}
+    for table, column in connection.execute(COLUMNS).fetchall():
+        columns.setdefault(table, set()).add(column)
+    if not columns:
+        return 0
+    if not {"application", "version", "compat"} <= columns.get("meta", set()):
+        raise StoreRefused(
+            f"database {shown} has tables of another program ({_some(columns)}); it was not"
+            " touched: create a database for the hub alone"
+        )
+    try:
+        meta = connection.execute("SELECT application, version, compat FROM meta").fetchone()
+        connection.execute("SELECT has_table_privilege('sessions', 'INSERT')").fetchone()
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreRefused(f"database {shown}: {one_line(error)}") from error
+    if meta is None or meta["application"] != APPLICATION:
+        raise StoreRefused(f"database {shown} belongs to another program; it was not touched")
+    if meta["compat"] > len(migrations):
+        raise StoreRefused(
+            f"database {shown} has version {meta['version']}, this hub knows up to"
+            f" {len(migrations)}: start the newer hub, or use another database"
+        )
+    (may_write,) = connection.execute(
+        "SELECT has_table_privilege('sessions', 'INSERT, UPDATE, DELETE')"
+    ).fetchone()
+    if not may_write:
+        raise StoreRefused(
+            f"database {shown}: {connection.raw.info.user} may not write its tables; use the role"
+            " that created them"
+        )
+    return int(meta["version"])
+
+
+def _some(tables: dict[str, set[str]]) -> str:
+    names = sorted(tables)
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _migrate(
+    connection: PostgresConnection, shown: str, version: int, migrations: Sequence[Migration]
+) -> None:
+    (may_create,) = connection.execute(
+        "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+    ).fetchone()
+    if not may_create:
+        user = connection.raw.info.user
+        raise StoreRefused(
+            f"database {shown}: {user} may not create tables in it; make {user} its owner, or"
+            " grant CREATE on its schema"
+        )
+    compat = migrations[-1].compat
+    if version:
+        older = connection.execute(
+            "SELECT name FROM hubs WHERE schema < ? AND seen_at > now_ms() - ?",
+            (compat, int(DEAD_AFTER * 1000)),
+        ).fetchone()
+        if older is not None:
+            raise StoreRefused(
+                f"database {shown} is in use by an older hub ({older['name'] or 'unnamed'}), which"
+                " could not work with the tables of this one: stop it first"
+            )
+    for migration in migrations[version:]:
+        for statement in migration.statements:
+            connection.execute(statement)
+    connection.execute("UPDATE meta SET version = ?, compat = ?", (len(migrations), compat))

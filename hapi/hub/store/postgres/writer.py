@@ -1,0 +1,342 @@
+"""Group commit in PostgreSQL: what waits while a transaction runs shares the next one.
+
+One connection writes, in a thread of its own; it holds the lock WRITING, so that who writes holds
+it by construction. A transaction takes the lock ORDER first: its ids are in the order of the
+commits, whoever else writes. When a change fails after it wrote, the whole batch runs once more,
+with a savepoint for each change. That is rare, and savepoints would cost each change two more
+statements.
+
+Each batch stores its number. If the connection breaks after COMMIT was sent, the number tells
+whether it was done: the batch is finished, or runs once more. So changes must be re-runnable, and
+touch nothing but their transaction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.hub.store.disk_thread import Worker
+from hapi.hub.store.interface import StoreAway, StoreFailed
+from hapi.hub.store.postgres.connection import AGAIN, PostgresConnection, is_away, store_error
+from hapi.hub.store.postgres.locks import ORDER
+from hapi.hub.store.postgres.session import LockLost, WritingSession
+from hapi.metrics import Histogram
+from hapi.request_id import run_for_nobody
+
+T = TypeVar("T")
+MAX_BATCH = 256  # changes in one transaction
+MAX_WAITING = 1_000  # changes that wait while the database is away
+AWAY_TIMEOUT = 10.0  # seconds that changes wait for a database that is away
+RETRY_INTERVAL = 0.2  # seconds between two attempts to reach it
+STALL_TIMEOUT = 15.0  # seconds without an answer after which a connection counts as lost
+MAX_REPETITIONS = 3  # of a batch that met a deadlock
+FENCE = "SELECT pg_advisory_xact_lock(?)"
+FINISH = "UPDATE hubs SET last_batch = ?, seen_at = now_ms() WHERE id = ?"
+
+
+@define(eq=False, repr=False)
+class _Change(Generic[T]):
+    apply: Callable[[PostgresConnection], T]
+    committed: Callable[[T], object]
+    done: Deferred[T]
+    result: T | None = None
+    error: Failure | None = None
+
+
+class _Repeat(Exception):
+    """The batch has to run with savepoints."""
+
+
+@define(eq=False, repr=False)
+class BatchHooks:
+    """What is done at the begin and at the end of each transaction, in the writer's thread."""
+
+    begin: Callable[[PostgresConnection], None] = lambda connection: None
+    end: Callable[[PostgresConnection], None] = lambda connection: None
+
+
+@define(eq=False, repr=False)
+class PostgresWriter:
+    """The changes of one hub, in the order in which they were given.
+
+    When a transaction fails as a whole, so do all changes that wait behind it: a caller that sends
+    several changes one after the other never finds a later one stored without an earlier one.
+    """
+
+    _reactor: Any
+    _worker: Worker
+    session: WritingSession
+    _lost: Callable[[], object]  # called when another hub has acquired the database
+    hooks: BatchHooks = field(factory=BatchHooks)
+    committed: list[Callable[[], object]] = field(factory=list)  # called after each COMMIT
+    sizes: Histogram = field(factory=Histogram)  # changes in one transaction
+    seconds: Histogram = field(factory=Histogram)  # of one transaction
+    _waiting: deque[_Change[Any]] = field(factory=deque)
+    _idle: list[Deferred[None]] = field(factory=list)
+    _running: bool = False
+    _closing: bool = False
+    _number: int = 0  # of the batch
+    _unknown: bool = False  # COMMIT of that batch was sent, without an answer
+    _away_since: float | None = None
+    _is_lost: bool = False
+
+    log = Logger()
+
+    @property
+    def is_away(self) -> bool:
+        return self._away_since is not None or self._is_lost
+
+    async def write(
+        self,
+        apply: Callable[[PostgresConnection], T],
+        committed: Callable[[T], object] = lambda result: None,
+    ) -> T:
+        """Run `apply` in the next transaction. After the COMMIT, `committed` is called with its
+        result, then this returns; both in the order of the changes.
+
+        What `apply` raises undoes this change alone. Raises StoreBusy, StoreFull, StoreFailed,
+        StoreAway.
+        """
+        if self._closing:
+            raise StoreFailed("the database is closed")
+        if self._is_lost:
+            raise self._lock_lost()
+        if self.is_away and len(self._waiting) >= MAX_WAITING:
+            raise StoreAway("the database is away")
+        change: _Change[T] = _Change(apply, committed, Deferred())
+        self._waiting.append(change)
+        if not self._running:
+            self._running = True
+            run_for_nobody(lambda: Deferred.fromCoroutine(self._run()))
+        return await change.done
+
+    async def call(self, work: Callable[[PostgresConnection], T]) -> T:
+        """Run `work` in the thread of the connection, between two transactions and not in one.
+        Raises StoreBusy, StoreFailed, StoreAway.
+        """
+
+        def guarded() -> T:
+            try:
+                return work(self.session.connection())
+            except psycopg.Error as error:
+                if is_away(error):
+                    self.session.drop()
+                raise store_error(error) from error
+            except LockLost as error:
+                raise self._lock_lost() from error
+
+        return await self._worker.run(guarded)
+
+    def close(self) -> Deferred[None]:
+        """Finish what waits, if the database is there; fires when nothing waits."""
+        self._closing = True
+        done: Deferred[None] = Deferred()
+        if self._running:
+            self._idle.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def _lock_lost(self) -> StoreAway:
+        return StoreAway("another hub has taken over the database")
+
+    # --- in the reactor's thread ------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+                try:
+                    await self._store(batch)
+                except Exception as error:
+                    self._fail(batch, error)
+                else:
+                    self._finish(batch)
+        finally:
+            self._running = False
+        idle, self._idle = self._idle, []
+        for done in idle:
+            done.callback(None)
+
+    async def _store(self, batch: list[_Change[Any]]) -> None:
+        """Raises what keeps the whole batch from being stored."""
+        self._number += 1
+        self._unknown = False
+        begin = self._reactor.seconds()
+        while True:
+            try:
+                await self._watched(lambda: self._attempt(batch))
+            except LockLost as error:
+                self._is_lost = True
+                self.log.error("Another hub has taken over the database")
+                run_for_nobody(self._lost)
+                raise self._lock_lost() from error
+            except StoreAway as error:
+                now = self._reactor.seconds()
+                if self._away_since is None:
+                    self._away_since = now
+                    self.log.error("The database is away: {reason}", reason=str(error))
+                if self._closing or now - self._away_since >= AWAY_TIMEOUT:
+                    raise StoreAway(str(error), self._unknown) from error
+                await deferLater(self._reactor, RETRY_INTERVAL)
+            else:
+                break
+        if self._away_since is not None:
+            self._away_since = None
+            self.log.info("The database can be written again")
+        self.sizes.observe(len(batch))
+        self.seconds.observe(self._reactor.seconds() - begin)
+
+    async def _watched(self, work: Callable[[], None]) -> None:
+        """Run `work` in the thread; cut the connection if it gets no answer for STALL_TIMEOUT."""
+        session, seen = self.session, self.session.calls
+        since = self._reactor.seconds()
+
+        def check() -> None:
+            nonlocal seen, since, watch
+            if session.calls != seen:
+                seen, since = session.calls, self._reactor.seconds()
+            elif self._reactor.seconds() - since >= STALL_TIMEOUT:
+                session.interrupt()
+            watch = self._reactor.callLater(1.0, check)
+
+        watch = self._reactor.callLater(1.0, check)
+        try:
+            await self._worker.run(work)
+        finally:
+            watch.cancel()
+
+    def _fail(self, batch: list[_Change[Any]], error: Exception) -> None:
+        failed, self._waiting = [*batch, *self._waiting], deque()
+        for change in failed:
+            unknown = isinstance(error, StoreAway) and error.unknown and change in batch
+            change.done.errback(Failure(StoreAway(str(error), True) if unknown else _known(error)))
+
+    def _finish(self, batch: list[_Change[Any]]) -> None:
+        for call in self.committed:
+            call()
+        for change in batch:
+            if change.error is not None:
+                change.done.errback(change.error)
+                continue
+            try:
+                change.committed(change.result)
+            except Exception:
+                self.log.failure("A change was stored, but not everybody was told")
+            change.done.callback(change.result)
+
+    # --- in the writer's thread -------------------------------------------------------------------
+
+    def _attempt(self, batch: list[_Change[Any]]) -> None:
+        """Store the batch, or find that it was stored. Raises StoreAway, LockLost, StoreProblem."""
+        try:
+            connection = self.session.connection()
+            if self._unknown and self._was_stored(connection):
+                return
+            self._unknown = False
+            self._store_now(connection, batch)
+        except psycopg.Error as error:
+            self.session.roll_back()
+            if is_away(error):
+                self.session.drop()
+            else:
+                self._unknown = False
+            raise store_error(error) from error
+
+    def _was_stored(self, connection: PostgresConnection) -> bool:
+        """Whether the COMMIT that got no answer was done. What it locked is free when it is known."""
+        connection.execute("BEGIN")
+        connection.execute(FENCE, (ORDER,))
+        row = connection.execute(
+            "SELECT last_batch FROM hubs WHERE id = ?", (self.session.hub_id,)
+        ).fetchone()
+        connection.execute("COMMIT")
+        return row is not None and int(row[0]) >= self._number
+
+    def _store_now(self, connection: PostgresConnection, batch: list[_Change[Any]]) -> None:
+        has_savepoints, repetitions = False, 0
+        while True:
+            try:
+                self._transaction(connection, batch, has_savepoints)
+                return
+            except _Repeat:
+                has_savepoints = True
+            except AGAIN:
+                repetitions += 1
+                if repetitions > MAX_REPETITIONS:
+                    raise
+            connection.execute("ROLLBACK")
+
+    def _transaction(
+        self, connection: PostgresConnection, batch: list[_Change[Any]], has_savepoints: bool
+    ) -> None:
+        connection.execute("BEGIN")
+        connection.execute(FENCE, (ORDER,))
+        self.hooks.begin(connection)
+        for change in batch:
+            change.result = change.error = None
+            if has_savepoints:
+                _apply_under_savepoint(connection, change)
+            else:
+                _apply(connection, change)
+        self.hooks.end(connection)
+        if connection.execute(FINISH, (self._number, self.session.hub_id)).rowcount == 0:
+            self.session.enter(connection, self._number)
+        self._unknown = True
+        status = connection.execute("COMMIT").statusmessage
+        self._unknown = False
+        if status != "COMMIT":
+            raise psycopg.DatabaseError(f"the transaction ended with {status}")
+
+
+def _known(error: Exception) -> Exception:
+    return StoreAway(str(error)) if isinstance(error, StoreAway) else error
+
+
+def _apply(connection: PostgresConnection, change: _Change[Any]) -> None:
+    """Raises _Repeat if the change has failed after it wrote."""
+    connection.wrote = False
+    try:
+        change.result = change.apply(connection)
+    except psycopg.Error as error:
+        if _ends_all(error):
+            raise
+        raise _Repeat from error
+    except Exception as error:
+        if connection.wrote:
+            raise _Repeat from error
+        change.error = Failure(error)
+
+
+def _apply_under_savepoint(connection: PostgresConnection, change: _Change[Any]) -> None:
+    connection.execute("SAVEPOINT change")
+    try:
+        change.result = change.apply(connection)
+    except Exception as error:
+        if isinstance(error, psycopg.Error):
+            if _ends_all(error):
+                raise
+            problem: Exception = store_error(error)
+        else:
+            problem = error
+        change.error = Failure(problem)
+        connection.execute("ROLLBACK TO SAVEPOINT change")
+    connection.execute("RELEASE SAVEPOINT change")
+
+
+def _ends_all(error: psycopg.Error) -> bool:
+    """Whether nothing else can be written either."""
+    return (
+        not isinstance(store_error(error), StoreFailed)
+        or is_away(error)
+        or isinstance(error, AGAIN)
+    )
