@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
@@ -16,7 +17,11 @@ from tests.support.hub_stage import EPOCH, result_of, waits
 T = TypeVar("T")
 
 # `-m "not postgres"` leaves PostgreSQL out.
-KINDS: tuple[Any, ...] = ("memory", "sqlite")
+KINDS: tuple[Any, ...] = (
+    "memory",
+    "sqlite",
+    pytest.param("postgres", marks=pytest.mark.postgres),
+)
 
 
 def wait(awaitable: Awaitable[T]) -> T:
@@ -32,8 +37,16 @@ def wait(awaitable: Awaitable[T]) -> T:
 
 def open_store(kind: str, place: Path, reactor: Any, url: str = "") -> Any:
     """A new, empty store as the hub has it. `place` is a directory; `url` is a database."""
-    store = memory_store(reactor) if kind == "memory" else file_store(place / "hub.db", reactor)
+    store: Any
+    if kind == "postgres":
+        from hapi.hub.store.postgres.store import PostgresStore
+
+        store = PostgresStore(url, reactor)
+    else:
+        store = memory_store(reactor) if kind == "memory" else file_store(place / "hub.db", reactor)
     wait(store.open())
+    if kind == "postgres":
+        assert wait(store.acquire(shared=False))
     return store
 
 

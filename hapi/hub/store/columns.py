@@ -1,10 +1,12 @@
-"""Conversion between rows and columns: documents are stored as JSON, flags as 0 and 1."""
+"""Columns and rows: documents are stored as JSON, flags as 0 and 1; and what the tables need of a
+database. Their SQL is the same for SQLite and PostgreSQL, with `?` for values.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from attrs import fields
@@ -18,6 +20,9 @@ from hapi.hub.store.rows import (
     TokenRow,
 )
 from hapi.protocol.json import bounded
+
+T = TypeVar("T")
+
 
 JSON_COLUMNS = frozenset(
     {"metadata", "agent_state", "model", "todos", "team_state", "runner_state", "keys", "settings"}
@@ -89,3 +94,44 @@ def message_from(row: Any) -> MessageRow:
     """A message whose content is a `msgspec.Raw`, since nobody looks into it."""
     values = row if isinstance(row, Mapping) else dict(zip(row.keys(), row, strict=True))
     return MessageRow(**{**values, "content": read_content(row["content"])})
+
+
+# --- a database -----------------------------------------------------------------------------------
+
+
+class SqlResult(Protocol):
+    """Rows have their columns by number and by name."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows a statement has changed."""
+
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class SqlConnection(Protocol):
+    """A connection with an open transaction."""
+
+    def execute(self, query: str, values: Sequence[Any] = (), /) -> SqlResult: ...
+
+
+class SqlDatabase(Protocol):
+    def read(self, query: str, values: Sequence[Any] = ()) -> Coroutine[Any, Any, list[Any]]:
+        """The rows of a query, which sees what has been committed."""
+
+    def write(
+        self,
+        change: Callable[[Any], T],
+        committed: Callable[[T], object] = lambda result: None,
+    ) -> Coroutine[Any, Any, T]:
+        """Run `change` with a SqlConnection in a transaction, then `committed` after the COMMIT."""
+
+
+class Indexing(Protocol):
+    """What is derived from a message and stored with it."""
+
+    column: str  # of `messages`, where the index keeps what it needs
+
+    def add(self, connection: Any, row: Any, content: str) -> Any:
+        """Index a message that is being stored, in the same transaction; the value of `column`."""

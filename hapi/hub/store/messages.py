@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from hapi.hub.store.columns import as_json, message_from, read_content, session_from
+from hapi.hub.store.columns import (
+    Indexing,
+    SqlConnection,
+    SqlDatabase,
+    as_json,
+    message_from,
+    read_content,
+    session_from,
+)
 from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
-from hapi.hub.store.sql import Indexing, SqlConnection, SqlDatabase
 
 COLUMNS = (
     "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"

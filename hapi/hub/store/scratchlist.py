@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import astuple, fields
 
+from hapi.hub.store.columns import SqlConnection, SqlDatabase
 from hapi.hub.store.rows import SavedPromptRow, ScratchEntryRow, ScratchFileRow
-from hapi.hub.store.sql import SqlConnection, SqlDatabase
 
 FILE_COLUMNS = tuple(attribute.name for attribute in fields(ScratchFileRow))
 PROMPT_COLUMNS = tuple(attribute.name for attribute in fields(SavedPromptRow))

@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import fields
 
+from hapi.hub.store.columns import SqlConnection, SqlDatabase
 from hapi.hub.store.rows import ShareLinkRow
-from hapi.hub.store.sql import SqlConnection, SqlDatabase
 
 COLUMNS = tuple(attribute.name for attribute in fields(ShareLinkRow))
 FLAGS = frozenset({"has_files", "has_thoughts"})

@@ -16,6 +16,9 @@ from hapi.hub.store.columns import (
     RECIPIENT,
     SESSION,
     TOKEN,
+    Indexing,
+    SqlConnection,
+    SqlDatabase,
     machine_from,
     packed,
     recipient_from,
@@ -47,7 +50,6 @@ from hapi.hub.store.rows import (
 )
 from hapi.hub.store.scratchlist import ScratchlistTables
 from hapi.hub.store.share_links import ShareLinkTable
-from hapi.hub.store.sql import Indexing, SqlConnection, SqlDatabase
 from hapi.hub.store.token_use import TokenUseTable
 
 T = TypeVar("T")

@@ -11,9 +11,8 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.hub.store.columns import read_document
+from hapi.hub.store.columns import SqlConnection, SqlDatabase, read_document
 from hapi.hub.store.rows import TokenUse
-from hapi.hub.store.sql import SqlConnection, SqlDatabase
 
 MAX_COUNT = 1 << 50  # tokens; a larger count is nonsense, and SQLite adds with 64 bits
 MAX_MODEL_LENGTH = 200  # characters

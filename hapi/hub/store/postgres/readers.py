@@ -17,12 +17,27 @@ from twisted.python.threadpool import ThreadPool
 from hapi.hub.store.interface import StoreAway, StoreFailed
 from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, store_error
 from hapi.hub.store.postgres.locks import application
+from hapi.hub.store.postgres.stall import StallWatch
 
 T = TypeVar("T")
 MAX_READERS = 3
 READ_TIMEOUT = 10.0  # seconds that a read waits for a database that is away
 RETRY_INTERVAL = 0.2  # seconds
-STALL_TIMEOUT = 15.0  # seconds without an answer after which a connection counts as lost
+
+
+@define(eq=False, repr=False)
+class _Attempt:
+    """One read, for who watches it from another thread."""
+
+    connection: PostgresConnection | None = None
+
+    @property
+    def calls(self) -> int:
+        return 0 if self.connection is None else self.connection.calls
+
+    def interrupt(self) -> None:
+        if self.connection is not None:
+            self.connection.interrupt()
 
 
 @define(eq=False, repr=False)
@@ -33,6 +48,7 @@ class Readers:
     _url: str = field(repr=False)
     _hub_id: str
     _idle: list[PostgresConnection] = field(factory=list)
+    _busy: set[_Attempt] = field(factory=set)
     _pool: ThreadPool | None = None
     _is_closed: bool = False
 
@@ -59,8 +75,8 @@ class Readers:
     async def _once(self, work: Callable[[PostgresConnection], T]) -> T:
         if self._is_closed:
             raise StoreFailed("the database is closed")
-        used: list[PostgresConnection] = []
-        guarded = partial(self._guarded, work, used)
+        attempt = _Attempt()
+        guarded = partial(self._guarded, work, attempt)
         if not self._reactor.running:  # nobody has to wait
             return await maybeDeferred(guarded)
         if self._pool is None:
@@ -68,23 +84,22 @@ class Readers:
             # A thread that waits for a server must not keep the process from ending.
             self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()
-        watch = self._reactor.callLater(STALL_TIMEOUT, lambda: [each.interrupt() for each in used])
+        self._busy.add(attempt)
+        watch = StallWatch(self._reactor, attempt)
         try:
             return await deferToThreadPool(self._reactor, self._pool, guarded)
         finally:
-            if watch.active():
-                watch.cancel()
+            watch.stop()
+            self._busy.discard(attempt)
 
-    def _guarded(
-        self, work: Callable[[PostgresConnection], T], used: list[PostgresConnection]
-    ) -> T:
+    def _guarded(self, work: Callable[[PostgresConnection], T], attempt: _Attempt) -> T:
         connection: PostgresConnection | None = None
         try:
             try:
                 connection = self._idle.pop()
             except IndexError:
                 connection = connect(self._url, application(self._hub_id), is_read_only=True)
-            used.append(connection)
+            attempt.connection = connection
             result = work(connection)
         except psycopg.Error as error:
             if connection is not None and is_away(error):
@@ -99,7 +114,10 @@ class Readers:
         return result
 
     def close(self) -> None:
+        """End reads that run, and close."""
         self._is_closed = True
+        for attempt in self._busy:
+            attempt.interrupt()
         while self._idle:
             self._idle.pop().close()
         pool, self._pool = self._pool, None

@@ -7,8 +7,8 @@ from contextlib import suppress
 import psycopg
 from attrs import define, field
 
+from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreAway, StoreRefused
-from hapi.hub.store.postgres.address import redacted
 from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, one_line
 from hapi.hub.store.postgres.locks import DUTIES, HOLDERS, WRITING, application
 from hapi.hub.store.postgres.schema import VERSION
@@ -45,7 +45,7 @@ class WritingSession:
 
     def open(self) -> None:
         """Connect and migrate. Raises StoreRefused."""
-        shown = redacted(self.url)
+        shown = str(DatabaseUrl.parse(self.url))
         try:
             connection = connect(self.url, application(self.hub_id))
         except psycopg.Error as error:
@@ -65,7 +65,7 @@ class WritingSession:
 
     def acquire(self, shared: bool) -> bool:
         """Try once to get the lock. Raises psycopg.Error, StoreAway."""
-        connection = self._connected()
+        connection = self.connected()
         if self.is_shared is not None:
             return self.is_shared == shared
         if not _try_lock(connection, shared):
@@ -83,9 +83,10 @@ class WritingSession:
         """The connection, which holds the lock. Raises psycopg.Error, StoreAway, LockLost."""
         if self.is_shared is None:
             raise StoreAway("this hub has not acquired the database")
-        return self._connected()
+        return self.connected()
 
-    def _connected(self) -> PostgresConnection:
+    def connected(self) -> PostgresConnection:
+        """The connection, whether the database was acquired or not."""
         if self._connection is not None and self._connection.is_open:
             return self._connection
         if not self._backend:

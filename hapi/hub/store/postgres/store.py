@@ -1,45 +1,198 @@
-"""The store in a PostgreSQL database. It is not finished: no hub uses it yet."""
+"""The store in a PostgreSQL database. No hub uses it yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from hapi.hub.store.shared import Member
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from hapi.hub.store.database_url import DatabaseUrl
+from hapi.hub.store.interface import IStore
+from hapi.hub.store.postgres.connection import PostgresConnection
+from hapi.hub.store.postgres.database import PostgresDatabase
+from hapi.hub.store.postgres.index import PostgresIndex
+from hapi.hub.store.postgres.locks import HOLDERS
+from hapi.hub.store.postgres.members import member_from
+from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm
+from hapi.hub.store.shared import DEAD_AFTER, Member
+from hapi.hub.store.sql_store import DISCARDED, SqlStore, SqlTransaction
+
+T = TypeVar("T")
+
+WHOLE_LIMIT = 500  # messages that are deleted with their session in one write
+PURGED_AT_ONCE = 500  # messages
+BLOCK = 8_192  # bytes: what PostgreSQL has unless it was built otherwise
 
 
-class PostgresStore:
-    """IStore, and later ISharedStore, in the database of `url` (`postgresql://…`).
+@implementer(IStore)
+class PostgresStore(SqlStore):
+    """The database of `url` (`postgresql://…`), used by the hub `hub_id`, a new id by default.
 
     `open` connects and migrates only; another hub may be active meanwhile. Whoever wants to write
-    has to `acquire` the database. `on_lost_lock` is called, in the reactor's thread, if the
-    connection was lost and another hub has acquired the database since: every turn fails with
-    StoreAway from then on.
+    has to `acquire` the database; a turn before that fails with StoreAway. `on_lost_lock` is
+    called, in the reactor's thread, if the connection was lost and another hub has acquired the
+    database since: every turn fails with StoreAway from then on.
     """
 
-    def __init__(self, url: str, reactor: Any, hub_id: str | None = None) -> None:
-        self.url, self.hub_id = url, hub_id
-        self.on_lost_lock: list[Callable[[], object]] = []
-        raise NotImplementedError("hubs on PostgreSQL are not finished")
+    database: PostgresDatabase
+    random_id = "replace(gen_random_uuid()::text, '-', '')"
 
-    async def open(self) -> None:
-        """Raises StoreRefused: an unreachable server, a wrong password, a missing database or
+    def __init__(self, url: str, reactor: Any, hub_id: str | None = None) -> None:
+        self.hub_id = hub_id or uuid.uuid4().hex
+        self.on_lost_lock: list[Callable[[], object]] = []
+        super().__init__(PostgresDatabase(url, reactor, self.hub_id, self._lost), reactor)
+        self.index = PostgresIndex()
+
+    def _lost(self) -> None:
+        for call in self.on_lost_lock:
+            call()
+
+    def open(self) -> Deferred[None]:
+        """Errs with StoreRefused: an unreachable server, a wrong password, a missing database or
         right, a server older than 13, a database of something else, a newer version of the tables.
         """
-        raise NotImplementedError
+        return Deferred.fromCoroutine(self.database.open())
+
+    def close(self) -> Deferred[None]:
+        return self.database.close()
+
+    # --- which hub is active ----------------------------------------------------------------------
 
     async def acquire(self, shared: bool) -> bool:
         """Try once to become a hub that writes; False if another hub excludes it. `shared`: beside
         others that share it.
         """
-        raise NotImplementedError
+
+        def acquire(session: Any) -> bool:
+            if not session.acquire(shared):
+                return False
+            self.index.prepare(session.connection())
+            return True
+
+        return await self.database.writer.call(acquire)
 
     async def active_hub(self) -> Member | None:
         """The hub that has acquired the database; of several the one that was seen last."""
-        raise NotImplementedError
+        holders = [row for row in await self.database.read(HOLDERS) if row["id"] is not None]
+        if not holders:
+            return None
+        return member_from(holders[0])
 
     async def end_stale_holder(self) -> bool:
         """End the connections of hubs that hold the database and have given no sign of life for
         DEAD_AFTER seconds; whether there were any.
         """
-        raise NotImplementedError
+
+        def end(session: Any) -> bool:
+            connection = session.connected()
+            ended = [
+                connection.execute("SELECT pg_terminate_backend(?)", (row["pid"],)).fetchone()[0]
+                for row in connection.execute(HOLDERS).fetchall()
+                if row["id"] != self.hub_id and (row["silence"] or 0) > DEAD_AFTER * 1000
+            ]
+            return any(ended)
+
+        return await self.database.writer.call(end)
+
+    # --- turns ------------------------------------------------------------------------------------
+
+    async def turn(self, owner: str, change: Callable[[SqlTransaction], T]) -> T:
+        transaction: SqlTransaction | None = None
+
+        def apply(connection: PostgresConnection) -> T:
+            nonlocal transaction
+            transaction = SqlTransaction(connection, self.index)
+            return change(transaction)
+
+        def committed(result: T) -> None:
+            assert transaction is not None
+            self._publish(transaction.events)
+
+        return await self._counted(self.database.write(apply, committed))
+
+    async def check(self) -> None:
+        self.database.writer.check()
+
+    async def probe(self) -> None:
+        await self._counted(self.database.write(lambda connection: None))
+
+    # --- maintenance ------------------------------------------------------------------------------
+
+    async def size(self) -> DatabaseSize:
+        """PostgreSQL itself uses the space of what was deleted again (autovacuum)."""
+        rows = await self.database.read("SELECT pg_database_size(current_database())")
+        return DatabaseSize(rows[0][0], 0, False)
+
+    async def reclaim(self, keep: int) -> bool:
+        return False
+
+    def files(self) -> tuple[str, dict[str, int]]:
+        return str(DatabaseUrl.parse(self.database.url)), {}
+
+    async def discard_session(self, session_id: str) -> int | None:
+        def discard(turn: SqlTransaction) -> int | None:
+            execute = turn.connection.execute
+            (count,) = execute(
+                "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (session_id,)
+            ).fetchone()
+            if count > WHOLE_LIMIT:
+                found = execute(
+                    "UPDATE sessions SET namespace = ?, tag = id WHERE id = ? AND namespace <> ?",
+                    (DISCARDED, session_id, DISCARDED),
+                )
+            else:
+                found = execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+            return int(count) if found.rowcount > 0 else None
+
+        return await self.turn(session_id, discard)
+
+    async def purge(self) -> bool:
+        def purge(connection: PostgresConnection) -> bool:
+            found = connection.execute(
+                "SELECT id FROM sessions WHERE namespace = ? LIMIT 1", (DISCARDED,)
+            ).fetchone()
+            if found is None:
+                return False
+            deleted = connection.execute(
+                "DELETE FROM messages WHERE id IN"
+                " (SELECT id FROM messages WHERE session_id = ? LIMIT ?)",
+                (found[0], PURGED_AT_ONCE),
+            )
+            if deleted.rowcount < PURGED_AT_ONCE:
+                connection.execute("DELETE FROM sessions WHERE id = ?", (found[0],))
+            return True
+
+        if not await self.database.read(
+            "SELECT 1 FROM sessions WHERE namespace = ? LIMIT 1", (DISCARDED,)
+        ):
+            return False
+        return await self.database.write(purge)
+
+    # --- searching --------------------------------------------------------------------------------
+
+    async def search(
+        self,
+        namespace: str,
+        terms: Sequence[SearchTerm],
+        limit: int,
+        before: int | None = None,
+        session_id: str | None = None,
+    ) -> SearchPage:
+        if not terms:
+            return SearchPage([])
+        return await self.database.readers.run(
+            lambda connection: self.index.page(
+                connection, namespace, terms, limit, before, session_id
+            )
+        )
+
+    def index_progress(self) -> IndexProgress:
+        return self.index.progress
+
+    async def index_older(self) -> bool:
+        if self.index.is_complete:
+            return False
+        return self.index.advanced(*await self.database.write(self.index.advance))

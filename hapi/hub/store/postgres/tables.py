@@ -1,4 +1,4 @@
-"""Checks a PostgreSQL database before anything is written to it, and brings its tables up to date."""
+"""Checks a PostgreSQL database before anything is written to it, and migrates its tables."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from hapi.hub.store.interface import StoreAway, StoreFailed
 from hapi.hub.store.postgres.connection import AGAIN, PostgresConnection, is_away, store_error
 from hapi.hub.store.postgres.locks import ORDER
 from hapi.hub.store.postgres.session import LockLost, WritingSession
+from hapi.hub.store.postgres.stall import StallWatch
 from hapi.metrics import Histogram
 from hapi.request_id import run_for_nobody
 
@@ -37,7 +38,6 @@ MAX_BATCH = 256  # changes in one transaction
 MAX_WAITING = 1_000  # changes that wait while the database is away
 AWAY_TIMEOUT = 10.0  # seconds that changes wait for a database that is away
 RETRY_INTERVAL = 0.2  # seconds between two attempts to reach it
-STALL_TIMEOUT = 15.0  # seconds without an answer after which a connection counts as lost
 MAX_REPETITIONS = 3  # of a batch that met a deadlock
 FENCE = "SELECT pg_advisory_xact_lock(?)"
 FINISH = "UPDATE hubs SET last_batch = ?, seen_at = now_ms() WHERE id = ?"
@@ -119,14 +119,14 @@ class PostgresWriter:
             run_for_nobody(lambda: Deferred.fromCoroutine(self._run()))
         return await change.done
 
-    async def call(self, work: Callable[[PostgresConnection], T]) -> T:
+    async def call(self, work: Callable[[WritingSession], T]) -> T:
         """Run `work` in the thread of the connection, between two transactions and not in one.
         Raises StoreBusy, StoreFailed, StoreAway.
         """
 
         def guarded() -> T:
             try:
-                return work(self.session.connection())
+                return work(self.session)
             except psycopg.Error as error:
                 if is_away(error):
                     self.session.drop()
@@ -135,6 +135,15 @@ class PostgresWriter:
                 raise self._lock_lost() from error
 
         return await self._worker.run(guarded)
+
+    def check(self) -> None:
+        """Raises StoreAway, StoreFailed if nothing can be written at present."""
+        if self._closing:
+            raise StoreFailed("the database is closed")
+        if self._is_lost:
+            raise self._lock_lost()
+        if self._away_since is not None:
+            raise StoreAway("the database is away")
 
     def close(self) -> Deferred[None]:
         """Finish what waits, if the database is there; fires when nothing waits."""
@@ -198,22 +207,11 @@ class PostgresWriter:
 
     async def _watched(self, work: Callable[[], None]) -> None:
         """Run `work` in the thread; cut the connection if it gets no answer for STALL_TIMEOUT."""
-        session, seen = self.session, self.session.calls
-        since = self._reactor.seconds()
-
-        def check() -> None:
-            nonlocal seen, since, watch
-            if session.calls != seen:
-                seen, since = session.calls, self._reactor.seconds()
-            elif self._reactor.seconds() - since >= STALL_TIMEOUT:
-                session.interrupt()
-            watch = self._reactor.callLater(1.0, check)
-
-        watch = self._reactor.callLater(1.0, check)
+        watch = StallWatch(self._reactor, self.session)
         try:
             await self._worker.run(work)
         finally:
-            watch.cancel()
+            watch.stop()
 
     def _fail(self, batch: list[_Change[Any]], error: Exception) -> None:
         failed, self._waiting = [*batch, *self._waiting], deque()
@@ -253,7 +251,7 @@ class PostgresWriter:
             raise store_error(error) from error
 
     def _was_stored(self, connection: PostgresConnection) -> bool:
-        """Whether the COMMIT that got no answer was done. What it locked is free when it is known."""
+        """Whether the COMMIT that got no answer was done. It is over when ORDER is free."""
         connection.execute("BEGIN")
         connection.execute(FENCE, (ORDER,))
         row = connection.execute(
