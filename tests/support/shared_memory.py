@@ -22,7 +22,8 @@ from hapi.hub.store.shared import (
     Member,
     Moved,
 )
-from hapi.hub.store.sqlite import SqliteStore, SqliteTransaction, memory_store
+from hapi.hub.store.sql_store import SqlTransaction
+from hapi.hub.store.sqlite import SqliteStore, memory_store
 
 DATABASE_START = 1_795_000_000_000  # ms
 
@@ -247,7 +248,7 @@ class SharedMemoryStore(SqliteStore):
 
     async def turn(self, owner: str, change: Callable[[Any], Any]) -> Any:
         self._reach()
-        transaction: SqliteTransaction | None = None
+        transaction: SqlTransaction | None = None
 
         def apply(connection: Any) -> Any:
             nonlocal transaction
@@ -258,10 +259,10 @@ class SharedMemoryStore(SqliteStore):
             ):
                 raise Moved(owner, home.hub)
             connection.execute("SAVEPOINT first_run")
-            change(SqliteTransaction(connection, self.searches.index))
+            change(SqlTransaction(connection, self.searches.index))
             connection.execute("ROLLBACK TO first_run")
             connection.execute("RELEASE first_run")
-            transaction = SqliteTransaction(connection, self.searches.index)
+            transaction = SqlTransaction(connection, self.searches.index)
             return change(transaction)
 
         def committed(result: Any) -> None:

@@ -119,7 +119,7 @@ class PostgresConnection:
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
         self.raw, self.wrote, self.calls = raw, False, 0
         self.backend: int = raw.info.backend_pid
-        self._descriptor = raw.fileno()
+        self.descriptor = raw.fileno()
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> Any:
         """Raises psycopg.Error."""
@@ -137,7 +137,7 @@ class PostgresConnection:
 
     def interrupt(self) -> None:
         """End the connection from another thread: what waits for an answer fails at once."""
-        with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as twin:
+        with suppress(OSError), socket.socket(fileno=os.dup(self.descriptor)) as twin:
             twin.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:

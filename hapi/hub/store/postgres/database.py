@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from hapi.hub.store.disk_thread import DiskThread, Worker
 from hapi.hub.store.interface import StoreFailed
 from hapi.hub.store.postgres.connection import PostgresConnection
+from hapi.hub.store.postgres.journal import BatchJournal
 from hapi.hub.store.postgres.readers import Readers
 from hapi.hub.store.postgres.session import WritingSession
 from hapi.hub.store.postgres.writer import PostgresWriter
@@ -30,6 +31,7 @@ class PostgresDatabase:
     _worker: Worker = field(init=False)
     _writer: PostgresWriter = field(init=False)
     readers: Readers = field(init=False)
+    journal: BatchJournal = field(init=False)
     _is_open: bool = field(default=False, init=False)
     _closing: bool = field(default=False, init=False)
     _closed: OneShotObserver[None] = field(factory=OneShotObserver, init=False)
@@ -37,7 +39,8 @@ class PostgresDatabase:
     def __attrs_post_init__(self) -> None:
         self._worker = DiskThread(self._reactor)
         session = WritingSession(self.url, self.hub_id)
-        self._writer = PostgresWriter(self._reactor, self._worker, session, self.lost)
+        self.journal = BatchJournal(self.hub_id)
+        self._writer = PostgresWriter(self._reactor, self._worker, session, self.lost, self.journal)
         self.readers = Readers(self._reactor, self.url, self.hub_id)
 
     async def open(self) -> None:
@@ -76,6 +79,7 @@ class PostgresDatabase:
         self,
         change: Callable[[PostgresConnection], T],
         committed: Callable[[T], object] = lambda result: None,
+        owner: str | None = None,
     ) -> T:
         """Run `change` in a transaction; see PostgresWriter.write."""
-        return await self.writer.write(change, committed)
+        return await self.writer.write(change, committed, owner)

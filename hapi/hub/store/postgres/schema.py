@@ -94,7 +94,7 @@ _ROWS = (
     """
     CREATE TABLE message_index (format INTEGER NOT NULL, is_complete INTEGER NOT NULL)
     """,
-    "INSERT INTO message_index VALUES (0, 1)",
+    "INSERT INTO message_index VALUES (1, 1)",
     """
     CREATE TABLE access_tokens (
         id TEXT PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL,

@@ -20,8 +20,13 @@ ENTER = """
     ON CONFLICT (id) DO UPDATE SET schema = excluded.schema, seen_at = excluded.seen_at,
         last_batch = max(hubs.last_batch, excluded.last_batch)
 """
-# What a hub left behind that has been gone for a day.
-FORGET = "DELETE FROM hubs WHERE seen_at < now_ms() - 86400000 AND is_member = 0"
+# What hubs that have been gone for a day left behind, and sessions and machines that were deleted.
+_KNOWN = "SELECT id FROM sessions UNION SELECT id FROM machines"
+FORGET = (
+    "DELETE FROM hubs WHERE seen_at < now_ms() - 86400000",
+    f"DELETE FROM live WHERE owner NOT IN ({_KNOWN})",
+    f"DELETE FROM homes WHERE hub IS NULL AND owner NOT IN ({_KNOWN})",
+)
 
 
 class LockLost(Exception):
@@ -71,7 +76,8 @@ class WritingSession:
         if not _try_lock(connection, shared):
             return False
         self.is_shared = shared
-        connection.execute(FORGET)
+        for statement in FORGET:
+            connection.execute(statement)
         self.enter(connection, 0)
         return True
 

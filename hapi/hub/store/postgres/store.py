@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from hapi.hub.store.database_url import DatabaseUrl
-from hapi.hub.store.interface import IStore
 from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.database import PostgresDatabase
 from hapi.hub.store.postgres.index import PostgresIndex
+from hapi.hub.store.postgres.listener import JournalListener
 from hapi.hub.store.postgres.locks import HOLDERS
-from hapi.hub.store.postgres.members import member_from
+from hapi.hub.store.postgres.shared_tables import SharedTables, member_from
 from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm
-from hapi.hub.store.shared import DEAD_AFTER, Member
+from hapi.hub.store.shared import DEAD_AFTER, ISharedStore, Member
 from hapi.hub.store.sql_store import DISCARDED, SqlStore, SqlTransaction
 
 T = TypeVar("T")
@@ -27,8 +27,8 @@ PURGED_AT_ONCE = 500  # messages
 BLOCK = 8_192  # bytes: what PostgreSQL has unless it was built otherwise
 
 
-@implementer(IStore)
-class PostgresStore(SqlStore):
+@implementer(ISharedStore)
+class PostgresStore(SharedTables, SqlStore):
     """The database of `url` (`postgresql://…`), used by the hub `hub_id`, a new id by default.
 
     `open` connects and migrates only; another hub may be active meanwhile. Whoever wants to write
@@ -42,9 +42,13 @@ class PostgresStore(SqlStore):
 
     def __init__(self, url: str, reactor: Any, hub_id: str | None = None) -> None:
         self.hub_id = hub_id or uuid.uuid4().hex
+        self._reactor = reactor
         self.on_lost_lock: list[Callable[[], object]] = []
         super().__init__(PostgresDatabase(url, reactor, self.hub_id, self._lost), reactor)
         self.index = PostgresIndex()
+        self.journal = self.database.journal
+        self._bells: list[Callable[[], object]] = []
+        self._listener: JournalListener | None = None
 
     def _lost(self) -> None:
         for call in self.on_lost_lock:
@@ -57,6 +61,8 @@ class PostgresStore(SqlStore):
         return Deferred.fromCoroutine(self.database.open())
 
     def close(self) -> Deferred[None]:
+        if self._listener is not None:
+            self._listener.stop()
         return self.database.close()
 
     # --- which hub is active ----------------------------------------------------------------------
@@ -72,7 +78,15 @@ class PostgresStore(SqlStore):
             self.index.prepare(session.connection())
             return True
 
-        return await self.database.writer.call(acquire)
+        is_acquired = await self.database.writer.call(acquire)
+        if is_acquired and shared and self._listener is None:
+            self.journal.is_active = True
+            self.database.writer.committed.append(self._ring)
+            self._listener = JournalListener(
+                self._reactor, self.database.url, self.hub_id, self._ring
+            )
+            self._listener.start()
+        return is_acquired
 
     async def active_hub(self) -> Member | None:
         """The hub that has acquired the database; of several the one that was seen last."""
@@ -105,13 +119,15 @@ class PostgresStore(SqlStore):
         def apply(connection: PostgresConnection) -> T:
             nonlocal transaction
             transaction = SqlTransaction(connection, self.index)
-            return change(transaction)
+            result = change(transaction)
+            self.journal.append_events(transaction.events)
+            return result
 
         def committed(result: T) -> None:
             assert transaction is not None
             self._publish(transaction.events)
 
-        return await self._counted(self.database.write(apply, committed))
+        return await self._counted(self.database.write(apply, committed, owner))
 
     async def check(self) -> None:
         self.database.writer.check()

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from hapi.hub.store.disk_thread import Worker
 from hapi.hub.store.interface import StoreAway, StoreFailed
 from hapi.hub.store.postgres.connection import AGAIN, PostgresConnection, is_away, store_error
+from hapi.hub.store.postgres.journal import BatchJournal
 from hapi.hub.store.postgres.locks import ORDER
 from hapi.hub.store.postgres.session import LockLost, WritingSession
 from hapi.hub.store.postgres.stall import StallWatch
@@ -48,20 +49,13 @@ class _Change(Generic[T]):
     apply: Callable[[PostgresConnection], T]
     committed: Callable[[T], object]
     done: Deferred[T]
+    owner: str | None
     result: T | None = None
     error: Failure | None = None
 
 
 class _Repeat(Exception):
     """The batch has to run with savepoints."""
-
-
-@define(eq=False, repr=False)
-class BatchHooks:
-    """What is done at the begin and at the end of each transaction, in the writer's thread."""
-
-    begin: Callable[[PostgresConnection], None] = lambda connection: None
-    end: Callable[[PostgresConnection], None] = lambda connection: None
 
 
 @define(eq=False, repr=False)
@@ -76,7 +70,7 @@ class PostgresWriter:
     _worker: Worker
     session: WritingSession
     _lost: Callable[[], object]  # called when another hub has acquired the database
-    hooks: BatchHooks = field(factory=BatchHooks)
+    journal: BatchJournal
     committed: list[Callable[[], object]] = field(factory=list)  # called after each COMMIT
     sizes: Histogram = field(factory=Histogram)  # changes in one transaction
     seconds: Histogram = field(factory=Histogram)  # of one transaction
@@ -99,12 +93,13 @@ class PostgresWriter:
         self,
         apply: Callable[[PostgresConnection], T],
         committed: Callable[[T], object] = lambda result: None,
+        owner: str | None = None,
     ) -> T:
-        """Run `apply` in the next transaction. After the COMMIT, `committed` is called with its
-        result, then this returns; both in the order of the changes.
+        """Run `apply` in the next transaction, if this hub may change `owner`. After the COMMIT,
+        `committed` is called with its result, then this returns; both in the order of the changes.
 
         What `apply` raises undoes this change alone. Raises StoreBusy, StoreFull, StoreFailed,
-        StoreAway.
+        StoreAway, Moved.
         """
         if self._closing:
             raise StoreFailed("the database is closed")
@@ -112,7 +107,7 @@ class PostgresWriter:
             raise self._lock_lost()
         if self.is_away and len(self._waiting) >= MAX_WAITING:
             raise StoreAway("the database is away")
-        change: _Change[T] = _Change(apply, committed, Deferred())
+        change: _Change[T] = _Change(apply, committed, Deferred(), owner)
         self._waiting.append(change)
         if not self._running:
             self._running = True
@@ -239,6 +234,7 @@ class PostgresWriter:
         try:
             connection = self.session.connection()
             if self._unknown and self._was_stored(connection):
+                self.journal.committed()
                 return
             self._unknown = False
             self._store_now(connection, batch)
@@ -279,14 +275,15 @@ class PostgresWriter:
     ) -> None:
         connection.execute("BEGIN")
         connection.execute(FENCE, (ORDER,))
-        self.hooks.begin(connection)
+        owners = {change.owner for change in batch if change.owner is not None}
+        self.journal.begin(connection, owners)
         for change in batch:
             change.result = change.error = None
             if has_savepoints:
-                _apply_under_savepoint(connection, change)
+                self._apply_under_savepoint(connection, change)
             else:
-                _apply(connection, change)
-        self.hooks.end(connection)
+                self._apply(connection, change)
+        self.journal.end(connection)
         if connection.execute(FINISH, (self._number, self.session.hub_id)).rowcount == 0:
             self.session.enter(connection, self._number)
         self._unknown = True
@@ -294,41 +291,44 @@ class PostgresWriter:
         self._unknown = False
         if status != "COMMIT":
             raise psycopg.DatabaseError(f"the transaction ended with {status}")
+        self.journal.committed()
+
+    def _apply(self, connection: PostgresConnection, change: _Change[Any]) -> None:
+        """Raises _Repeat if the change has failed after it wrote."""
+        connection.wrote = False
+        try:
+            self._run_change(connection, change)
+        except psycopg.Error as error:
+            if _ends_all(error):
+                raise
+            raise _Repeat from error
+        except Exception as error:
+            if connection.wrote:
+                raise _Repeat from error
+            change.error = Failure(error)
+
+    def _apply_under_savepoint(self, connection: PostgresConnection, change: _Change[Any]) -> None:
+        connection.execute("SAVEPOINT change")
+        try:
+            self._run_change(connection, change)
+        except Exception as error:
+            problem: Exception = error
+            if isinstance(error, psycopg.Error):
+                if _ends_all(error):
+                    raise
+                problem = store_error(error)
+            change.error = Failure(problem)
+            connection.execute("ROLLBACK TO SAVEPOINT change")
+        connection.execute("RELEASE SAVEPOINT change")
+
+    def _run_change(self, connection: PostgresConnection, change: _Change[Any]) -> None:
+        if change.owner is not None:
+            self.journal.verify(change.owner)
+        change.result = change.apply(connection)
 
 
 def _known(error: Exception) -> Exception:
     return StoreAway(str(error)) if isinstance(error, StoreAway) else error
-
-
-def _apply(connection: PostgresConnection, change: _Change[Any]) -> None:
-    """Raises _Repeat if the change has failed after it wrote."""
-    connection.wrote = False
-    try:
-        change.result = change.apply(connection)
-    except psycopg.Error as error:
-        if _ends_all(error):
-            raise
-        raise _Repeat from error
-    except Exception as error:
-        if connection.wrote:
-            raise _Repeat from error
-        change.error = Failure(error)
-
-
-def _apply_under_savepoint(connection: PostgresConnection, change: _Change[Any]) -> None:
-    connection.execute("SAVEPOINT change")
-    try:
-        change.result = change.apply(connection)
-    except Exception as error:
-        if isinstance(error, psycopg.Error):
-            if _ends_all(error):
-                raise
-            problem: Exception = store_error(error)
-        else:
-            problem = error
-        change.error = Failure(problem)
-        connection.execute("ROLLBACK TO SAVEPOINT change")
-    connection.execute("RELEASE SAVEPOINT change")
 
 
 def _ends_all(error: psycopg.Error) -> bool:

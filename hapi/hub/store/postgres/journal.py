@@ -1,0 +1,237 @@
+"""The journal of events, the homes, and what else several hubs write in their transactions.
+
+All of it is written under the lock ORDER, so that ids of entries are in the order of the commits,
+and what a transaction reads of the homes holds until it is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+
+from hapi.hub.store.columns import as_json, read_document
+from hapi.hub.store.postgres.connection import PostgresConnection
+from hapi.hub.store.rows import TurnEvent
+from hapi.hub.store.shared import HOME_CHANGED, Home, JournalEntry, Moved
+
+CHANNEL = "hapi"  # of NOTIFY
+KEPT = 10 * 60_000  # ms
+MAX_KEPT = 50_000  # entries
+TRIMMED_AT_ONCE = 5_000  # entries
+
+APPEND = """
+    INSERT INTO events (hub, namespace, session_id, machine_id, kind, body, live, at)
+    SELECT CAST(? AS text), namespace, session_id, machine_id, kind, body, live, now_ms()
+    FROM unnest(
+        CAST(? AS text[]), CAST(? AS text[]), CAST(? AS text[]), CAST(? AS text[]),
+        CAST(? AS text[]), CAST(? AS text[])
+    ) WITH ORDINALITY AS entry (namespace, session_id, machine_id, kind, body, live, number)
+    ORDER BY number
+"""
+SET_LIVE = """
+    INSERT INTO live (owner, hub, state)
+    SELECT owner, CAST(? AS text), state
+    FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS entry (owner, state)
+    ON CONFLICT (owner) DO UPDATE SET hub = excluded.hub, state = excluded.state
+"""
+CLAIM = """
+    INSERT INTO homes (owner, hub, epoch) VALUES (?, ?, 1)
+    ON CONFLICT (owner) DO UPDATE SET hub = excluded.hub, epoch = homes.epoch + 1
+    RETURNING epoch
+"""
+# In one statement, since entries may be trimmed between two.
+AFTER = """
+    SELECT trimmed, entry.* FROM meta LEFT JOIN LATERAL (
+        SELECT id, hub, namespace, kind, body, live FROM events WHERE id > ? ORDER BY id LIMIT ?
+    ) AS entry ON true ORDER BY entry.id
+"""
+NEWEST = "SELECT greatest(trimmed, coalesce((SELECT max(id) FROM events), 0)) FROM meta"
+OLDEST = f"""
+    SELECT max(id) FILTER (
+        WHERE at < now_ms() - {KEPT} OR id <= (SELECT max(id) FROM events) - {MAX_KEPT}
+    ), count(*)
+    FROM (SELECT id, at FROM events ORDER BY id LIMIT {TRIMMED_AT_ONCE}) AS oldest
+"""
+
+
+@frozen
+class _Entry:
+    namespace: str
+    session_id: str | None
+    machine_id: str | None
+    kind: str
+    body: str
+    live: str | None
+    owner: str | None
+
+
+def journal_entry(row: Any) -> JournalEntry:
+    live = row["live"]
+    return JournalEntry(
+        row["id"],
+        row["hub"],
+        row["namespace"],
+        row["kind"],
+        read_document(row["body"]),
+        None if live is None else read_document(live),
+    )
+
+
+def entries_after(
+    connection: PostgresConnection, entry_id: int, limit: int
+) -> list[JournalEntry] | None:
+    """The entries after `entry_id`; None if some of them are no longer kept."""
+    rows = connection.execute(AFTER, (entry_id, limit)).fetchall()
+    if rows[0]["trimmed"] > entry_id:
+        return None
+    return [journal_entry(row) for row in rows if row["id"] is not None]
+
+
+def trim(connection: PostgresConnection) -> bool:
+    """Delete a portion of the entries that need not be kept; whether there may be more."""
+    last, count = connection.execute(OLDEST).fetchone()
+    if last is None:
+        return False
+    deleted = connection.execute("DELETE FROM events WHERE id <= ?", (last,)).rowcount
+    connection.execute("UPDATE meta SET trimmed = max(trimmed, ?)", (last,))
+    return bool(deleted == count == TRIMMED_AT_ONCE)
+
+
+@define(eq=False, repr=False)
+class BatchJournal:
+    """What this hub appends in one transaction. It is used in the writer's thread; `claimed` is
+    read there, too.
+    """
+
+    hub_id: str
+    is_active: bool = False  # several hubs share the database
+    claimed: dict[str, int] = field(factory=dict)  # owner -> epoch of the last claim of this hub
+    _claims: dict[str, int] = field(factory=dict)  # those of this transaction
+    _homes: dict[str, tuple[str | None, int]] = field(factory=dict)
+    _entries: list[_Entry] = field(factory=list)
+
+    def begin(self, connection: PostgresConnection, owners: Iterable[str]) -> None:
+        """`owners`: those of the turns of the transaction."""
+        self._entries, self._homes, self._claims = [], {}, {}
+        wanted = list(owners) if self.is_active else []
+        if wanted:
+            for owner, hub, epoch in connection.execute(
+                "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
+                (wanted,),
+            ).fetchall():
+                self._homes[owner] = hub, epoch
+
+    def verify(self, owner: str) -> None:
+        """Raises Moved if another hub serves `owner`, or this one in a later epoch."""
+        hub, epoch = self._homes.get(owner, (None, 0))
+        claimed = self._claims.get(owner, self.claimed.get(owner))
+        if hub is not None and (hub, epoch) != (self.hub_id, claimed):
+            raise Moved(owner, hub)
+
+    def append(
+        self,
+        namespace: str,
+        kind: str,
+        fields: dict[str, Any],
+        live: dict[str, Any] | None = None,
+        owner: str | None = None,
+    ) -> None:
+        """`owner`: whose state `live` is, that of the session or machine in `fields` by default."""
+        self.append_encoded(
+            namespace, kind, fields, as_json(fields), None if live is None else as_json(live), owner
+        )
+
+    def append_events(self, events: Sequence[TurnEvent]) -> None:
+        """Append the events of a turn that has succeeded."""
+        if self.is_active:
+            for event, body in [(event, as_json(event.fields)) for event in events]:
+                self.append_encoded(event.namespace, event.kind, event.fields, body, None)
+
+    def append_encoded(
+        self,
+        namespace: str,
+        kind: str,
+        fields: dict[str, Any],
+        body: str,
+        live: str | None,
+        owner: str | None = None,
+    ) -> None:
+        if self.is_active:
+            session_id, machine_id = (_text(fields.get(key)) for key in ("sessionId", "machineId"))
+            self._entries.append(
+                _Entry(
+                    namespace,
+                    session_id,
+                    machine_id,
+                    kind,
+                    body,
+                    live,
+                    owner or session_id or machine_id,
+                )
+            )
+
+    def claim(
+        self, connection: PostgresConnection, owner: str, live: dict[str, Any] | None
+    ) -> Home:
+        (epoch,) = connection.execute(CLAIM, (owner, self.hub_id)).fetchone()
+        self._homes[owner] = self.hub_id, epoch
+        self._claims[owner] = epoch
+        self._moved(owner, self.hub_id, epoch, live)
+        return Home(owner, self.hub_id, epoch)
+
+    def release(self, connection: PostgresConnection, where: str, values: list[Any]) -> None:
+        """Give up the homes that fulfil the condition `where`."""
+        for owner, epoch in connection.execute(
+            f"UPDATE homes SET hub = NULL WHERE hub IS NOT NULL AND {where} RETURNING owner, epoch",
+            values,
+        ).fetchall():
+            self._homes[owner] = None, epoch
+            self._moved(owner, None, epoch)
+
+    def _moved(
+        self, owner: str, hub: str | None, epoch: int, live: dict[str, Any] | None = None
+    ) -> None:
+        fields = {"owner": owner, "hub": hub, "epoch": epoch}
+        self.append("", HOME_CHANGED, fields, live, owner)
+
+    def end(self, connection: PostgresConnection) -> None:
+        """Write the entries, and tell the other hubs of them after the COMMIT."""
+        entries = self._entries
+        if not entries:
+            return
+        columns = ("namespace", "session_id", "machine_id", "kind", "body", "live")
+        values = [[getattr(entry, name) for entry in entries] for name in columns]
+        connection.execute(APPEND, [self.hub_id, *values])
+        self._set_live(connection)
+        connection.execute(f"NOTIFY {CHANNEL}")
+
+    def _set_live(self, connection: PostgresConnection) -> None:
+        states = {
+            entry.owner: entry.live
+            for entry in self._entries
+            if entry.owner is not None and entry.live is not None
+        }
+        unknown = [owner for owner in states if owner not in self._homes]
+        if unknown:
+            for owner, hub, epoch in connection.execute(
+                "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
+                (unknown,),
+            ).fetchall():
+                self._homes[owner] = hub, epoch
+        own = {
+            owner: state
+            for owner, state in states.items()
+            if self._homes.get(owner, (None, 0))[0] in (None, self.hub_id)
+        }
+        if own:
+            connection.execute(SET_LIVE, [self.hub_id, list(own), list(own.values())])
+
+    def committed(self) -> None:
+        """In the writer's thread, after the COMMIT."""
+        self.claimed.update(self._claims)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
