@@ -21,7 +21,7 @@ from hapi.hub.domain.errors import AccessDenied, NotFound, TargetMissing
 from hapi.hub.domain.event_queue import STORE_ERRORS, STORE_PROBLEMS, EventQueues, Sender
 from hapi.hub.domain.events import EventBus
 from hapi.hub.domain.live import LiveTexts
-from hapi.hub.domain.rpc import RPC_TIMEOUT, RpcRouter
+from hapi.hub.domain.rpc import RPC_TIMEOUT, PeerHubs, RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MachineRow, SessionRow, TurnEvent
@@ -144,6 +144,11 @@ class HubRegistry:
                     damage=", ".join(entity.damage),
                 )
 
+    @property
+    def peers(self) -> PeerHubs | None:
+        """The other hubs of the database; None: this hub has it alone."""
+        return self.rpc.peers
+
     # --- finding ----------------------------------------------------------------------------------
 
     def session(self, session_id: object, namespace: str) -> HubSession:
@@ -231,6 +236,21 @@ class HubRegistry:
         """The answer of the session's process, which may be about to start. Raises TargetMissing,
         CallFailed.
         """
+        if self.peers is None:
+            return await self.call_session_here(session, method, params, timeout)
+        return await self.peers.call(
+            "session",
+            session.id,
+            method,
+            params,
+            timeout,
+            lambda: self.call_session_here(session, method, params, timeout),
+        )
+
+    async def call_session_here(
+        self, session: HubSession, method: str, params: Any, timeout: float
+    ) -> Any:
+        """`call_session` for a process that is connected to this hub, or may be soon."""
         rpc, session_id = self.rpc, session.id
         was_starting = session.is_starting(self.clock.seconds())
 
@@ -243,7 +263,7 @@ class HubRegistry:
                 raise TargetMissing("The session is still starting; try again in a moment.")
             # A process registers its methods one after the other.
             await deferLater(self.clock, START_POLL_INTERVAL)
-        return await rpc.call(session_id, method, params, timeout)
+        return await rpc.call_here(session_id, method, params, timeout)
 
     async def call_machine(
         self, machine: HubMachine, method: str, params: Any = None, timeout: float = RPC_TIMEOUT
@@ -251,6 +271,21 @@ class HubRegistry:
         """The answer of the machine's runner, which may be about to register its methods, as it
         does when it has connected again. Raises TargetMissing, CallFailed.
         """
+        if self.peers is None:
+            return await self.call_machine_here(machine, method, params, timeout)
+        return await self.peers.call(
+            "machine",
+            machine.id,
+            method,
+            params,
+            timeout,
+            lambda: self.call_machine_here(machine, method, params, timeout),
+        )
+
+    async def call_machine_here(
+        self, machine: HubMachine, method: str, params: Any, timeout: float
+    ) -> Any:
+        """`call_machine` for a runner that is connected to this hub, or may be soon."""
         rpc, deadline = self.rpc, self.clock.seconds() + START_TIMEOUT
 
         def serves_any() -> bool:
@@ -261,7 +296,7 @@ class HubRegistry:
             await deferLater(self.clock, START_POLL_INTERVAL)
         if was_silent and serves_any() and not rpc.serves(machine.id, method):
             await deferLater(self.clock, START_POLL_INTERVAL)  # it registers one after the other
-        return await rpc.call(machine.id, method, params, timeout)
+        return await rpc.call_here(machine.id, method, params, timeout)
 
     # --- serialization ----------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -26,6 +27,33 @@ RESULTS = ("ok", "error", "missing", "timeout", "gone", "failed")
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
+class PeerHubs(Protocol):
+    """The other hubs of the same database, as the domain uses them."""
+
+    def elsewhere(self, owner: str) -> bool:
+        """Whether the session or machine is at home at another hub that is up."""
+
+    async def call(
+        self,
+        waits_for: str,
+        owner: str,
+        name: str,
+        params: Any,
+        timeout: float,
+        here: Callable[[], Awaitable[Any]],
+    ) -> Any:
+        """Call a method where its owner is at home: by `here` at this hub. `waits_for`: whether a
+        `session` or `machine` may be about to start. Raises TargetMissing, CallFailed.
+        """
+
+    async def work(
+        self, owner: str, name: str, given: dict[str, Any], here: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """Have the work `name` done with `given` where `owner` is at home: by `here` at this hub.
+        Raises what the work raises, and Unavailable if that hub cannot be reached.
+        """
+
+
 @define(eq=False, repr=False)
 class RpcRouter:
     """Routes calls to the sockets that serve them. The socket that registered a method last gets
@@ -38,6 +66,7 @@ class RpcRouter:
     _served: dict[Peer, set[str]] = field(factory=dict)
     calls: Counter[tuple[str, str]] = field(factory=Counter)  # by name and result: see RESULTS
     open_calls: int = 0
+    peers: PeerHubs | None = None  # None: this hub has its database alone
 
     def register(self, peer: Peer, method: str) -> bool:
         """Whether the method was registered; a socket may serve MAX_METHODS_PER_SOCKET."""
@@ -87,7 +116,15 @@ class RpcRouter:
                 del self._earlier[method]
 
     def serves(self, owner: str, name: str) -> bool:
+        """Whether a socket serves the method here, or perhaps at another hub."""
+        return self.serves_here(owner, name) or self.is_elsewhere(owner)
+
+    def serves_here(self, owner: str, name: str) -> bool:
         return f"{owner}:{name}" in self._methods
+
+    def is_elsewhere(self, owner: str) -> bool:
+        """Whether the sockets of `owner` are at another hub."""
+        return self.peers is not None and self.peers.elsewhere(owner)
 
     def server(self, owner: str, name: str) -> Peer | None:
         """The socket that serves the method."""
@@ -97,6 +134,16 @@ class RpcRouter:
         self, owner: str, name: str, params: Any = None, timeout: float = RPC_TIMEOUT
     ) -> Any:
         """The decoded answer of `owner`'s method `name`. Raises TargetMissing, CallFailed."""
+        if self.peers is None:
+            return await self.call_here(owner, name, params, timeout)
+        return await self.peers.call(
+            "", owner, name, params, timeout, lambda: self.call_here(owner, name, params, timeout)
+        )
+
+    async def call_here(
+        self, owner: str, name: str, params: Any = None, timeout: float = RPC_TIMEOUT
+    ) -> Any:
+        """`call` for methods that a socket of this hub serves."""
         self.open_calls += 1
         result = "failed"
         try:

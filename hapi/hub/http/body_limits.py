@@ -13,7 +13,8 @@ from hapi.hub.http.routing import MAX_BODY_SIZE, MAX_UPLOAD_SIZE
 from hapi.net.server.http import HeadRefused
 from hapi.net.server.site import SMALL_BODY_SIZE, LimitedRequest
 
-SOCKETS_PATH = b"/socket.io/"
+SOCKETS_PATH, PEERS_PATH = b"/socket.io/", b"/hub/"
+MAX_PEER_BODY_SIZE = 72 << 20  # bytes that another hub may send
 UPLOAD = re.compile(rb"/api/sessions/[^/]+/upload")
 # Paths whose requests need no token, or carry it in the body.
 WITHOUT_TOKEN = re.compile(
@@ -33,6 +34,8 @@ class BodyLimits:
         path = request.path
         if path == SOCKETS_PATH:
             return self._socket_limit(request)
+        if path.startswith(PEERS_PATH) and request.peer is not None:
+            return MAX_PEER_BODY_SIZE
         if request.method == b"OPTIONS" or WITHOUT_TOKEN.fullmatch(path):
             return SMALL_BODY_SIZE
         if path.startswith(b"/api/"):

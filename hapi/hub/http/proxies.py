@@ -48,7 +48,11 @@ class TrustedProxies:
         return cls(tuple(_parse_network(text) for text in texts))
 
     def client_address(self, request: IRequest) -> str:
-        """The address of the client; "" for one without an address."""
+        """The address of the client; "" for one without an address. Another hub that passes the
+        request on has signed the address that it found.
+        """
+        if (hop := getattr(request, "hop", None)) is not None:
+            return str(hop.value)
         peer = str(getattr(request.getClientAddress(), "host", None) or "")
         headers = request.requestHeaders
         return self.resolve(

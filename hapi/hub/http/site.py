@@ -15,7 +15,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
 from hapi.hub.http.authentication import Authenticator
-from hapi.hub.http.body_limits import SOCKETS_PATH, BodyLimits
+from hapi.hub.http.body_limits import PEERS_PATH, SOCKETS_PATH, BodyLimits
 from hapi.hub.http.routing import path_segments
 from hapi.hub.http.static import PageResource
 from hapi.metrics import RequestCounters
@@ -111,6 +111,7 @@ class RootResource(Resource):
         self._base_path = base_path
         self.host_policy, self._rest, self._events = host_policy, rest, events
         self._sockets, self._page = sockets, page
+        self.peers: IResource | None = None  # what other hubs of the database ask
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:
         path = request.path
@@ -129,6 +130,9 @@ class RootResource(Resource):
         if path == SOCKETS_PATH:
             request.route, request.postpath = SOCKETS_PATH.decode(), []
             return self._sockets
+        if self.peers is not None and path.startswith(PEERS_PATH):
+            request.route, request.postpath = PEERS_PATH.decode(), []
+            return self.peers
         if path.split(b"/", 2)[1:2] not in REST_PATHS:
             request.route = PAGE
             return self._page

@@ -48,6 +48,8 @@ class LimitedRequest(Request):
     route: str | None = None  # the pattern that matched its path; set by the root resource
     is_stream = False  # whether its answer lasts as long as the client wants
     began_at = 0.0  # clock seconds at which its head had arrived
+    peer: Any = None  # what a signature of another hub in the head says (hapi.hub.cluster)
+    hop: Any = None  # the same of a request that another hub passes on
     channel: LimitedChannel | None  # type: ignore[assignment]
     max_body_size = MAX_BODY_SIZE  # bytes
     _received = _reserved = 0  # bytes
@@ -63,6 +65,7 @@ class LimitedRequest(Request):
         self.request_id = request_id_from(self.getHeader(REQUEST_ID_HEADER))
         if self.channel is not None:
             self.began_at = self.channel.site.clock.seconds()
+            self.channel.site.on_head(self)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         target = path if self.request_id is None else self.uri  # without the base path
@@ -408,6 +411,8 @@ class LimitedSite(Site):
         self.max_connections = max_connections
         self.head_timeout, self.body_timeout = head_timeout, body_timeout
         self.max_bodies_size, self.bodies_size = max_bodies_size, 0
+        # Called with each request when its head has arrived.
+        self.on_head: Callable[[LimitedRequest], object] = lambda request: None
         self.unauthenticated = UnauthenticatedConnections()
         self.unread = UnreadLimit(MAX_UNREAD_ANSWERS)
         self._channels: dict[LimitedChannel, None] = {}  # the oldest first
