@@ -92,7 +92,7 @@ class BytesProducer:
 
 
 @implementer(IAgentEndpointFactory)
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class PeerEndpoints:
     """Endpoints of hubs, plain or with TLS, that give up after CONNECT_TIMEOUT."""
 
