@@ -158,7 +158,9 @@ class Hub:
             token_issuer, rate_limit, trusted_proxies, clock, now
         )
         self.limits, self.compressor = RequestLimits(), Compressor(clock)
-        dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor, audit)
+        self.dispatcher = dispatcher = Dispatcher(
+            authenticator, registry, self.limits, self.compressor, audit
+        )
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
         tokens.on_ended.append(self.terminals.end_device)

@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from hapi.hub.cluster.pass_on import RequestPassing
 from hapi.hub.cluster.peer_calls import PeerClient
 from hapi.hub.cluster.peer_hubs import OtherHubs
 from hapi.hub.cluster.peer_routes import PeerHeads, PeerResource
@@ -58,6 +59,8 @@ def connect_peers(
     site.on_head = PeerHeads(signer).read
     root.peers = PeerResource(registry, {}, lambda request, session_id: request.finish())
     registry.rpc.peers = others
+    hub.dispatcher.passing = RequestPassing(cluster, client, hub.authenticator.address)
+    hub.streams.name_prefix = f"{cluster.hub_id}."
 
     connections = PeerConnections(cluster, client)
     connections.start(reactor)

@@ -8,6 +8,7 @@ from typing import Any
 import treq
 from attrs import define, evolve, field
 from twisted.internet import reactor as default_reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 from twisted.web.resource import Resource
@@ -201,6 +202,12 @@ class HubGroup:
     hubs: dict[str, GroupHub] = field(factory=dict)
     homes: dict[str, str] = field(factory=dict)
     known: dict[str, Member] = field(factory=dict)
+    unanswered: list[Deferred[Any]] = field(factory=list)
+
+    def never(self) -> Deferred[Any]:
+        """An answer that comes when the test is over."""
+        self.unanswered.append(Deferred())
+        return self.unanswered[-1]
 
     def add(self, name: str, store: Any) -> GroupHub:
         hub = self.hubs[name] = GroupHub(name, store)
@@ -212,6 +219,8 @@ class HubGroup:
         self.known[name] = evolve(self.known[name], is_up=False)
 
     async def stop(self) -> None:
+        for waiting in self.unanswered:
+            waiting.callback(None)
         for hub in self.hubs.values():
             await hub.stop()
 

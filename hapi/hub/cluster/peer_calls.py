@@ -253,17 +253,20 @@ class PeerClient:
         pending: Deferred[IResponse] = self._agent.request(
             method.encode(), url.encode("ascii"), headers, producer
         )
-        response: IResponse = await self._watched(member, pending)
+        response: IResponse = await self.watched(member, pending)
         return response
 
     async def body_of(self, member: Member, response: IResponse) -> bytes:
         """The whole body of an answer. Raises PeerLost, AnswerTooLarge."""
         collector = _Collector(MAX_ANSWER_SIZE)
         response.deliverBody(collector)
-        content: bytes = await self._watched(member, collector.finished)
+        content: bytes = await self.watched(member, collector.finished)
         return content
 
-    async def _watched(self, member: Member, pending: Deferred[Any]) -> Any:
+    async def watched(self, member: Member, pending: Deferred[Any]) -> Any:
+        """The result of `pending`, which is cancelled when the hub is known to be dead. Raises
+        PeerFailed.
+        """
         waiting = self._open.setdefault(member.id, set())
         waiting.add(pending)
         try:

@@ -109,6 +109,14 @@ class Unavailable(DomainError):
     """The hub or the machine cannot serve the request at present."""
 
 
+class HubUnreachable(DomainError):
+    """The hub that serves the session or machine cannot be reached."""
+
+
+class Misdirected(DomainError):
+    """Another hub has passed a request on to this one, which is not the right one any more."""
+
+
 class OperationFailed(DomainError):
     """A runner or a session process did not carry out what it was asked to do."""
 

@@ -46,6 +46,8 @@ STATUSES: StatusTable = {
     StoreLost: http.SERVICE_UNAVAILABLE,
     errors.RestartFailed: http.BAD_GATEWAY,
     errors.Unavailable: http.SERVICE_UNAVAILABLE,
+    errors.HubUnreachable: http.BAD_GATEWAY,
+    errors.Misdirected: 421,
     StoreBusy: http.SERVICE_UNAVAILABLE,
     StoreFull: http.INSUFFICIENT_STORAGE_SPACE,
 }

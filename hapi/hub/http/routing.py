@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial, wraps
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin
 from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
 import msgspec
@@ -183,39 +183,58 @@ Handler = Callable[..., Awaitable[Any]]
 Authenticate = Callable[[Authenticator, IRequest], Principal]
 
 
-@frozen(eq=False, repr=False)
+class Passing(Protocol):
+    """Has requests answered by the hub that serves their session or machine."""
+
+    async def serve(
+        self, request: Any, ids: Mapping[str, str], here: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """The result of `here`, which runs the handler, or None if another hub has answered."""
+
+
+@define(eq=False, repr=False)
 class Dispatcher:
-    """Authenticates each request, runs its handler, and writes the reply."""
+    """Authenticates each request, runs its handler, and writes the reply.
+
+    A request that another hub answers is recorded in the audit there, and counts there.
+    """
 
     authenticator: Authenticator
     _registry: HubRegistry
     limits: RequestLimits
     _compressor: Compressor
     audit: AuditLog
+    passing: Passing | None = None  # None: this hub has its database alone
 
     def dispatch(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
-    ) -> Deferred[bytes]:
-        """The body of the reply. The handler runs to its end even when the client disconnects; the
-        compression of its reply does not.
+    ) -> Deferred[bytes | None]:
+        """The body of the reply, None if the reply was written. The handler runs to its end even
+        when the client disconnects; the compression of its reply does not.
         """
-        done: OneShotObserver[Response] = OneShotObserver()
+        done: OneShotObserver[Response | None] = OneShotObserver()
         running = Deferred.fromCoroutine(self._run(authenticate, handler, request, ids))
         running.addBoth(done.fire)
-        return done.when_fired().addCallback(
-            lambda response: render_compressed(request, response, self._compressor)
-        )
+
+        def render(response: Response | None) -> Any:
+            if response is None:
+                return None
+            return render_compressed(request, response, self._compressor)
+
+        return done.when_fired().addCallback(render)
 
     async def _run(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
-    ) -> Response:
+    ) -> Response | None:
         principal: Principal | None = None
         body = audited_body(request)
         try:
             principal = authenticate(self.authenticator, request)
             require(principal, needed_scope(request))
             context = RequestContext(self._registry, principal, request, operation_of(handler))
-            result = await handler(context, **ids)
+            result = await self._result(context, handler, ids)
+            if result is None and self.passing is not None:
+                return None
             response = result if isinstance(result, Response) else Response(200, result)
         except Exception as error:
             response = error_response(error, handler_name(handler))
@@ -232,6 +251,11 @@ class Dispatcher:
         except Exception:
             log.failure("A request was not recorded in the audit")
         return response
+
+    async def _result(self, context: RequestContext, handler: Handler, ids: dict[str, str]) -> Any:
+        if self.passing is None:
+            return await handler(context, **ids)
+        return await self.passing.serve(context.request, ids, lambda: handler(context, **ids))
 
     def unknown_route(self, request: IRequest, failure: Failure) -> bytes:
         """The reply to a path or method without a route; clients without a valid token learn
@@ -270,7 +294,7 @@ def _authenticated_by(
 
     def decorate(handler: Handler) -> Callable[..., Any]:
         @wraps(handler)
-        def serve(routes: Routes, request: IRequest, **ids: str) -> Deferred[bytes]:
+        def serve(routes: Routes, request: IRequest, **ids: str) -> Deferred[bytes | None]:
             bound = partial(handler, routes)
             return routes.dispatcher.dispatch(authenticate, bound, request, ids)
 

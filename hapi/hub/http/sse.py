@@ -270,6 +270,7 @@ class EventsResource(Resource):
         self._pace = WritePace(registry.clock)
         registry.events.on_gap.append(self.end_all)
         self.stopped = False
+        self.name_prefix = ""  # of the streams of this hub, if there are others
 
     @operation(
         None,
@@ -311,9 +312,11 @@ class EventsResource(Resource):
         if live is not None and live.namespace != namespace:
             live = None
         self._places.take(principal)
-        return EventStream(
+        stream = EventStream(
             request, principal, subscription, visible, self._registry, self._pace, live
         )
+        stream.name = self.name_prefix + stream.name
+        return stream
 
     def _forget(self, stream: EventStream) -> None:
         self._streams.discard(stream)

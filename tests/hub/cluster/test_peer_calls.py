@@ -23,8 +23,6 @@ def group():
     for name in ("a", "b", "c"):
         group.add(name, memory_store(reactor))
     yield group
-    while unanswered:
-        unanswered.pop().callback(None)
     pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
 
 
@@ -36,15 +34,6 @@ def a(group):
 @pytest.fixture
 def b(group):
     return group.hubs["b"]
-
-
-unanswered = []
-
-
-def never():
-    """An answer that comes when the test is over."""
-    unanswered.append(Deferred())
-    return unanswered[-1]
 
 
 async def served(group, home, **methods):
@@ -98,7 +87,7 @@ async def test_a_method_that_no_socket_serves_is_missing_at_both_hubs(group, a):
 
 @pytest_twisted.ensureDeferred
 async def test_a_method_that_does_not_answer_in_time_times_out(group, a):
-    await served(group, "b", echo=lambda params: never())
+    await served(group, "b", echo=lambda params: group.never())
     with pytest.raises(CallFailed, match="timed out") as raised:
         await call(a, timeout=0.2)
     assert raised.value.timed_out
@@ -111,7 +100,7 @@ async def test_a_socket_that_closes_during_the_call_is_gone(group, a):
 
     def slow(params):
         called.append(params)
-        return never()
+        return group.never()
 
     link = await served(group, "b", echo=slow)
     pending = Deferred.fromCoroutine(call(a))
@@ -128,7 +117,7 @@ async def test_a_call_ends_at_once_when_the_hub_of_the_socket_dies(group, a, b):
 
     def slow(params):
         called.append(params)
-        return never()
+        return group.never()
 
     await served(group, "b", echo=slow)
     begun = reactor.seconds()
@@ -154,7 +143,7 @@ async def test_a_hub_that_is_not_there_has_executed_nothing(group, a, b):
 @pytest_twisted.ensureDeferred
 async def test_a_call_ends_when_the_others_know_that_its_hub_is_dead(group, a):
     """A stopped process accepts connections, and never answers."""
-    await served(group, "b", echo=lambda params: never())
+    await served(group, "b", echo=lambda params: group.never())
     pending = Deferred.fromCoroutine(call(a, timeout=600.0))
     await until(lambda: a.connections._client.waits_for)
     group.declare_down("b")
