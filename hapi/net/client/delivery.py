@@ -167,6 +167,7 @@ class Delivery:
             if entry.losses >= MAX_LOSSES:
                 self._alone = entry
         self._probe()
+        self._tell_waiters()  # a call may have been the last that waited
 
     def when_confirmed(self) -> Deferred[None]:
         """Fire when the hub has confirmed every event."""
@@ -234,7 +235,10 @@ class Delivery:
                 adopted.delivered()
         if self.spooling is not None:
             self.spooling.settled()
-        if self.outbox.is_empty:
+        self._tell_waiters()
+
+    def _tell_waiters(self) -> None:
+        if self._waiters and self.outbox.is_empty:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 waiter.callback(None)

@@ -649,6 +649,26 @@ def test_a_hub_that_confirms_nothing_for_a_minute_is_asked_again_until_it_does(h
     assert hub.heard("42") == [f'42/cli,["message",{number}]' for number in range(6)]
 
 
+def test_all_is_confirmed_when_a_call_was_the_last_that_waited_behind_a_reconciliation(hub, link):
+    reviewing = Deferred()
+
+    async def review(unconfirmed):
+        await reviewing
+        return []  # the hub has them all
+
+    link.reconcile_with(review)
+    hub.open()
+    link.emit("message", 1)
+    hub.settle()
+    hub.drop()
+    confirmed = link.when_confirmed()
+    back(hub)
+    link.call("update-state", {"sid": "s"}).addErrback(lambda _: None)
+    case.assertNoResult(confirmed)
+    reviewing.callback(None)
+    assert case.successResultOf(confirmed) is None
+
+
 def test_newer_events_wait_when_a_thousand_are_not_confirmed(hub, link):
     hub.open()
     for number in range(1500):
