@@ -45,13 +45,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up test agents faults coverage lint docs dist bench peers page-tools real-agents clean
+.PHONY: help up test agents faults growth coverage lint docs dist bench peers page-tools real-agents clean
 
 help:
 	@echo "make up     hub, runner and page on this machine (ARGS='--port 4000' for options)"
 	@echo "make test   the test suite, npm programs and browser included (ARGS='tests/cli' for a part)"
 	@echo "make agents the tests with every real agent (1 GB of packages); ARGS='qwen kimi' for some of them"
 	@echo "make faults the tests that name a fault, at release level (hours); ARGS='tests/runner' for a part"
+	@echo "make growth a hub, its balancer and its clients while the hub fails (ARGS='--help' for more)"
 	@echo "make coverage  the branches of lock, hand-off, processes, guard and codec that their tests take"
 	@echo "make lint   ruff and mypy; TypeScript, ESLint and Prettier for the page's scripts"
 	@echo "make docs   the documentation, as docs/_build/html"
@@ -74,6 +75,10 @@ agents: $(VENV)/.ready-test peers
 faults: $(VENV)/.ready-test peers
 	$(BIN)/python tests/faults/table.py
 	HAPI_FAULTS=release $(BIN)/python -m pytest -k "$$($(BIN)/python tests/faults/table.py --names)" $(ARGS)
+
+# The seed of a run that failed draws the same faults again: ARGS='--seed 7'.
+growth: $(VENV)/.ready-test peers
+	$(BIN)/python -m tests.growth --messages 100000 --seconds 300 --prompts 2000 --spawns 200 --browser $(ARGS)
 
 coverage: $(VENV)/.ready-test
 	$(BIN)/python -m benchmarks.branches $(ARGS)

@@ -203,7 +203,8 @@ def test_the_protocol_is_pure(path):
 def test_no_test_module_imports_another(path):
     modules = {name for name in imported(path) if name.startswith("tests.")}
     shared = tuple(
-        f"tests.{place}" for place in ("support.", "faults.table", "agents.results", "conftest")
+        f"tests.{place}"
+        for place in ("support.", "growth.", "faults.table", "agents.results", "conftest")
     )
     assert {name for name in modules if not name.startswith((*shared, "tests.faults"))} == set()
 

@@ -1,0 +1,252 @@
+"""The programs of a run: hubs, HAProxy with the configuration of the documentation, PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import sys
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from tests.growth.cutting_proxy import CuttingProxy
+from tests.growth.plan import Plan
+from tests.support.paths import ROOT
+from tests.support.programs import Program, Stage, free_port
+
+BALANCER = ROOT / "docs/examples/growing/haproxy.cfg"
+DOCUMENTED_HUBS = ("10.0.0.5:3006", "10.0.0.6:3006", "10.0.0.7:3006")
+DOCUMENTED_BIND = "127.0.0.1:8080"
+START_TIMEOUT = 60.0  # seconds
+DATABASE = "growth"
+
+
+def balancer_config(port: int, hubs: list[int]) -> str:
+    """The documented configuration for hubs on ports of this machine."""
+    text = BALANCER.read_text()
+    assert DOCUMENTED_BIND in text
+    text = text.replace(DOCUMENTED_BIND, f"127.0.0.1:{port}")
+    for place, documented in enumerate(DOCUMENTED_HUBS):
+        assert documented in text
+        if place < len(hubs):
+            text = text.replace(documented, f"127.0.0.1:{hubs[place]}")
+        else:
+            text = "".join(
+                line for line in text.splitlines(keepends=True) if documented not in line
+            )
+    return text
+
+
+@define(eq=False)
+class HubProcess:
+    """A hub that is started again on the same port. `is_wanted`: it has not been taken down by a
+    fault that goes on.
+    """
+
+    name: str
+    stage: Stage
+    port: int
+    environment: dict[str, str]
+    options: list[str]
+    to_database: CuttingProxy | None = None
+    to_hub: CuttingProxy | None = None  # through which the other hubs reach this one
+    program: Program | None = None
+    starts: int = 0
+    exits: list[int] = field(factory=list)
+    is_stopped: bool = False
+
+    def start(self) -> None:
+        self.starts += 1
+        argv = [sys.executable, "-m", "hapi", "hub", "--host", "127.0.0.1"]
+        argv += ["--port", str(self.port), *self.options]
+        home = {"HAPI_HOME": str(self.stage.directory(self.name))}
+        self.program = self.stage.start(self.name, argv, {**self.environment, **home})
+
+    @property
+    def is_running(self) -> bool:
+        return self.program is not None and self.program.running
+
+    def send(self, number: signal.Signals) -> None:
+        if self.is_running and self.program is not None:
+            self.program.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.program is not None:
+            self.send(signal.SIGKILL)
+            self.program.exit_code()
+
+    def pause(self) -> None:
+        self.is_stopped = True
+        self.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.is_stopped = False
+        self.send(signal.SIGCONT)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of an answer; status 0 if there is none."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=2.0)
+        try:
+            connection.request("GET", path, headers={"Host": "localhost"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, HTTPException, ValueError):
+            return 0, None
+        finally:
+            connection.close()
+
+    async def answers(self, path: str) -> int:
+        return (await deferToThread(self.get, path))[0]
+
+
+@define(eq=False)
+class Servers:
+    """Everything that the driver starts besides itself."""
+
+    reactor: Any
+    plan: Plan
+    stage: Stage
+    token: str
+    hubs: list[HubProcess] = field(factory=list)
+    proxies: list[CuttingProxy] = field(factory=list)
+    database: Any = None  # PostgresServer
+    replica: Any = None
+    balancer: Program | None = None
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        if self.plan.postgres:
+            await deferToThread(self._start_database)
+        for number in range(self.plan.hubs):
+            self.hubs.append(self._hub(number))
+        for hub in self.hubs:
+            hub.start()
+            await self.wait(hub, "/health")
+        self.port = free_port()
+        path = self.stage.directory("haproxy") / "haproxy.cfg"
+        path.write_text(balancer_config(self.port, [hub.port for hub in self.hubs]))
+        self.balancer = self.stage.start("balancer", ["haproxy", "-f", str(path)])
+        await self._serves()
+
+    def _start_database(self) -> None:
+        from tests.support.postgres import make_server
+
+        self.database = make_server(free_port(), fsync=self.plan.fsync)
+        self.database.create_database(DATABASE)
+        if self.plan.is_replicated:
+            self.replica = self.database.replica(synchronous=True)
+
+    def _hub(self, number: int) -> HubProcess:
+        port = free_port()
+        environment = {"CLI_API_TOKEN": self.token}
+        options = ["--trusted-proxy", "127.0.0.1"]
+        to_database = to_hub = None
+        name = f"hub-{'abcdefgh'[number]}"
+        if self.plan.postgres:
+            from tests.support.postgres import PASSWORD, ROLE
+
+            to_database = CuttingProxy(self.reactor, self.database.port).start()
+            where = f"postgresql://{ROLE}@127.0.0.1:{to_database.port}/{DATABASE}"
+            environment |= {"PGPASSWORD": PASSWORD}
+            options += ["--database", where]
+            self.proxies.append(to_database)
+        if self.plan.active:
+            to_hub = CuttingProxy(self.reactor, port).start()
+            options += ["--advertise", f"http://127.0.0.1:{to_hub.port}", "--name", name]
+            self.proxies.append(to_hub)
+        return HubProcess(name, self.stage, port, environment, options, to_database, to_hub)
+
+    async def wait(self, hub: HubProcess, path: str = "/health", wanted: int = 200) -> float:
+        """Wait for an answer with the status `wanted`; the seconds that it took."""
+        began = self.reactor.seconds()
+        while (status := await hub.answers(path)) != wanted:
+            if self.reactor.seconds() - began > START_TIMEOUT:
+                output = hub.program.output[-3000:] if hub.program is not None else ""
+                raise TimeoutError(f"{hub.name} answers {path} with {status}:\n{output}")
+            if not hub.is_running and hub.program is not None:
+                raise RuntimeError(
+                    f"{hub.name} ended with {hub.program.process.returncode}:\n"
+                    f"{hub.program.output[-3000:]}"
+                )
+            await deferLater(self.reactor, 0.1)
+        return float(self.reactor.seconds() - began)
+
+    async def _serves(self) -> None:
+        """Wait until the balancer has a hub."""
+        behind = HubProcess("balancer", self.stage, self.port, {}, [])
+        behind.program = self.balancer
+        await self.wait(behind, "/health")
+
+    async def restart(self, hub: HubProcess) -> None:
+        """Start a hub that has ended, and wait until it answers."""
+        if not hub.is_running:
+            hub.start()
+        await self.wait(hub)
+
+    async def drain(self, hub: HubProcess) -> None:
+        """SIGTERM, and wait for the exit."""
+        hub.send(signal.SIGTERM)
+        began = self.reactor.seconds()
+        while hub.is_running:
+            if self.reactor.seconds() - began > 45.0:
+                hub.exits.append(-9)
+                hub.kill()
+                return
+            await deferLater(self.reactor, 0.1)
+        if hub.program is not None:
+            hub.exits.append(hub.program.process.returncode)
+
+    # --- the database
+    async def crash_database(self, seconds: float) -> None:
+        await deferToThread(self.database.restart, seconds)
+
+    async def promote(self) -> None:
+        """The database is lost; its replica takes its place and its address."""
+        old, new = self.database, self.replica
+        await deferToThread(old.crash)
+        await deferToThread(new.promote)
+        await deferToThread(new.execute, "ALTER SYSTEM SET synchronous_standby_names = ''")
+        await deferToThread(new.execute, "SELECT pg_reload_conf()")
+        self.database, self.replica = new, None
+        for hub in self.hubs:
+            if hub.to_database is not None:
+                hub.to_database.target = new.port
+
+    def stored(self) -> list[tuple[str, int, str, str | None]]:
+        """Session, sequence number, content and local id of all messages in the database."""
+        query = "SELECT session_id, seq, content, local_id FROM messages ORDER BY session_id, seq"
+        if self.plan.postgres:
+            return list(self.database.execute(query, DATABASE))
+        path = Path(self.stage.path / self.hubs[0].name / "hub.db")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return list(connection.execute(query))
+        finally:
+            connection.close()
+
+    # --- the end
+    def heal(self) -> None:
+        for proxy in self.proxies:
+            proxy.heal()
+        for hub in self.hubs:
+            if hub.is_stopped:
+                hub.resume()
+
+    def end(self) -> None:
+        """End all programs. Can be called at any time, and twice."""
+        if self.balancer is not None and self.balancer.running:
+            self.balancer.end(signal.SIGKILL)
+        self.stage.end()
+        if self.plan.postgres and self.database is not None:
+            from tests.support.postgres import end_servers
+
+            end_servers(self.database.directory)

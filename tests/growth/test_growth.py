@@ -1,0 +1,37 @@
+"""Short runs of the driver, for each change. `make growth` is the long one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+SEED = os.environ.get("HAPI_SEED", "13")
+RUN_TIMEOUT = 600.0  # seconds; bounds a failure
+
+
+def carry_out(*words: str) -> None:
+    """Fails with the report of a run in which something was wrong."""
+    argv = [sys.executable, "-m", "tests.growth", "--seed", SEED, *words]
+    run = subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        told, _ = run.communicate(timeout=RUN_TIMEOUT)
+    except BaseException:
+        run.send_signal(signal.SIGTERM)  # it ends all that it has started
+        run.wait(60.0)
+        raise
+    print(told)
+    assert run.returncode == 0, told
+
+
+@pytest.mark.program
+@pytest.mark.peer("haproxy")
+def test_a_hub_that_is_killed_and_restarted_loses_and_doubles_nothing():
+    carry_out("--seconds", "20", "--messages", "2000", "--prompts", "80", "--faults", "kill,drain")
