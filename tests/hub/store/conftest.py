@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.store_stage import KINDS, open_store, wait
+from tests.support.postgres import PostgresServer
+from tests.support.store_stage import KINDS, empty_database, open_store, wait
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -21,10 +22,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     return True
 
 
+@pytest.fixture(scope="session")
+def contract_database(shared_postgres: PostgresServer) -> Callable[[], str]:
+    """Empties the one database of the contract's tests, and returns its URL."""
+    url = shared_postgres.create_database("contract")
+
+    def emptied() -> str:
+        empty_database(url)
+        return url
+
+    return emptied
+
+
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path, reactor: Any) -> Iterator[Any]:
     """A new, empty store of each kind."""
-    url = request.getfixturevalue("database_url") if request.param == "postgres" else ""
+    url = request.getfixturevalue("contract_database")() if request.param == "postgres" else ""
     made = open_store(request.param, tmp_path, reactor, url)
     yield made
     wait(made.close())

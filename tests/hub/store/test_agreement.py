@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from hapi.hub.store.rows import MessageRow, SearchTerm, TurnEvent
 from tests.support.programs import level
-from tests.support.store_stage import EPOCH, KINDS, machine, open_store, prompt, session, wait
+from tests.support.store_stage import EPOCH, machine, open_store, prompt, session, wait
 from tests.support.store_steps import (
     SESSIONS,
     Step,
@@ -272,7 +272,7 @@ def differences(found: dict[str, Any]) -> str:
 
 @pytest.fixture
 def make_stores(
-    request: pytest.FixtureRequest, tmp_path: Path, reactor: Any
+    contract_database: Callable[[], str], tmp_path: Path, reactor: Any
 ) -> Callable[[], dict[str, Any]]:
     """Opens empty stores of each kind."""
     count = 0
@@ -282,16 +282,19 @@ def make_stores(
         count += 1
         place = tmp_path / str(count)
         place.mkdir()
-        return {kind: open_store(kind, place, reactor) for kind in KINDS}
+        stores = {kind: open_store(kind, place, reactor) for kind in ("memory", "sqlite")}
+        stores["postgres"] = open_store("postgres", place, reactor, contract_database())
+        return stores
 
     return make
 
 
+@pytest.mark.postgres
 def test_all_stores_do_the_same(make_stores: Callable[[], dict[str, Any]]) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         lambda: Agreement(make_stores),
         settings=settings(
-            max_examples=level(25, 500),
+            max_examples=level(12, 500),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
