@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from hapi.hub.cluster.home_sockets import HomeSockets
 from hapi.hub.cluster.pass_on import RequestPassing
 from hapi.hub.cluster.peer_calls import PeerClient
 from hapi.hub.cluster.peer_hubs import OtherHubs
@@ -16,6 +17,7 @@ from hapi.hub.cluster.signatures import Signer
 from hapi.hub.http.site import RootResource
 from hapi.hub.hub import Hub
 from hapi.net.server.site import LimitedSite
+from hapi.net.server.socket_server import SocketServer
 
 CHECK_INTERVAL = 1.0  # seconds between two looks at which of the other hubs are up
 
@@ -47,10 +49,15 @@ class PeerConnections:
 
 
 def connect_peers(
-    reactor: Any, hub: Hub, cluster: Any, root: RootResource, site: LimitedSite
+    reactor: Any,
+    hub: Hub,
+    cluster: Any,
+    root: RootResource,
+    site: LimitedSite,
+    server: SocketServer,
 ) -> PeerConnections:
     """Let `hub` and the other hubs of its database ask each other. `cluster` has joined them (a
-    Cluster), `root` and `site` serve this hub.
+    Cluster); `root`, `site` and `server` serve this hub.
     """
     registry = hub.registry
     signer = Signer(cluster.key, cluster.hub_id, registry.now)
@@ -60,6 +67,15 @@ def connect_peers(
     root.peers = PeerResource(registry, {}, lambda request, session_id: request.finish())
     registry.rpc.peers = others
     hub.dispatcher.passing = RequestPassing(cluster, client, hub.authenticator.address)
+    server.namespaces["/cli"] = HomeSockets(
+        reactor,
+        hub.cli,
+        registry,
+        hub.cli.token_issuer,
+        hub.cli.places,
+        cluster,
+        others,
+    )
     hub.streams.name_prefix = f"{cluster.hub_id}."
 
     connections = PeerConnections(cluster, client)

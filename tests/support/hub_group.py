@@ -14,6 +14,7 @@ from twisted.web.client import Agent
 from twisted.web.resource import Resource
 
 from hapi.hub.access.auth import TokenIssuer
+from hapi.hub.cluster.cluster import Cluster
 from hapi.hub.http.site import HostPolicy, RootResource, hub_site
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
@@ -24,6 +25,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
 from hapi.settings import HubAccess
+from tests.support.shared_memory import SharedMemory
 
 TOKEN = "t" * 40
 KEY = b"k" * 64
@@ -64,6 +66,16 @@ class StandInCluster:
     def elsewhere(self, owner: str) -> Member | None:
         return self._member(self.stale.get(owner, self.homes.get(owner)))
 
+    def is_home(self, owner: str) -> bool:
+        return self.homes.get(owner, self.hub_id) == self.hub_id
+
+    async def know(self, owner: str) -> bool:
+        return True
+
+    async def claim(self, owner: str) -> bool:
+        self.homes[owner] = self.hub_id
+        return True
+
     async def look_up(self, owner: str) -> Member | None:
         self.looked_up.append(owner)
         self.stale.pop(owner, None)
@@ -99,6 +111,7 @@ class GroupHub:
         self.connections: Any = None
         self.cluster: Any = None
         self.links: list[HubLink] = []
+        self.is_stopped = False
 
     @property
     def member(self) -> Member:
@@ -106,18 +119,35 @@ class GroupHub:
 
     def join(self, cluster: Any) -> None:
         self.cluster = cluster
-        self.connections = connect_peers(default_reactor, self.hub, cluster, self.root, self.site)
+        self.connections = connect_peers(
+            default_reactor, self.hub, cluster, self.root, self.site, self.server
+        )
+
+    async def close_port(self) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            await port.stopListening()
+
+    async def die(self) -> None:
+        """As kill -9 looks for the others: its connections are cut, and it is not there."""
+        await self.close_port()
+        for connection in list(self.server.connections):
+            connection.end("killed", cut=True)
+        for channel in self.site.open_channels:
+            channel.abort()
 
     async def stop(self) -> None:
-        if self.port is None:
+        if self.is_stopped:
             return
-        port, self.port = self.port, None
+        self.is_stopped = True
         for link in self.links:
             await link.stopService()
-        await port.stopListening()
+        await self.close_port()
         self.hub.streams.stop()
         await self.server.stop()
         await self.connections.stop()
+        if isinstance(self.cluster, Cluster):
+            await self.cluster.stop()
         self.site.close_connections()
         for channel in self.site.open_channels:
             channel.abort()
@@ -213,6 +243,15 @@ class HubGroup:
         hub = self.hubs[name] = GroupHub(name, store)
         self.known[name] = hub.member
         hub.join(StandInCluster(name, self.homes, self.known))
+        return hub
+
+    async def add_real(self, shared: SharedMemory, name: str) -> GroupHub:
+        """A hub with a Cluster on a database that the hubs share."""
+        hub = self.hubs[name] = GroupHub(name, shared.hub(name))
+        cluster = Cluster(hub.registry, hub.store, name, hub.url, "1")
+        hub.hub.join(cluster)
+        await cluster.start()
+        hub.join(cluster)
         return hub
 
     def declare_down(self, name: str) -> None:

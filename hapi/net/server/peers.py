@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,18 +37,23 @@ from hapi.protocol.engineio import MAX_PAYLOAD, Handshake
 class INamespace(Interface):
     """How a program treats the clients of one namespace. No method may block."""
 
-    def connect(peer, auth) -> None:  # type: ignore[no-untyped-def]
+    def connect(peer, auth) -> Deferred[None] | None:  # type: ignore[no-untyped-def]
         """A client asks to connect with `auth` (an object or None). Raises ConnectRefused to refuse
         it;
         may set `peer.principal` and call `peer.join`. Events emitted here arrive after the CONNECT
-        reply."""
+        reply.
+
+        May return a Deferred, which fires when the client may be let in or fails with
+        ConnectRefused. It is cancelled when the client leaves meanwhile. Until it fires, the client
+        may send nothing.
+        """
 
     def event(peer, name, args, ack) -> None:  # type: ignore[no-untyped-def]
         """An event arrived. `ack(*answer)` answers it once; None if the client sent no ack id."""
 
     def disconnected(peer, reason) -> None:  # type: ignore[no-untyped-def]
         """A connected client has left or its socket has closed. `peer.rooms` still lists its rooms;
-        its calls have failed.
+        its calls have failed. Not called for a client whose `connect` was cancelled.
         """
 
 
@@ -217,6 +222,7 @@ class ClientConnection:
     upgrades: tuple[str, ...] = ()
     _channel: ServerChannel | None = None
     _peers: dict[str, Peer] = field(factory=dict)
+    _joining: dict[Peer, Deferred[None]] = field(factory=dict)  # that wait for their namespace
     _deadline_call: IDelayedCall | None = None
     _flowing: bool = True
     _backlog: deque[str] = field(factory=deque)
@@ -320,6 +326,9 @@ class ClientConnection:
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
         self._silence()
         self._clear_backlog()
+        for peer, joining in list(self._joining.items()):
+            peer.dropped("the client left")
+            joining.cancel()
         for peer in list(self._peers.values()):
             self._drop(peer, self._reason or reason or "transport closed")
         self.server.connection_closed(self)
@@ -342,25 +351,44 @@ class ClientConnection:
                     self.end(reason)
 
     def _admit(self, namespace: str, auth: Any) -> None:
-        assert self._channel is not None
         peer = Peer(self.server.new_sid(), namespace, self)
         try:
-            self.server.namespaces[namespace].connect(peer, auth)
-        except ConnectRefused as refused:
-            peer.dropped("refused")
-            self._do(self._channel.refuse(namespace, str(refused)))
-            return
+            joining = self.server.namespaces[namespace].connect(peer, auth)
         except Exception:
-            self.log.failure(
-                "A client of {namespace} could not be authenticated", namespace=namespace
-            )
-            peer.dropped("refused")
-            self._do(self._channel.refuse(namespace, "Internal error"))
+            self._refuse(Failure(), peer)
             return
-        self._peers[namespace] = peer
+        if joining is None:
+            self._accept(peer)
+            return
+        self._joining[peer] = joining
+        joining.addCallbacks(
+            lambda _: self._accept(peer), self._refuse, errbackArgs=(peer,)
+        ).addErrback(lambda failure: self.log.failure("A client could not be let in", failure))
+
+    def _accept(self, peer: Peer) -> None:
+        assert self._channel is not None
+        self._joining.pop(peer, None)
+        self._peers[peer.namespace] = peer
+        if peer.gone:  # it left, and its namespace did not notice
+            self._drop(peer, "the client left")
+            return
         self._socket.authenticated()
-        self._do(self._channel.accept(namespace, peer.id))
+        self._do(self._channel.accept(peer.namespace, peer.id))
         peer.admitted()
+
+    def _refuse(self, failure: Failure, peer: Peer) -> None:
+        assert self._channel is not None
+        self._joining.pop(peer, None)
+        if peer.gone and failure.check(CancelledError):
+            return
+        peer.dropped("refused")
+        if failure.check(ConnectRefused):
+            self._do(self._channel.refuse(peer.namespace, str(failure.value)))
+            return
+        self.log.failure(
+            "A client of {namespace} could not be authenticated", failure, namespace=peer.namespace
+        )
+        self._do(self._channel.refuse(peer.namespace, "Internal error"))
 
     def _event(self, event: EventReceived) -> None:
         peer = self._peers.get(event.namespace)
