@@ -4,6 +4,7 @@ limits, writes JSON.
     python -m benchmarks [--hub npm|ours] [--rounds N] [--at-once N] [--only SUBJECT …]
         [--json FILE] [--markdown]
     python -m benchmarks hub …     the two hubs, `--help` tells more
+    python -m benchmarks hubs …    one hub, several on PostgreSQL, and npm's
     python -m benchmarks soak …    what grows in the two hubs
     python -m benchmarks live …    from the agent's words to the page
     python -m benchmarks idle …    agents awake and at rest
@@ -30,7 +31,7 @@ from attrs import asdict
 
 from benchmarks.frame import AGENT, HERE, MAKES, NPM, Bench, Cast, markdown, table
 
-PROGRAMS = ("hub", "soak", "live", "idle", "conversations")  # suites of their own
+PROGRAMS = ("hub", "hubs", "soak", "live", "idle", "conversations")  # suites of their own
 SUBJECTS = ("start", "memory", "spawning", "stopping", "control", "beats", "waiting")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, formatEventAsClassicLogText, globalLogBeginner
 
+from tests.growth.balancers import HAPROXY, NGINX
 from tests.growth.plan import FAULTS, Plan, unknown
 
 STORES = ("sqlite", "postgres")
@@ -35,6 +36,7 @@ def main(words: list[str] | None = None) -> int:
         "--active", action="store_true", help="all hubs are active; else one is, beside standbys"
     )
     parser.add_argument("--replica", action="store_true", help="a synchronous replica")
+    parser.add_argument("--balancer", choices=(HAPROXY, NGINX), default=HAPROXY)
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=90.0, help="while messages are written")
     parser.add_argument("--prompts", type=int, default=400)
@@ -59,6 +61,7 @@ def main(words: list[str] | None = None) -> int:
         spawns=given.spawns,
         browser=given.browser,
         is_replicated=given.replica,
+        balancer=given.balancer,
     )
     return carry_out(plan, given.keep)
 

@@ -47,6 +47,7 @@ class Plan:
     browser: bool = False
     is_replicated: bool = False  # the database has a synchronous replica
     fsync: bool = True
+    balancer: str = "haproxy"
 
     def possible(self) -> tuple[str, ...]:
         """The faults that this set of programs can suffer."""

@@ -14,32 +14,13 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from tests.growth.balancers import NGINX, start_haproxy, start_nginx
 from tests.growth.cutting_proxy import CuttingProxy
 from tests.growth.plan import Plan
-from tests.support.paths import ROOT
 from tests.support.programs import Program, Stage, free_port
 
-BALANCER = ROOT / "docs/examples/growing/haproxy.cfg"
-DOCUMENTED_HUBS = ("10.0.0.5:3006", "10.0.0.6:3006", "10.0.0.7:3006")
-DOCUMENTED_BIND = "127.0.0.1:8080"
 START_TIMEOUT = 60.0  # seconds
 DATABASE = "growth"
-
-
-def balancer_config(port: int, hubs: list[int]) -> str:
-    """The documented configuration for hubs on ports of this machine."""
-    text = BALANCER.read_text()
-    assert DOCUMENTED_BIND in text
-    text = text.replace(DOCUMENTED_BIND, f"127.0.0.1:{port}")
-    for place, documented in enumerate(DOCUMENTED_HUBS):
-        assert documented in text
-        if place < len(hubs):
-            text = text.replace(documented, f"127.0.0.1:{hubs[place]}")
-        else:
-            text = "".join(
-                line for line in text.splitlines(keepends=True) if documented not in line
-            )
-    return text
 
 
 @define(eq=False)
@@ -132,9 +113,9 @@ class Servers:
             hub.start()
             await self.wait(hub, "/health")
         self.port = free_port()
-        path = self.stage.directory("haproxy") / "haproxy.cfg"
-        path.write_text(balancer_config(self.port, [hub.port for hub in self.hubs]))
-        self.balancer = self.stage.start("balancer", ["haproxy", "-f", str(path)])
+        ports = [hub.port for hub in self.hubs]
+        start = start_nginx if self.plan.balancer == NGINX else start_haproxy
+        self.balancer = start(self.stage, self.port, ports)
         await self._serves()
 
     def _start_database(self) -> None:
@@ -244,7 +225,7 @@ class Servers:
     def end(self) -> None:
         """End all programs. Can be called at any time, and twice."""
         if self.balancer is not None and self.balancer.running:
-            self.balancer.end(signal.SIGKILL)
+            self.balancer.end()  # nginx hides its environment, by which a stage finds programs
         self.stage.end()
         if self.plan.postgres and self.database is not None:
             from tests.support.postgres import end_servers

@@ -5,6 +5,7 @@ wrong.
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 from types import SimpleNamespace
 
@@ -15,11 +16,11 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
+from tests.growth.balancers import DOCUMENTED_HUBS, haproxy_config, nginx_config
 from tests.growth.checks import Report
 from tests.growth.cutting_proxy import COMMITTED, CuttingProxy
 from tests.growth.pages import Page
 from tests.growth.plan import CUT_HUBS, FAULTS, PROMOTE, Plan, draw
-from tests.growth.servers import DOCUMENTED_HUBS, balancer_config
 from tests.growth.sessions import numbered_text
 
 EVERYTHING = Plan(1, hubs=3, postgres=True, active=True, is_replicated=True)
@@ -43,13 +44,12 @@ def test_a_hub_on_its_own_cannot_be_cut_from_others():
     assert CUT_HUBS in EVERYTHING.possible()
 
 
-def test_the_documented_balancer_is_used_with_other_addresses():
-    text = balancer_config(1234, [1, 2])
-    assert "bind 127.0.0.1:1234" in text
-    assert [line.split()[-1] for line in text.splitlines() if line.startswith("    server ")] == [
-        "127.0.0.1:1",
-        "127.0.0.1:2",
-    ]
+@pytest.mark.parametrize("configuration", [haproxy_config, nginx_config])
+def test_the_documented_balancer_is_used_with_other_addresses(configuration):
+    text = configuration(1234, [1, 2])
+    assert "127.0.0.1:1234" in text
+    servers = re.findall(r"^    server .*?(127.0.0.1:\d+)", text, re.MULTILINE)
+    assert servers == ["127.0.0.1:1", "127.0.0.1:2"]
     assert not any(documented in text for documented in DOCUMENTED_HUBS)
 
 

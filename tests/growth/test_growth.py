@@ -32,6 +32,13 @@ def carry_out(*words: str) -> None:
 
 
 @pytest.mark.program
+@pytest.mark.peer("nginx")
+def test_clients_behind_nginx_get_and_send_everything_while_the_hub_is_restarted():
+    words = ["--balancer", "nginx", "--seconds", "8", "--messages", "800", "--prompts", "40"]
+    carry_out(*words, "--faults", "drain")
+
+
+@pytest.mark.program
 @pytest.mark.peer("haproxy")
 def test_a_hub_that_is_killed_and_restarted_loses_and_doubles_nothing():
     carry_out("--seconds", "20", "--messages", "2000", "--prompts", "80", "--faults", "kill,drain")
