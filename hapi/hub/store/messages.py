@@ -85,7 +85,7 @@ class MessageChanges:
                 stored.invoked_at,
                 stored.scheduled_at,
                 stored.delivery,
-                stored.stream if row.stream is None or _is_live(row.content) else None,
+                stored.stream if row.stream is None or is_live(row.content) else None,
                 self._index.add(self.connection, stored, content),
             ),
         )
@@ -324,7 +324,7 @@ class MessageTable:
         return await self._rows(where, (session_id, *position, *values, limit))
 
 
-def _is_live(content: Document) -> bool:
+def is_live(content: Document) -> bool:
     try:
         return content["content"]["data"].get("live") is True
     except (KeyError, TypeError, AttributeError):

@@ -159,7 +159,63 @@ _ROWS = (
     "CREATE INDEX saved_prompts_by_namespace ON saved_prompts (namespace, created_at)",
 )
 
+# `MessageChanges.add_message` in one statement. `seq` is NULL if there is no such session.
+_ADD_MESSAGE = """
+    CREATE FUNCTION add_message(
+        p_id text, p_session text, p_content text, p_created bigint, p_local text,
+        p_invoked bigint, p_scheduled bigint, p_delivery text, p_stream text, p_live bigint,
+        p_words tsvector, p_touch bigint, p_conversation bigint,
+        OUT seq bigint, OUT is_known boolean, OUT created_at bigint, OUT invoked_at bigint,
+        OUT updated_at bigint, OUT has_content integer, OUT epoch bigint, OUT had_content integer
+    ) LANGUAGE plpgsql AS $$
+    DECLARE
+        v_last bigint;
+    BEGIN
+        is_known := false;
+        IF p_local IS NOT NULL THEN
+            SELECT m.seq, true INTO seq, is_known FROM messages AS m
+            WHERE m.session_id = p_session AND m.local_id = p_local;
+            IF FOUND THEN
+                RETURN;
+            END IF;
+            is_known := false;
+        END IF;
+        SELECT s.last_seq + 1, s.last_time, s.has_content INTO seq, v_last, had_content
+        FROM sessions AS s WHERE s.id = p_session;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        IF p_invoked IS NULL THEN
+            created_at := greatest(p_created, v_last);
+        ELSE
+            invoked_at := greatest(p_invoked, v_last);
+            created_at := CASE WHEN p_created = p_invoked THEN invoked_at ELSE p_created END;
+        END IF;
+        INSERT INTO messages (
+            id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at,
+            delivery, stream, search_words
+        ) VALUES (
+            p_id, p_session, seq, p_content, created_at, p_local, invoked_at, p_scheduled,
+            p_delivery, CASE WHEN p_live <> 0 THEN p_stream END, p_words
+        );
+        IF p_stream IS NOT NULL THEN
+            DELETE FROM messages AS m
+            WHERE m.session_id = p_session AND m.stream = p_stream AND m.seq < add_message.seq;
+        END IF;
+        UPDATE sessions AS s SET
+            last_seq = add_message.seq,
+            last_time = greatest(s.last_time, coalesce(add_message.invoked_at,
+                add_message.created_at)),
+            updated_at = greatest(s.updated_at, p_touch),
+            has_content = greatest(s.has_content, p_conversation)
+        WHERE s.id = p_session
+        RETURNING s.updated_at, s.has_content, s.epoch INTO updated_at, has_content, epoch;
+    END
+    $$
+"""
+
 _CLUSTER = (
+    _ADD_MESSAGE,
     # One row. `trimmed`: entries of the journal up to this id may have been deleted.
     """
     CREATE TABLE meta (
@@ -197,16 +253,16 @@ _CLUSTER = (
     """,
 )
 
-# Texts are compared and sorted by their bytes, as in SQLite, whatever the locale of the database.
-MIGRATIONS: tuple[Migration, ...] = (
-    Migration(
-        1,
-        tuple(
-            statement.replace(" TEXT", ' TEXT COLLATE "C"') if "TABLE" in statement else statement
-            for statement in (*_ROWS, *_CLUSTER)
-        ),
-    ),
-)
+
+def _by_bytes(statement: str) -> str:
+    """Texts are compared and sorted by their bytes, as in SQLite, whatever the locale of the
+    database.
+    """
+    is_table = statement.lstrip().startswith("CREATE TABLE")
+    return statement.replace(" TEXT", ' TEXT COLLATE "C"') if is_table else statement
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, tuple(map(_by_bytes, (*_ROWS, *_CLUSTER)))),)
 VERSION = len(MIGRATIONS)
 TABLES = frozenset(
     {

@@ -16,6 +16,7 @@ from hapi.hub.store.postgres.index import PostgresIndex
 from hapi.hub.store.postgres.listener import JournalListener
 from hapi.hub.store.postgres.locks import HOLDERS
 from hapi.hub.store.postgres.shared_tables import SharedTables, member_from
+from hapi.hub.store.postgres.transaction import PostgresTransaction
 from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm
 from hapi.hub.store.shared import DEAD_AFTER, ISharedStore, Member
 from hapi.hub.store.sql_store import DISCARDED, SqlStore, SqlTransaction
@@ -114,11 +115,11 @@ class PostgresStore(SharedTables, SqlStore):
     # --- turns ------------------------------------------------------------------------------------
 
     async def turn(self, owner: str, change: Callable[[SqlTransaction], T]) -> T:
-        transaction: SqlTransaction | None = None
+        transaction: PostgresTransaction | None = None
 
         def apply(connection: PostgresConnection) -> T:
             nonlocal transaction
-            transaction = SqlTransaction(connection, self.index)
+            transaction = PostgresTransaction(connection, self.index)
             result = change(transaction)
             self.journal.append_events(transaction.events)
             return result
