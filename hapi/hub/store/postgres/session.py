@@ -11,7 +11,7 @@ from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreAway, StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, one_line
 from hapi.hub.store.postgres.locks import DUTIES, HOLDERS, WRITING, application
-from hapi.hub.store.postgres.schema import VERSION
+from hapi.hub.store.postgres.schema import MIGRATIONS
 from hapi.hub.store.postgres.tables import prepare
 
 ENTER = """
@@ -56,7 +56,7 @@ class WritingSession:
         except psycopg.Error as error:
             raise StoreRefused(f"database {shown}: {one_line(error)}") from error
         try:
-            prepare(connection, shown)
+            prepare(connection, shown, MIGRATIONS)
         except psycopg.Error as error:
             connection.close()
             raise StoreRefused(f"database {shown}: {one_line(error)}") from error
@@ -83,7 +83,7 @@ class WritingSession:
 
     def enter(self, connection: PostgresConnection, last_batch: int) -> None:
         """Enter this hub among those that the database knows."""
-        connection.execute(ENTER, (self.hub_id, VERSION, last_batch))
+        connection.execute(ENTER, (self.hub_id, len(MIGRATIONS), last_batch))
 
     def connection(self) -> PostgresConnection:
         """The connection, which holds the lock. Raises psycopg.Error, StoreAway, LockLost."""
@@ -159,6 +159,8 @@ class WritingSession:
                 self._connection.execute(
                     "DELETE FROM hubs WHERE id = ? AND is_member = 0", (self.hub_id,)
                 )
+                # The server notices the end of the connection a moment later.
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
         self.drop()
         self.is_shared, self._backend = None, 0
 

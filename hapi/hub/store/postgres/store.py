@@ -20,6 +20,7 @@ from hapi.hub.store.postgres.transaction import PostgresTransaction
 from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm
 from hapi.hub.store.shared import DEAD_AFTER, ISharedStore, Member
 from hapi.hub.store.sql_store import DISCARDED, SqlStore, SqlTransaction
+from hapi.metrics import Histogram
 
 T = TypeVar("T")
 
@@ -66,6 +67,16 @@ class PostgresStore(SharedTables, SqlStore):
             self._listener.stop()
         return self.database.close()
 
+    @property
+    def batch_sizes(self) -> Histogram:
+        """How many turns a transaction had."""
+        return self.database.writer.sizes
+
+    @property
+    def batch_seconds(self) -> Histogram:
+        """How long a transaction took, with attempts to reach the database."""
+        return self.database.writer.seconds
+
     # --- which hub is active ----------------------------------------------------------------------
 
     async def acquire(self, shared: bool) -> bool:
@@ -104,7 +115,9 @@ class PostgresStore(SharedTables, SqlStore):
         def end(session: Any) -> bool:
             connection = session.connected()
             ended = [
-                connection.execute("SELECT pg_terminate_backend(?)", (row["pid"],)).fetchone()[0]
+                connection.execute(
+                    "SELECT pg_terminate_backend(CAST(? AS integer))", (row["pid"],)
+                ).fetchone()[0]
                 for row in connection.execute(HOLDERS).fetchall()
                 if row["id"] != self.hub_id and (row["silence"] or 0) > DEAD_AFTER * 1000
             ]

@@ -10,7 +10,7 @@ import psycopg
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, one_line
 from hapi.hub.store.postgres.locks import MIGRATION
-from hapi.hub.store.postgres.schema import APPLICATION, MIGRATIONS, MIN_SERVER, Migration
+from hapi.hub.store.postgres.schema import APPLICATION, MIN_SERVER, Migration
 from hapi.hub.store.shared import DEAD_AFTER
 
 COLUMNS = (
@@ -19,9 +19,7 @@ COLUMNS = (
 )
 
 
-def prepare(
-    connection: PostgresConnection, shown: str, migrations: Sequence[Migration] = MIGRATIONS
-) -> None:
+def prepare(connection: PostgresConnection, shown: str, migrations: Sequence[Migration]) -> None:
     """Check the database and migrate its tables, whole or not at all. `shown` is its address for
     people. Raises StoreRefused, in which case nothing has been changed.
     """
@@ -85,7 +83,6 @@ def _version(connection: PostgresConnection, shown: str, migrations: Sequence[Mi
         )
     try:
         meta = connection.execute("SELECT application, version, compat FROM meta").fetchone()
-        connection.execute("SELECT has_table_privilege('sessions', 'INSERT')").fetchone()
     except psycopg.errors.InsufficientPrivilege as error:
         raise StoreRefused(f"database {shown}: {one_line(error)}") from error
     if meta is None or meta["application"] != APPLICATION:

@@ -36,6 +36,7 @@ from hapi.request_id import run_for_nobody
 
 T = TypeVar("T")
 MAX_BATCH = 256  # changes in one transaction
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, MAX_BATCH)
 MAX_WAITING = 1_000  # changes that wait while the database is away
 AWAY_TIMEOUT = 10.0  # seconds that changes wait for a database that is away
 RETRY_INTERVAL = 0.2  # seconds between two attempts to reach it
@@ -72,7 +73,7 @@ class PostgresWriter:
     _lost: Callable[[], object]  # called when another hub has acquired the database
     journal: BatchJournal
     committed: list[Callable[[], object]] = field(factory=list)  # called after each COMMIT
-    sizes: Histogram = field(factory=Histogram)  # changes in one transaction
+    sizes: Histogram = field(factory=lambda: Histogram(SIZES))  # changes in one transaction
     seconds: Histogram = field(factory=Histogram)  # of one transaction
     _waiting: deque[_Change[Any]] = field(factory=deque)
     _idle: list[Deferred[None]] = field(factory=list)
