@@ -149,7 +149,9 @@ class SharedMemory:
         if owner and live is not None and (home is None or home.hub == hub):
             self.live[owner] = live
 
-    def move(self, by: str, owner: str, hub: str | None) -> Home | None:
+    def move(
+        self, by: str, owner: str, hub: str | None, live: dict[str, Any] | None = None
+    ) -> Home | None:
         """Change a home, in a transaction of its own."""
         epoch = self.epochs.get(owner, 0)
         if hub is None:
@@ -157,7 +159,9 @@ class SharedMemory:
         else:
             epoch = self.epochs[owner] = epoch + 1
             self.homes[owner] = Home(owner, hub, epoch)
-        self.append(by, "", HOME_CHANGED, {"owner": owner, "hub": hub, "epoch": epoch})
+        self.append(by, "", HOME_CHANGED, {"owner": owner, "hub": hub, "epoch": epoch}, live)
+        if live is not None:
+            self.live[owner] = live
         return self.homes.get(owner)
 
     def tell(self, by: SharedMemoryStore) -> None:
@@ -323,7 +327,7 @@ class SharedMemoryStore(SqliteStore):
 
     async def claim(self, owner: str, live: dict[str, Any] | None = None) -> Home:
         self._reach()
-        home = self.shared.move(self.hub_id, owner, self.hub_id)
+        home = self.shared.move(self.hub_id, owner, self.hub_id, live)
         assert home is not None
         self.claimed[owner] = home.epoch
         self.shared.tell(self)

@@ -61,6 +61,7 @@ def empty_database(url: str) -> None:
         if connection.execute("SELECT to_regclass('meta')").fetchone() != (None,):
             names = ", ".join(TABLES - {"meta", "message_index"})
             connection.execute(f"TRUNCATE {names} RESTART IDENTITY")  # type: ignore[call-overload]
+            connection.execute("UPDATE meta SET trimmed = 0")
 
 
 # --- rows -----------------------------------------------------------------------------------------

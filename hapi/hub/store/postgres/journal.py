@@ -115,7 +115,7 @@ class BatchJournal:
     def begin(self, connection: PostgresConnection, owners: Iterable[str]) -> None:
         """`owners`: those of the turns of the transaction."""
         self._entries, self._homes, self._claims = [], {}, {}
-        wanted = list(owners) if self.is_active else []
+        wanted = [storable(owner) for owner in owners] if self.is_active else []
         if wanted:
             for owner, hub, epoch in connection.execute(
                 "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
@@ -125,6 +125,7 @@ class BatchJournal:
 
     def verify(self, owner: str) -> None:
         """Raises Moved if another hub serves `owner`, or this one in a later epoch."""
+        owner = storable(owner)
         hub, epoch = self._homes.get(owner, (None, 0))
         claimed = self._claims.get(owner, self.claimed.get(owner))
         if hub is not None and (hub, epoch) != (self.hub_id, claimed):
@@ -162,10 +163,10 @@ class BatchJournal:
             session_id, machine_id = (_text(fields.get(key)) for key in ("sessionId", "machineId"))
             self._entries.append(
                 _Entry(
-                    namespace,
+                    storable(namespace),
                     session_id,
                     machine_id,
-                    kind,
+                    storable(kind),
                     body,
                     live,
                     owner or session_id or machine_id,
@@ -176,6 +177,7 @@ class BatchJournal:
         self, connection: PostgresConnection, owner: str, live: dict[str, Any] | None
     ) -> Home:
         (epoch,) = connection.execute(CLAIM, (owner, self.hub_id)).fetchone()
+        owner = storable(owner)
         self._homes[owner] = self.hub_id, epoch
         self._claims[owner] = epoch
         self._moved(owner, self.hub_id, epoch, live)
@@ -233,5 +235,12 @@ class BatchJournal:
         self.claimed.update(self._claims)
 
 
+def storable(text: str) -> str:
+    """`text` as the database has it, or would have it. What is written at the end of a transaction
+    must not fail for one event: that would undo the turns of all others.
+    """
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return storable(value) if isinstance(value, str) else None

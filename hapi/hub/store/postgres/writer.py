@@ -246,6 +246,10 @@ class PostgresWriter:
             else:
                 self._unknown = False
             raise store_error(error) from error
+        except Exception:
+            self.session.roll_back()
+            self._unknown = False
+            raise
 
     def _was_stored(self, connection: PostgresConnection) -> bool:
         """Whether the COMMIT that got no answer was done. It is over when ORDER is free."""
