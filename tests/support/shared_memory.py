@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from hapi.hub.store.interface import StoreFailed, StoreStatistics
+from hapi.hub.store.interface import BatchStatistics, StoreFailed, StoreStatistics
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.hub.store.shared import (
     DEAD_AFTER,
@@ -200,7 +200,7 @@ class SharedMemoryStore(SqliteStore):
     def __init__(self, shared: SharedMemory, hub_id: str) -> None:
         self.__dict__.update(shared.store.__dict__)
         self._listeners: list[Any] = []
-        self.statistics = StoreStatistics()
+        self.statistics = StoreStatistics(batches=BatchStatistics())
         self.shared, self.hub_id = shared, hub_id
         self.clock = HubClock(shared.clock)
         self.is_cut, self.lost_answers, self.is_dead = False, 0, False

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from hapi.deferreds import run_in_background
 from hapi.hub.cluster.duties import Duties
 from hapi.hub.cluster.homes import Homes
+from hapi.hub.cluster.idle_homes import IdleHomes
 from hapi.hub.cluster.journal import MAX_ENTRIES, JournalFollower
 from hapi.hub.cluster.members import Members
 from hapi.hub.cluster.page_relay import PageRelay
@@ -64,6 +65,7 @@ class Cluster:
     duties: Duties = field(init=False)
     pages: PageRelay = field(init=False)
     reservations: Reservations = field(init=False)
+    idle_homes: IdleHomes = field(init=False)
     _claims: dict[str, OneShotObserver[bool]] = field(factory=dict)  # that are under way
     _journal_epoch: str = ""
     _is_stopped: bool = False
@@ -78,6 +80,7 @@ class Cluster:
         self.picture = Picture(self.registry, self.store, self.homes)
         self.duties = Duties(self.store, clock, self.membership)
         self.pages = PageRelay(self.registry, self.store)
+        self.idle_homes = IdleHomes(self.registry, self.homes, self.release, self._is_used)
         self.reservations = Reservations(self.store, self.claim, self.membership.is_up)
 
     @property
@@ -103,6 +106,7 @@ class Cluster:
         registry.events.reset(self._event_epoch(), position)
         self.journal.start(position)
         await self.duties.start()
+        self.idle_homes.start()
 
     def _event_epoch(self) -> str:
         """The epoch of the ids of events, the same at all hubs."""
@@ -113,6 +117,7 @@ class Cluster:
         self._is_stopped = True
         self.membership.stop()
         self.duties.stop()
+        self.idle_homes.stop()
         self.journal.stop()
         self.picture.stop()
         await self.store.leave()
@@ -136,6 +141,16 @@ class Cluster:
     def holds_duties(self) -> bool:
         """Whether this hub does what has to be done once for all hubs."""
         return self.duties.holds
+
+    @property
+    def served(self) -> list[str]:
+        """The sessions and machines that are at home here."""
+        return self.homes.here
+
+    @property
+    def lag(self) -> float:
+        """Seconds since this hub had read all of the journal."""
+        return self.journal.lag
 
     @property
     def problem(self) -> str | None:
@@ -232,6 +247,9 @@ class Cluster:
         """Let any hub serve `owner`, which has no sockets here."""
         if self.homes.is_here(owner):
             await self.store.release(owner)
+
+    def _is_used(self, owner: str) -> bool:
+        return owner in self._claims or self.reservations.is_here(owner)
 
     async def reserve(self, owner: str) -> bool:
         """Begin something that no other hub may begin for `owner` until `free`: False if one has.

@@ -31,6 +31,10 @@ class Reservations:
         hub = self._hubs.get(owner)
         return hub is not None and hub != self._store.hub_id and self._is_up(hub)
 
+    def is_here(self, owner: str) -> bool:
+        """Whether this hub has reserved `owner`."""
+        return self._hubs.get(owner) == str(self._store.hub_id)
+
     async def reserve(self, owner: str) -> bool:
         """Whether this hub has reserved `owner`, and is its home. Raises Moved, and what the store
         raises.

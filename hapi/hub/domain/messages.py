@@ -21,6 +21,7 @@ from hapi.protocol.hub import STEERED
 from hapi.protocol.rest.bodies import PostMessage
 
 LONG_PROMPT_INTERVAL = 30.0  # seconds until a long prompt is delivered again to the same process
+ROW_ID = object()  # key of an event: the id that its message gets, however often it is tried
 CANCEL_TIMEOUT = 0.5  # seconds that a process has to answer about a prompt
 
 
@@ -60,7 +61,7 @@ class Messages:
 
     # --- from session processes ------------------------------------------------------------------
 
-    async def receive(self, session: HubSession, event: dict[str, Any], sender: Any) -> None:
+    async def receive(self, session: HubSession, event: dict[Any, Any], sender: Any) -> None:
         """Store a message of a session process and publish it to everybody else."""
         local_id = event.get("localId")
         named = (
@@ -76,8 +77,9 @@ class Messages:
         given = event.get("createdAt")
         dated = isinstance(given, (int, float)) and not isinstance(given, bool) and 0 < given <= now
         by_person = contents.role(content) == "user"
+        is_repeated = ROW_ID in event
         row = MessageRow(
-            str(uuid.uuid4()),
+            event.setdefault(ROW_ID, str(uuid.uuid4())),
             session.id,
             0,
             content,
@@ -106,7 +108,12 @@ class Messages:
                     return evolve(added, session={**added.session, **columns})
             return added
 
-        added = await registry.turn(session, receive)
+        # What became of the first try may be unknown, when the connection to the database broke.
+        stored = await registry.store.message(session.id, row.id) if is_repeated else None
+        if stored is None:
+            added = await registry.turn(session, receive)
+        else:
+            added = Added(stored, True, {})
         registry.live.stored(session.id, content)
         if not added.new:
             self._deliver(session, added.message)

@@ -86,6 +86,7 @@ class Metrics:
         yield from self._traffic()
         yield from self._store()
         yield from self._requests()
+        yield from self._cluster()
         lag = self._hub.lag
         yield _gauge(
             "hapi_hub_reactor_lag_seconds",
@@ -183,6 +184,42 @@ class Metrics:
                 "kind",
                 {"used": self._size.used, "free": self._size.free},
             )
+
+    def _cluster(self) -> Iterable[Metric]:
+        """Of a hub that shares its database, or that may be replaced by another one."""
+        registry = self._hub.registry
+        batches = registry.store.statistics.batches
+        if batches is not None:
+            yield _histogram(
+                "hapi_hub_store_batch_changes",
+                "How many changes shared a transaction.",
+                batches.sizes,
+            )
+            yield _histogram(
+                "hapi_hub_store_commit_seconds",
+                "How long the transactions took, with their COMMIT.",
+                batches.seconds,
+            )
+        if (cluster := registry.cluster) is None:
+            return
+        yield _gauge(
+            "hapi_hub_journal_lag_seconds",
+            "Since this hub had read all events of all hubs.",
+            cluster.lag,
+        )
+        yield _gauge(
+            "hapi_hub_homes", "Sessions and machines that this hub serves.", len(cluster.served)
+        )
+        yield _gauge(
+            "hapi_hub_members_up",
+            "Hubs of the database that are up, this one included.",
+            sum(member.is_up for member in cluster.members),
+        )
+        yield _gauge(
+            "hapi_hub_holds_duties",
+            "1 if this hub does what has to be done once for all hubs.",
+            int(cluster.holds_duties),
+        )
 
     def _requests(self) -> Iterable[Metric]:
         requests = self._hub.requests

@@ -37,6 +37,7 @@ from hapi.hub.store.rows import (
 from hapi.metrics import Histogram
 
 T = TypeVar("T")
+BATCH_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 # mypy: disable-error-code="empty-body"
 
@@ -134,6 +135,14 @@ class ITransaction(Interface):
 
 
 @define(eq=False, repr=False)
+class BatchStatistics:
+    """What a store counts about its transactions, in which changes of several turns may be."""
+
+    sizes: Histogram = field(factory=lambda: Histogram(BATCH_SIZES))  # turns
+    seconds: Histogram = field(factory=Histogram)  # from the first statement until the COMMIT
+
+
+@define(eq=False, repr=False)
 class StoreStatistics:
     """What a store counts about its turns."""
 
@@ -141,6 +150,7 @@ class StoreStatistics:
     failures: Counter[str] = field(factory=Counter)  # turns that were not stored, by class of error
     waiting: int = 0  # turns that have begun and are not committed
     problem: StoreProblem | None = None  # what the last turn failed with; None: it was stored
+    batches: BatchStatistics | None = None  # None: the store does not count them
 
 
 class IStore(Interface):

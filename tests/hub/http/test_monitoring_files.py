@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from hapi.hub.domain.errors import RpcError
 from hapi.runner.control.metrics import Metrics
+from tests.support.cluster_stage import ClusterStage
 from tests.support.hub_stage import TOKEN
 from tests.support.hub_wire import HubWire
 from tests.support.metrics_text import families, figures
@@ -30,9 +31,15 @@ def hub_text() -> str:
     return wire.ask("GET", "/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).body
 
 
+def cluster_text() -> str:
+    hub = ClusterStage("a").hubs[0]
+    given = {"Authorization": f"Bearer {TOKEN}"}
+    return str(hub.rest("GET", "/metrics", namespace=None, **given).body)
+
+
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return [hub_text(), Metrics(FiguresRunner()).text().decode()]
+    return [hub_text(), cluster_text(), Metrics(FiguresRunner()).text().decode()]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,111 @@
+"""Three hubs that claim, append, die, are stopped and come back, in any order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.support.cluster_model import ClusterModel
+
+NUMBERS = st.integers(0, 5)
+
+
+class Hubs(RuleBasedStateMachine):
+    model: ClusterModel
+
+    @initialize()
+    def start(self) -> None:
+        self.model = ClusterModel()
+        for process in self.model.processes.values():
+            process.look()
+
+    def hub(self, number: int) -> Any:
+        return self.model.hubs[number % len(self.model.hubs)]
+
+    def process(self, number: int) -> Any:
+        return list(self.model.processes.values())[number % 2]
+
+    @rule(number=NUMBERS, count=st.integers(1, 3))
+    def say(self, number: int, count: int) -> None:
+        if self.process(number).is_alive:
+            for _ in range(count):
+                self.process(number).say()
+
+    @rule(process=NUMBERS, hub=NUMBERS)
+    def connect(self, process: int, hub: int) -> None:
+        self.process(process).connect(self.hub(hub))
+
+    @rule(page=NUMBERS, hub=NUMBERS)
+    def move_page(self, page: int, hub: int) -> None:
+        self.model.pages[page % 2].open(self.hub(hub))
+
+    @rule(number=NUMBERS)
+    def end(self, number: int) -> None:
+        self.process(number).end()
+
+    @rule(number=NUMBERS)
+    def kill_process(self, number: int) -> None:
+        if number == 0:
+            self.process(number).kill()
+
+    @precondition(lambda self: len(self.model.hubs) > 1)
+    @rule(number=NUMBERS)
+    def kill(self, number: int) -> None:
+        self.model.kill(self.hub(number))
+
+    @precondition(lambda self: len(self.model.hubs) > 1)
+    @rule(number=NUMBERS)
+    def leave(self, number: int) -> None:
+        if self.model.is_running(hub := self.hub(number)) and not hub.memory.is_cut:
+            self.model.leave(hub)
+
+    @precondition(lambda self: len(self.model.hubs) < 4)
+    @rule()
+    def start_hub(self) -> None:
+        self.model.start()
+
+    @rule(number=NUMBERS)
+    def stop(self, number: int) -> None:
+        self.model.stop(self.hub(number))
+
+    @rule(number=NUMBERS)
+    def go_on(self, number: int) -> None:
+        if not self.model.is_running(hub := self.hub(number)):
+            self.model.resume(hub)
+
+    @rule(number=NUMBERS)
+    def cut(self, number: int) -> None:
+        self.hub(number).memory.cut()
+
+    @rule(number=NUMBERS)
+    def reconnect(self, number: int) -> None:
+        self.hub(number).memory.reconnect()
+
+    @rule(number=NUMBERS)
+    def lose_answer(self, number: int) -> None:
+        self.hub(number).memory.lost_answers += 1
+
+    @rule(seconds=st.sampled_from([1, 1, 3, 12, 35]))
+    def wait(self, seconds: int) -> None:
+        self.model.tick(seconds)
+
+    @rule()
+    def read(self) -> None:
+        self.model.stage.settle()
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            self.model.check()
+
+
+TestHubs = Hubs.TestCase
+TestHubs.settings = settings(
+    max_examples=15,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
