@@ -23,6 +23,7 @@ from hapi.hub.domain.entities import (
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import Written
 from hapi.hub.store.shared import Moved
 from hapi.metrics import LONG_TIMES, Histogram
@@ -235,7 +236,7 @@ class Presence:
             return False
         try:
             await registry.cluster.confirm(owner)
-        except Moved:
+        except (Moved, StoreBusy, StoreFull, StoreFailed):
             return False
         found = registry.sessions.get(owner) or registry.machines.get(owner)
         timeout = SESSION_TIMEOUT if isinstance(found, HubSession) else MACHINE_TIMEOUT
