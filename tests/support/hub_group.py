@@ -76,6 +76,8 @@ class StandInCluster:
         self.homes[owner] = self.hub_id
         return True
 
+    async def caught_up(self) -> None: ...
+
     async def look_up(self, owner: str) -> Member | None:
         self.looked_up.append(owner)
         self.stale.pop(owner, None)

@@ -59,6 +59,8 @@ READ_ANYWHERE = frozenset(
         "/cli/sessions/<session_id>/resume-target",
     )
 )
+# Routes that show all sessions or machines of a namespace, which every hub has in memory.
+LISTS = frozenset(("/api/sessions", "/api/machines", "/cli/sessions/resumable"))
 # Routes that may have started a process before they find that their session has moved.
 STARTING = frozenset(
     (
@@ -78,6 +80,8 @@ class Directory(Protocol):
     def members(self) -> list[Member]: ...
     def elsewhere(self, owner: str) -> Member | None: ...
     def look_up(self, owner: str) -> Awaitable[Member | None]: ...
+    def is_home(self, owner: str) -> bool: ...
+    def caught_up(self) -> Awaitable[None]: ...
 
 
 class Elsewhere(Exception):
@@ -109,6 +113,7 @@ class RequestPassing:
         if owner is not None and member is None and request.route in STARTING:
             member = await self._directory.look_up(owner)
         if member is None:
+            await self._catch_up(request, owner)
             try:
                 return await here()
             except Moved as moved:
@@ -155,6 +160,17 @@ class RequestPassing:
                 pass
         request.setHeader(ELSEWHERE_HEADER, "1")
         raise Misdirected("This hub does not serve that session or machine")
+
+    async def _catch_up(self, request: Any, owner: str | None) -> None:
+        """Wait until this hub shows what other hubs have stored before the request came: a client
+        may have had the answer of another hub just before.
+        """
+        if owner is None:
+            needs = request.route in LISTS and request.method in (b"GET", b"HEAD")
+        else:
+            needs = not self._directory.is_home(owner)
+        if needs:
+            await self._directory.caught_up()
 
     def _home(self, request: Any, ids: Mapping[str, str]) -> tuple[str | None, Member | None]:
         """What the request concerns, and the other hub where that is at home."""

@@ -669,13 +669,13 @@ def test_a_change_that_waits_while_its_device_is_removed_does_not_bring_it_back(
 ) -> None:
     stage, device = Told(), Device()
     path = f"{PATH}/{stage.subscribe(device)}"
-    write, stored = SqliteStore.write_recipient, Deferred[None]()
+    turn, stored = SqliteStore.turn, Deferred[None]()
 
-    async def write_late(store: SqliteStore, row: Any) -> Any:
+    async def turn_late(store: SqliteStore, owner: str, change: Any) -> Any:
         await stored
-        return await write(store, row)
+        return await turn(store, owner, change)
 
-    monkeypatch.setattr(SqliteStore, "write_recipient", write_late)
+    monkeypatch.setattr(SqliteStore, "turn", turn_late)
     first, second = (stage.begin("PATCH", path, {"detail": word}) for word in ("title", "command"))
     removal = stage.begin("DELETE", path)
     stored.callback(None)
