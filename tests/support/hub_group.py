@@ -155,6 +155,7 @@ class GroupHub:
             channel.abort()
         await until(lambda: not self.site.open_channels)
         self.hub.compressor.stop()
+        self.hub.terminals.terminals.stop()
         self.registry.queues.stop()
         self.hub.tokens.stop()
         self.hub.notifications.stop()

@@ -27,6 +27,7 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import HOME_CHANGED, INTERNAL, Home, JournalEntry, Member, Moved
 from hapi.one_shot import OneShotObserver
+from hapi.protocol.events import MESSAGE_RECEIVED
 from hapi.request_id import run_for_nobody
 
 KEY_NAME = "hub-key"  # of the secret that signs what hubs ask each other
@@ -330,6 +331,11 @@ class Cluster:
             return
         self.picture.apply(entry)
         self.registry.events.deliver(_event(entry))
+        if entry.kind == MESSAGE_RECEIVED and entry.hub != self.hub_id:
+            message = entry.fields.get("message")
+            if isinstance(message, dict):  # what was live text is a record now
+                session_id = str(entry.fields.get("sessionId"))
+                self.registry.live.stored(session_id, message.get("content"))
 
     def _home_changed(self, entry: JournalEntry) -> None:
         owner, hub = entry.fields["owner"], entry.fields.get("hub")

@@ -55,6 +55,13 @@ class Documents:
         while the first is on its way. Raises RpcError, and Conflict if the session refuses the
         answer.
         """
+        given = {"session": session.id, "answer": answer, "request": request}
+        await self.registry.at_home(
+            session.id, "answer-request", given, lambda: self.answer_here(session, answer, request)
+        )
+
+    async def answer_here(self, session: HubSession, answer: dict[str, Any], request: Any) -> None:
+        """`answer_request` at the hub that serves the session."""
         request_id = answer["id"]
         session.answered = {
             name: found

@@ -238,6 +238,11 @@ class EventBus:
                 frame = frame or unnumbered(body)
                 self._send_live(listener, frame)
 
+    @property
+    def read_sessions(self) -> list[str]:
+        """The sessions whose live text somebody reads."""
+        return list(self._live_readers)
+
     def has_live_readers(self, session_id: str) -> bool:
         return session_id in self._live_readers
 

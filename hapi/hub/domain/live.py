@@ -8,8 +8,10 @@ anew.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -51,6 +53,8 @@ class LiveTexts:
     _sessions: dict[str, _Live] = field(factory=dict)
     _size: int = 0  # characters
     _senders: dict[str, Sender] = field(factory=dict)  # session id -> the session's process
+    # Called with a session that has its first reader, or none any more.
+    on_readers: Callable[[str], object] = field(default=lambda session_id: None)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -72,6 +76,7 @@ class LiveTexts:
         if (sender := self._senders.get(session_id)) is not None:
             is_watched = self._events.has_live_readers(session_id)
             sender.emit(SESSION_LIVE, {"sid": session_id, "watched": is_watched})
+        self.on_readers(session_id)
 
     def ask(self, session_id: str, sender: Sender) -> None:
         """Ask a session for its whole state; it sends what changes from then on."""
@@ -112,7 +117,11 @@ class LiveTexts:
     def stored(self, session_id: str, content: Any) -> None:
         """A record was stored, and published to the same readers."""
         live = self._sessions.get(session_id)
-        if live is not None and (name := block_of_record(content)) is not None:
+        if live is None:
+            return
+        if isinstance(content, msgspec.Raw):
+            content = msgspec.json.decode(content)
+        if (name := block_of_record(content)) is not None:
             size = live.state.size
             live.state.drop(name)
             self._size += live.state.size - size

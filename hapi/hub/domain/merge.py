@@ -97,6 +97,11 @@ class Merging:
 
     async def merge(self, old: HubSession, new: HubSession) -> None:
         """Move the messages and documents of `old` into `new` and delete `old`."""
+        ids = {"old": old.id, "new": new.id}
+        await self.registry.at_home(new.id, "merge", ids, lambda: self.merge_here(old, new))
+
+    async def merge_here(self, old: HubSession, new: HubSession) -> None:
+        """`merge` at the hub that serves `new`."""
         await self.registry.serialized(new, lambda: self._merge(old, new))
 
     async def _merge(self, old: HubSession, new: HubSession) -> None:

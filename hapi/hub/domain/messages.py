@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
@@ -145,11 +146,18 @@ class Messages:
 
     # --- from people -----------------------------------------------------------------------------
 
-    async def post(self, session: HubSession, posted: PostMessage) -> MessageRow:
+    async def post(self, session: HubSession, posted: PostMessage) -> None:
         """Store a prompt and deliver it, unless it is scheduled. A prompt with a known local id is
         only delivered again.
         """
-        return await self.registry.serialized(session, lambda: self._post(session, posted))
+        given = {"session": session.id, "body": msgspec.to_builtins(posted)}
+        await self.registry.at_home(
+            session.id, "post-message", given, lambda: self.post_here(session, posted)
+        )
+
+    async def post_here(self, session: HubSession, posted: PostMessage) -> None:
+        """`post` at the hub that serves the session."""
+        await self.registry.serialized(session, lambda: self._post(session, posted))
 
     async def _post(self, session: HubSession, posted: PostMessage) -> MessageRow:
         registry, now = self.registry, self.registry.now()

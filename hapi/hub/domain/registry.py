@@ -304,6 +304,16 @@ class HubRegistry:
             await deferLater(self.clock, START_POLL_INTERVAL)  # it registers one after the other
         return await rpc.call_here(machine.id, method, params, timeout)
 
+    async def at_home(
+        self, owner: str, work: str, given: dict[str, Any], here: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """Do what only the home of a session or machine may do: by `here`, or the work of that name
+        at another hub. Raises what that raises, and Unavailable.
+        """
+        if self.peers is None:
+            return await here()
+        return await self.peers.work(owner, work, given, here)
+
     # --- serialization ----------------------------------------------------------------------------
 
     async def serialized(self, session: HubSession, work: Callable[[], Awaitable[T]]) -> T:

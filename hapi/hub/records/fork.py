@@ -84,9 +84,10 @@ class Forking:
 
     async def _undo(self, child: HubSession) -> None:
         try:
+            at_home, given = self.registry.at_home, {"session": child.id}
             if child.active:
-                await self.lifecycle.archive(child)
-            await self.lifecycle.delete(child)
+                await at_home(child.id, "archive", given, lambda: self.lifecycle.archive(child))
+            await at_home(child.id, "delete", given, lambda: self.lifecycle.delete(child))
         except Exception:
             self.log.failure("What is left of a failed fork, {id}, stays", id=child.id)
 

@@ -215,6 +215,17 @@ class Terminals:
         for terminal in self._of_session(session_id):
             self._forget(terminal, wire.EXIT, code=None, signal="SIGHUP")
 
+    def session_moved(self, session_id: str) -> None:
+        """Another hub serves the session and its terminals from now on. A page that is attached
+        connects again, and finds them there.
+        """
+        for terminal in self._of_session(session_id):
+            peer = terminal.peer
+            self._set_page(terminal, None)
+            self._forget(terminal, wire.EXIT)
+            if peer is not None:
+                peer.hang_up("another hub serves the session now")
+
     def _reconnected(self, session: HubSession, running: list[str]) -> None:
         """The session is connected again, perhaps to a hub that was restarted."""
         for terminal in self._of_session(session.id):
