@@ -55,7 +55,7 @@ ROOMS = {
         "access": {"domain", "store"},
         "records": {"access", "domain", "store"},
         "notify": {"access", "domain", "store"},
-        "cluster": {"access", "domain", "store"},
+        "cluster": {"access", "domain", "store", "terminals"},
         "http": {"access", "cluster", "domain", "notify", "records", "store"},
     },
     "session": {
