@@ -1,0 +1,104 @@
+"""Three hubs on PostgreSQL, with real sockets between them, a session and its page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from hapi.hub.cluster_member import ClusterMember
+from tests.support.cluster_stage import PageReader
+from tests.support.hub_group import S1, GroupHub, until
+
+pytestmark = pytest.mark.postgres
+
+
+class Member(GroupHub):
+    def __init__(self, name: str, store: Any) -> None:
+        super().__init__(name, store)
+        self.member_of = ClusterMember(
+            reactor, self.hub, self.root, self.site, self.server, name, self.url
+        )
+
+    async def start(self) -> None:
+        await self.member_of.start()
+        self.cluster, self.connections = self.member_of.cluster, self.member_of._connections
+
+
+class Hubs:
+    def __init__(self, url: str) -> None:
+        self.url, self.hubs = url, {}
+
+    async def start(self, name: str) -> Member:
+        from hapi.hub.store.postgres.store import PostgresStore
+
+        store = PostgresStore(self.url, reactor)
+        await store.open()
+        assert await store.acquire(shared=True)
+        hub = self.hubs[name] = Member(name, store)
+        await hub.start()
+        return hub
+
+    async def stop(self, name: str) -> None:
+        hub = self.hubs.pop(name)
+        await hub.stop()
+        await hub.store.close()
+
+
+@pytest.fixture
+def hubs(database_url):
+    made = Hubs(database_url)
+    yield made
+    for name in list(made.hubs):
+        pytest_twisted.blockon(Deferred.fromCoroutine(made.stop(name)))
+
+
+def numbers(page: PageReader) -> list[int]:
+    """Those of the agent's messages."""
+    contents = [message["content"] for message in page.messages()]
+    return [content["n"] for content in contents if "n" in content]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_moves_between_hubs_and_its_page_misses_nothing(hubs):
+    a, b, c = [await hubs.start(name) for name in "abc"]
+    await a.session(S1)
+    page = PageReader()
+    page.open(c)
+
+    link = await b.link("session", S1)
+    alive = {"sid": S1, "time": b.now(), "thinking": False, "mode": "remote"}
+    link.emit("session-alive", alive, keep=False)
+    for number in range(20):
+        link.emit("message", {"sid": S1, "message": {"role": "agent", "n": number}})
+    await until(lambda: len(page.messages()) == 20, "20 messages")
+    assert c.registry.sessions[S1].active
+    assert a.cluster.elsewhere(S1).name == "b"
+
+    # A prompt that is sent at another hub reaches the process.
+    got: list[Any] = []
+    link.on_event("update", lambda *given: got.append(given))
+    status, _ = await a.rest("POST", f"/api/sessions/{S1}/messages", {"text": "hi", "localId": "l"})
+    assert status == 200
+    await until(lambda: "hi" in json.dumps(got), "the prompt")
+
+    # Its hub stops in order, and the process comes back at another one.
+    b.links.remove(link)
+    await link.stopService()
+    await hubs.stop("b")
+    await until(lambda: a.cluster.homes.find(S1) is None, "given up")
+    assert a.registry.sessions[S1].active
+    second = await a.link("session", S1)
+    second.emit("session-alive", alive, keep=False)
+    page.open(a)
+    for number in range(20, 40):
+        second.emit("message", {"sid": S1, "message": {"role": "agent", "n": number}})
+    await until(lambda: len(numbers(page)) == 40, "40 messages")
+    assert numbers(page) == list(range(40))
+    assert page.resumes == ["gap", "ok"]
+    await until(lambda: c.cluster.elsewhere(S1) is not None, "known at c")
+    await until(lambda: any(hub.cluster.holds_duties for hub in hubs.hubs.values()), "duties")
