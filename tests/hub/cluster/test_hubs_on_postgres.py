@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from hapi.hub.cluster_member import ClusterMember
 from tests.support.cluster_stage import PageReader
 from tests.support.hub_group import S1, GroupHub, until
+from tests.support.store_stage import message
 
 pytestmark = pytest.mark.postgres
 
@@ -102,3 +103,17 @@ async def test_a_session_moves_between_hubs_and_its_page_misses_nothing(hubs):
     assert page.resumes == ["gap", "ok"]
     await until(lambda: c.cluster.elsewhere(S1) is not None, "known at c")
     await until(lambda: any(hub.cluster.holds_duties for hub in hubs.hubs.values()), "duties")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deleted_session_with_many_messages_is_gone_at_all_hubs(hubs):
+    a, b = [await hubs.start(name) for name in "ab"]
+    await a.session(S1, lifecycleState="archived")
+    for number in range(501):
+        await a.store.add_message(message(f"m{number}", S1), None)
+    await until(lambda: S1 in b.registry.sessions, "known at b")
+    status, _ = await b.rest("DELETE", f"/api/sessions/{S1}")
+    assert status == 200
+    assert not await a.store.session_row(S1)
+    await until(lambda: S1 not in a.registry.sessions, "gone at a")
+    assert a.store.statistics.batches.sizes.count > 0

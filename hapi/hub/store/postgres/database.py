@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from hapi.hub.store.disk_thread import DiskThread, Worker
-from hapi.hub.store.interface import StoreFailed
+from hapi.hub.store.interface import BatchStatistics, StoreFailed
 from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.journal import BatchJournal
 from hapi.hub.store.postgres.readers import Readers
@@ -48,6 +48,10 @@ class PostgresDatabase:
         if not self._is_open:
             await self._worker.run(self._writer.session.open)
             self._is_open = True
+
+    @property
+    def batches(self) -> BatchStatistics:
+        return BatchStatistics(self._writer.sizes, self._writer.seconds)
 
     @property
     def writer(self) -> PostgresWriter:

@@ -14,6 +14,7 @@ from hapi.hub.store.postgres.database import PostgresDatabase
 from hapi.hub.store.postgres.journal import NEWEST, BatchJournal, entries_after, trim
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.hub.store.shared import DEAD_AFTER, Home, JournalEntry, Member
+from hapi.hub.store.sql_store import DISCARDED
 from hapi.request_id import run_for_nobody
 
 MEMBERS = (
@@ -159,7 +160,9 @@ class SharedTables:
         return {row["owner"]: read_document(row["state"]) for row in rows}
 
     async def session_row(self, session_id: str) -> SessionRow | None:
-        rows = await self.database.read("SELECT * FROM sessions WHERE id = ?", (session_id,))
+        rows = await self.database.read(
+            "SELECT * FROM sessions WHERE id = ? AND namespace <> ?", (session_id, DISCARDED)
+        )
         return session_from(rows[0]) if rows else None
 
     async def machine_row(self, machine_id: str) -> MachineRow | None:

@@ -47,6 +47,7 @@ class PostgresStore(SharedTables, SqlStore):
         self._reactor = reactor
         self.on_lost_lock: list[Callable[[], object]] = []
         super().__init__(PostgresDatabase(url, reactor, self.hub_id, self._lost), reactor)
+        self.statistics.batches = self.database.batches
         self.index = PostgresIndex()
         self.journal = self.database.journal
         self._bells: list[Callable[[], object]] = []
