@@ -114,6 +114,8 @@ class RequestPassing:
             member = await self._directory.look_up(owner)
         if member is None:
             await self._catch_up(request, owner)
+            member = None if owner is None else self._directory.elsewhere(owner)
+        if member is None:
             try:
                 return await here()
             except Moved as moved:
