@@ -206,10 +206,14 @@ class Report:
     def _links(self) -> None:
         dropped = sum(session.link.delivery_status.dropped for session in self.run.sessions)
         connects = [session.connects for session in self.run.sessions]
+        waits = sorted(wait for session in self.run.sessions for wait in session.outbox.waits)
+        places = (len(waits) // 2, int(len(waits) * 0.99), len(waits) - 1)
+        told = " / ".join(f"{waits[place]:.2f}" for place in places) if waits else "none"
         self.add(
             "links",
             dropped == 0,
-            f"{sum(connects)} connections of {len(connects)} sessions, {dropped} events dropped",
+            f"{sum(connects)} connections of {len(connects)} sessions, {dropped} events dropped; "
+            f"confirmed after {told} s (p50, p99, longest)",
         )
 
     def text(self) -> str:

@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 
 from hapi.net.client.hub_client import HubClient
 from hapi.net.client.link import HubLink
+from hapi.net.client.outbox import Entry, Outbox
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.rpc_methods import LIST_MACHINE_DIRECTORY
 from hapi.session.hub.inbox import Inbox
@@ -52,6 +53,20 @@ def prompt_of(content: Any) -> str | None:
     return None
 
 
+@define(eq=False, repr=False)
+class TimedOutbox(Outbox):
+    """Tells how long each event waited until the hub confirmed it."""
+
+    seconds: Any = None  # of the clock
+    waits: list[float] = field(factory=list)
+
+    def confirm(self, serial: int) -> list[Entry]:
+        confirmed = super().confirm(serial)
+        now = self.seconds()
+        self.waits += [now - entry.added_at for entry in confirmed]
+        return confirmed
+
+
 @define(eq=False)
 class SessionWorker:
     """One session with a link of its own."""
@@ -71,6 +86,7 @@ class SessionWorker:
     title: str = ""
     link: HubLink = field(init=False)
     uplink: SessionUplink = field(init=False)
+    outbox: TimedOutbox = field(init=False)
     _random: Random = field(init=False)
     _loop: LoopingCall | None = None
     _began: float = 0.0
@@ -95,6 +111,7 @@ class SessionWorker:
         rpc = RpcTable(self.id)
         rpc.add(LIST_MACHINE_DIRECTORY, lambda params: {"success": True, "entries": []})
         self.link = HubLink(self.reactor, self.access, auth, rpc)
+        self.outbox = self.link._delivery.outbox = TimedOutbox(seconds=self.reactor.seconds)
 
         async def rows_after(sequence: int) -> list[dict[str, Any]]:
             return await client.messages(self.id, sequence)
@@ -153,7 +170,7 @@ class SessionWorker:
 
     @property
     def is_confirmed(self) -> bool:
-        return self.is_done and self.link._delivery.outbox.is_empty
+        return self.is_done and self.outbox.is_empty
 
     def when_confirmed(self) -> Deferred[None]:
         return self.link.when_confirmed()
