@@ -134,7 +134,7 @@ FURTHER = {
     **dict.fromkeys(["runner stop", "runner logs", "runner events", "runner install-service"], ()),
     "hub install-service": (),
     **dict.fromkeys(["doctor", "doctor clean", "completion", "hub backup", "mcp"], ()),
-    "hub compact": (3,), "attach": (6, 7),
+    "hub compact": (3,), "hub migrate": (3,), "attach": (6, 7),
     "hub status": (5, 6, 7), "hub audit": (),
     **dict.fromkeys([f"auth token {verb}" for verb in ("create", "list", "revoke")], (6, 7)),
     **dict.fromkeys(["sessions list", "sessions show", "sessions tail", "sessions watch"], (6, 7)),

@@ -79,6 +79,8 @@ _EXIT_CODES = {
     "hapi.hub.port.CannotServe": ERROR,
     "hapi.hub.store.interface.StoreRefused": ERROR,
     "hapi.hub.store.backup.BackupFailed": ERROR,
+    "hapi.hub.store.transfer.ends.TransferFailed": ERROR,
+    "hapi.hub.store.transfer.ends.DatabaseInUse": HELD,
 }
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}

@@ -64,12 +64,12 @@ def back_up(database: Path, target: Path, *, force: bool = False, hub: int | Non
     _check_target(database, target, force)
     rescue = lost_database(database, hub)
     try:
-        with _scratch_directory(target) as scratch:
+        with scratch_directory(target) as scratch:
             source = database if rescue is None else _copy_open_files(rescue, scratch)
             copy = scratch / "copy.db"
             counts = _copy(source, copy)
             _verify(copy, counts)
-            size = _publish(copy, target, force)
+            size = publish(copy, target, force)
     except StoreRefused as error:
         raise BackupFailed(str(error)) from error
     except sqlite3.Error as error:
@@ -102,7 +102,7 @@ def _is_same(first: Path, second: Path) -> bool:
 
 
 @contextmanager
-def _scratch_directory(target: Path) -> Iterator[Path]:
+def scratch_directory(target: Path) -> Iterator[Path]:
     """A private directory beside `target`, on the same file system, removed in the end. Those of
     killed backups to the same name are removed first.
     """
@@ -131,7 +131,7 @@ def _remove_leftovers(target: Path) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _publish(copy: Path, target: Path, force: bool) -> int:
+def publish(copy: Path, target: Path, force: bool) -> int:
     descriptor = os.open(copy, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.fchmod(descriptor, PRIVATE_FILE_MODE)

@@ -19,7 +19,7 @@ from hapi.cli.hub.foreground import serve_hub
     cls=CommandGroup,
     modules={
         name: f"hapi.cli.commands.hub.{name.replace('-', '_')}"
-        for name in ("status", "audit", "backup", "compact", "install-service")
+        for name in ("status", "audit", "backup", "compact", "migrate", "install-service")
     },
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
