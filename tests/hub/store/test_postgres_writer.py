@@ -7,12 +7,15 @@ from typing import Any
 
 import psycopg
 import pytest
+import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed
 from hapi.hub.store.postgres import writer
 from hapi.hub.store.postgres.connection import PostgresConnection, Row, numbered
 from hapi.hub.store.postgres.store import PostgresStore
+from hapi.hub.store.rows import Added
 from tests.support.store_stage import message, session, wait
 
 pytestmark = pytest.mark.postgres
@@ -24,6 +27,8 @@ END = (
 
 @pytest.fixture
 def stores(database_url: str, reactor: Any) -> Iterator[Callable[[], PostgresStore]]:
+    # Only a reactor that runs leaves waiting to threads.
+    pytest_twisted.blockon(deferLater(reactor, 0.0, lambda: None))
     made: list[PostgresStore] = []
 
     def make() -> PostgresStore:
@@ -296,3 +301,86 @@ def test_a_hub_that_stands_still_loses_the_database(
         pass
     assert isinstance(outcomes(active.probe())[0], StoreAway)
     wait(waiting.probe())
+
+
+# --- messages that are sent together --------------------------------------------------------------
+
+
+def test_messages_that_come_together_are_stored_in_their_order(store: PostgresStore) -> None:
+    for name in ("s1", "s2"):
+        wait(store.create_session(session(name)))
+    heard: list[Any] = []
+    store.follow(heard.append)
+
+    def receive(name: str, owner: str, local_id: str | None = None) -> Callable[[Any], Any]:
+        row = message(name, owner, local_id=local_id)
+
+        def change(turn: Any) -> Any:
+            added = turn.add_message(row, None)
+            if added.first:  # another statement after the first one
+                heard.append((name, turn.session(owner).last_seq))
+            turn.publish("default", "message-received", seq=added.message.seq, new=added.new)
+            return added
+
+        return change
+
+    def fails(turn: Any) -> None:
+        turn.add_message(message("gone", "s2"), None)
+        raise ValueError("after it was stored")
+
+    def publishes(turn: Any) -> None:
+        turn.publish("default", "alone")
+
+    results = outcomes(
+        store.turn("s1", receive("a", "s1", "L")),
+        store.turn("s2", receive("b", "s2")),
+        store.turn("s1", receive("c", "s1")),
+        store.turn("s1", receive("d", "s1", "L")),
+        store.turn("s1", publishes),
+        store.turn("s2", receive("e", "s2")),
+        store.turn("nowhere", receive("f", "nowhere")),
+        store.turn("s2", fails),
+        store.turn("s2", receive("g", "s2")),
+        store.turn("s1", receive("h", "s1")),
+    )
+    assert [getattr(each, "new", type(each)) for each in results] == [
+        *(True, True, True, False, type(None), True, KeyError, ValueError, True, True),
+    ]
+    assert results[3].message.id == "a"
+    assert [row.id for row in wait(store.latest("s1", 9))] == ["a", "c", "h"]
+    assert [row.id for row in wait(store.latest("s2", 9))] == ["b", "e", "g"]
+    events = [each for each in heard if not isinstance(each, tuple)]
+    assert [(event.kind, event.fields.get("seq")) for event in events] == [
+        *(("message-received", 1), ("message-received", 1), ("message-received", 2)),
+        *(("message-received", 1), ("alone", None), ("message-received", 2)),
+        *(("message-received", 3), ("message-received", 3)),
+    ]
+
+
+def test_a_turn_sees_what_is_its_own_to_see(store: PostgresStore) -> None:
+    """However many messages are sent together, a later turn is not there yet."""
+    for name in ("s1", "s2"):
+        wait(store.create_session(session(name)))
+
+    def add(name: str, owner: str) -> Any:
+        row = message(name, owner)
+
+        def change(turn: Any) -> int:
+            turn.add_message(row, None)
+            return int(turn.session(owner).last_seq)
+
+        return store.turn(owner, change)
+
+    calls = [add("a", "s1"), add("b", "s2"), add("c", "s1"), add("d", "s2"), add("e", "s1")]
+    assert outcomes(*calls) == [1, 1, 2, 2, 3]
+
+
+def test_a_message_that_the_database_refuses_fails_alone(store: PostgresStore) -> None:
+    wait(store.create_session(session("s1")))
+    first, refused, last = outcomes(
+        store.add_message(message("a"), None),
+        store.add_message(message("a"), None),  # the same id
+        store.add_message(message("b"), None),
+    )
+    assert [type(each) for each in (first, refused, last)] == [Added, StoreFailed, Added], first
+    assert (first.message.seq, last.message.seq) == (1, 2)

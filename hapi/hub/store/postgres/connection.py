@@ -17,7 +17,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8Dumper
 
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.rows import MessageRow
 
+ADD = f"SELECT * FROM add_message({', '.join('?' * 13)})"
+PREPARED = 100  # statements of a connection that psycopg keeps prepared, those last used
 CONNECT_TIMEOUT = 5  # seconds
 # Both ends find out within some 11 s that the other one is gone.
 KEEPALIVES = {
@@ -82,9 +85,14 @@ def numbered(query: str) -> str:
     return first + "".join(f"${number}{part}" for number, part in enumerate(others, 1))
 
 
-def _value(value: Any) -> Any:
+def without_nul(value: Any) -> Any:
     """PostgreSQL's texts have no NUL."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+
+def as_text(values: Sequence[Any]) -> list[Any]:
+    """Values of a statement whose types the server knows: it is prepared once for all of them."""
+    return [None if value is None else without_nul(str(value)) for value in values]
 
 
 def is_away(error: BaseException) -> bool:
@@ -118,6 +126,7 @@ class PostgresConnection:
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
         self.raw, self.wrote, self.calls = raw, False, 0
+        self.prepared_until = -1  # see pipeline.py: ADD is prepared as long as `calls` is lower
         self.backend: int = raw.info.backend_pid
         self.descriptor = raw.fileno()
 
@@ -128,8 +137,22 @@ class PostgresConnection:
             self.wrote = True
         cursor = self.raw.cursor()
         if values:
-            return cursor.execute(numbered(query), [_value(value) for value in values])
+            return cursor.execute(numbered(query), [without_nul(value) for value in values])
         return cursor.execute(query)
+
+    def roll_back(self) -> None:
+        """End a transaction, and prepare all statements anew: those of before may be for tables
+        that another hub has migrated since. psycopg does so if it has not met the text before.
+        """
+        self.prepared_until = -1
+        self.execute(f"ROLLBACK -- {self.calls}")
+
+    def add_message(self, row: MessageRow, make: Callable[[Any], Any]) -> Any:
+        """Execute the call that `make` makes up; see pipeline.py."""
+        call = make(self)
+        self.wrote = True
+        call.result = self.execute(ADD, as_text(call.values)).fetchone()
+        return call
 
     @property
     def is_open(self) -> bool:
@@ -157,7 +180,7 @@ def connect(url: str, name: str, is_read_only: bool = False) -> PostgresConnecti
         **given, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=_row_factory
     )
     raw.adapters.register_dumper(int, Int8Dumper)
-    raw.prepare_threshold = 2
+    raw.prepare_threshold, raw.prepared_max = 2, PREPARED
     try:
         raw.execute(SETTINGS + (READ_ONLY if is_read_only else ""))
     except BaseException:

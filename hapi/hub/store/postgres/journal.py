@@ -173,6 +173,14 @@ class BatchJournal:
                 )
             )
 
+    def mark(self) -> int:
+        """Where the entries end, for `reset`."""
+        return len(self._entries)
+
+    def reset(self, mark: int) -> None:
+        """Take back the entries after `mark`, those of a turn that is not stored."""
+        del self._entries[mark:]
+
     def claim(
         self, connection: PostgresConnection, owner: str, live: dict[str, Any] | None
     ) -> Home:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Thread
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ class _Attempt:
     """One read, for who watches it from another thread."""
 
     connection: PostgresConnection | None = None
+    is_first: bool = True
 
     @property
     def calls(self) -> int:
@@ -104,6 +106,14 @@ class Readers:
         except psycopg.Error as error:
             if connection is not None and is_away(error):
                 connection.close()
+            elif connection is not None:
+                # psycopg then prepares its statements anew: those of before may be for tables that
+                # another hub has migrated since.
+                with suppress(psycopg.Error):
+                    connection.roll_back()
+                if isinstance(error, psycopg.errors.FeatureNotSupported) and attempt.is_first:
+                    attempt.is_first = False
+                    return self._guarded(work, attempt)
             raise store_error(error) from error
         finally:
             if connection is not None and connection.is_open:

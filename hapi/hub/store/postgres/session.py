@@ -134,7 +134,7 @@ class WritingSession:
     def roll_back(self) -> None:
         if self._connection is not None and self._connection.is_open:
             try:
-                self._connection.execute("ROLLBACK")
+                self._connection.roll_back()
             except psycopg.Error as error:
                 if is_away(error):
                     self.drop()

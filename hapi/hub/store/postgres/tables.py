@@ -42,7 +42,7 @@ def prepare(connection: PostgresConnection, shown: str, migrations: Sequence[Mig
         raise StoreRefused(f"database {shown}: {one_line(error)}") from error
     finally:
         with suppress(psycopg.Error):
-            connection.execute("ROLLBACK")
+            connection.roll_back()
 
 
 def _check_server(connection: PostgresConnection, shown: str) -> None:

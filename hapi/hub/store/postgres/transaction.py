@@ -6,10 +6,10 @@ from typing import Any
 
 from hapi.hub.store.columns import as_json, message_from, read_content
 from hapi.hub.store.messages import COLUMNS, is_conversation, is_live
+from hapi.hub.store.postgres.pipeline import AddMessage
 from hapi.hub.store.rows import Added, MessageRow
 from hapi.hub.store.sql_store import SqlTransaction
 
-ADD = f"SELECT * FROM add_message({', '.join('?' * 13)})"
 KNOWN = f"SELECT {COLUMNS} FROM messages WHERE session_id = ? AND local_id = ?"
 
 
@@ -19,18 +19,20 @@ class PostgresTransaction(SqlTransaction):
         longer than SQLite takes for all four.
         """
         connection: Any = self.connection
-        content = as_json(row.content)
-        connection.wrote = True
-        result = connection.execute(
-            ADD,
-            (
+
+        def make(connection: Any) -> AddMessage:
+            content = as_json(row.content)
+            values = (
                 *(row.id, row.session_id, content, row.created_at, row.local_id, row.invoked_at),
                 *(row.scheduled_at, row.delivery, row.stream, int(is_live(row.content))),
                 self._index.add(connection, row, content),
                 touch or 0,
                 int(is_conversation(row.content)),
-            ),
-        ).fetchone()
+            )
+            return AddMessage(row, content, values)
+
+        call: AddMessage = connection.add_message(row, make)
+        result = call.result
         if result["seq"] is None:
             raise KeyError(row.session_id)
         if result["is_known"]:
@@ -40,7 +42,7 @@ class PostgresTransaction(SqlTransaction):
             row.id,
             row.session_id,
             result["seq"],
-            read_content(content),
+            read_content(call.content),
             result["created_at"],
             row.local_id,
             result["invoked_at"],

@@ -13,9 +13,9 @@ touch nothing but their transaction.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar, cast
 
 import psycopg
 from attrs import define, field
@@ -29,6 +29,7 @@ from hapi.hub.store.interface import StoreAway, StoreFailed
 from hapi.hub.store.postgres.connection import AGAIN, PostgresConnection, is_away, store_error
 from hapi.hub.store.postgres.journal import BatchJournal
 from hapi.hub.store.postgres.locks import ORDER
+from hapi.hub.store.postgres.pipeline import AddMessage, Capture, Captured, Replay, Unsuited, send
 from hapi.hub.store.postgres.session import LockLost, WritingSession
 from hapi.hub.store.postgres.stall import StallWatch
 from hapi.metrics import Histogram
@@ -55,8 +56,15 @@ class _Change(Generic[T]):
     error: Failure | None = None
 
 
+PIPELINED, SEQUENTIAL, SAVEPOINTS = range(3)  # how a batch is run, the fastest first
+
+
 class _Repeat(Exception):
-    """The batch has to run with savepoints."""
+    """The batch has to run in another way."""
+
+    def __init__(self, way: int = SAVEPOINTS) -> None:
+        super().__init__()
+        self.way = way
 
 
 @define(eq=False, repr=False)
@@ -262,32 +270,38 @@ class PostgresWriter:
         return row is not None and int(row[0]) >= self._number
 
     def _store_now(self, connection: PostgresConnection, batch: list[_Change[Any]]) -> None:
-        has_savepoints, repetitions = False, 0
+        way, repetitions = PIPELINED, 0
         while True:
             try:
-                self._transaction(connection, batch, has_savepoints)
+                self._transaction(connection, batch, way)
                 return
-            except _Repeat:
-                has_savepoints = True
+            except _Repeat as repeat:
+                way = repeat.way
             except AGAIN:
                 repetitions += 1
                 if repetitions > MAX_REPETITIONS:
                     raise
-            connection.execute("ROLLBACK")
+            connection.roll_back()
 
     def _transaction(
-        self, connection: PostgresConnection, batch: list[_Change[Any]], has_savepoints: bool
+        self, connection: PostgresConnection, batch: list[_Change[Any]], way: int
     ) -> None:
         connection.execute("BEGIN")
         connection.execute(FENCE, (ORDER,))
         owners = {change.owner for change in batch if change.owner is not None}
         self.journal.begin(connection, owners)
-        for change in batch:
-            change.result = change.error = None
-            if has_savepoints:
-                self._apply_under_savepoint(connection, change)
-            else:
-                self._apply(connection, change)
+        left = deque(batch)
+        while left:
+            run = self._captured(left) if way == PIPELINED else []
+            if len(run) > 1:
+                self._apply_together(connection, [left.popleft() for _ in run], run)
+            if left:
+                change = left.popleft()
+                change.result = change.error = None
+                if way == SAVEPOINTS:
+                    self._apply_under_savepoint(connection, change)
+                else:
+                    self._apply(connection, change)
         self.journal.end(connection)
         if connection.execute(FINISH, (self._number, self.session.hub_id)).rowcount == 0:
             self.session.enter(connection, self._number)
@@ -298,11 +312,57 @@ class PostgresWriter:
             raise psycopg.DatabaseError(f"the transaction ended with {status}")
         self.journal.committed()
 
+    def _captured(self, changes: Iterable[_Change[Any]]) -> list[AddMessage]:
+        """The calls with which the first changes begin, as many as begin with one."""
+        run: list[AddMessage] = []
+        capture: Any = Capture()
+        for change in changes:
+            mark = self.journal.mark()
+            try:
+                self._verified(change).apply(capture)
+            except Captured as captured:
+                run.append(captured.call)
+                continue
+            except (Unsuited, Exception):
+                pass
+            self.journal.reset(mark)
+            break
+        return run
+
+    def _apply_together(
+        self, connection: PostgresConnection, changes: list[_Change[Any]], calls: list[AddMessage]
+    ) -> None:
+        """Run changes that begin with these calls. Raises _Repeat."""
+        try:
+            send(connection, calls)
+        except psycopg.Error as error:
+            if _ends_all(error):
+                raise
+            raise _Repeat from error
+        later = Counter(change.owner for change in changes)
+        for change, call in zip(changes, calls, strict=True):
+            later[change.owner] -= 1
+            is_last = change.owner is not None and not later[change.owner]
+            replay = Replay(connection, call, is_last)
+            change.result = change.error = None
+            try:
+                change.result = change.apply(cast(PostgresConnection, replay))
+            except Unsuited as error:
+                raise _Repeat(SEQUENTIAL) from error
+            except psycopg.Error as error:
+                if _ends_all(error):
+                    raise
+                raise _Repeat from error
+            except Exception as error:
+                if replay.wrote:
+                    raise _Repeat from error
+                change.error = Failure(error)
+
     def _apply(self, connection: PostgresConnection, change: _Change[Any]) -> None:
         """Raises _Repeat if the change has failed after it wrote."""
         connection.wrote = False
         try:
-            self._run_change(connection, change)
+            change.result = self._verified(change).apply(connection)
         except psycopg.Error as error:
             if _ends_all(error):
                 raise
@@ -314,8 +374,9 @@ class PostgresWriter:
 
     def _apply_under_savepoint(self, connection: PostgresConnection, change: _Change[Any]) -> None:
         connection.execute("SAVEPOINT change")
+        mark = self.journal.mark()
         try:
-            self._run_change(connection, change)
+            change.result = self._verified(change).apply(connection)
         except Exception as error:
             problem: Exception = error
             if isinstance(error, psycopg.Error):
@@ -323,13 +384,15 @@ class PostgresWriter:
                     raise
                 problem = store_error(error)
             change.error = Failure(problem)
+            self.journal.reset(mark)
             connection.execute("ROLLBACK TO SAVEPOINT change")
         connection.execute("RELEASE SAVEPOINT change")
 
-    def _run_change(self, connection: PostgresConnection, change: _Change[Any]) -> None:
+    def _verified(self, change: _Change[T]) -> _Change[T]:
+        """Raises Moved."""
         if change.owner is not None:
             self.journal.verify(change.owner)
-        change.result = change.apply(connection)
+        return change
 
 
 def _known(error: Exception) -> Exception:

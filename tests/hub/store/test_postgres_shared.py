@@ -1,0 +1,335 @@
+"""Several hubs on one database in PostgreSQL: the journal, homes, members and duties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from zope.interface.verify import verifyObject
+
+from hapi.hub.store.interface import StoreAway
+from hapi.hub.store.postgres import journal
+from hapi.hub.store.postgres.store import PostgresStore
+from hapi.hub.store.shared import HOME_CHANGED, Home, ISharedStore, Moved
+from tests.support.store_stage import machine, message, session, wait
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def hubs(database_url: str, reactor: Any) -> Iterator[Callable[[], PostgresStore]]:
+    # Only a reactor that runs leaves waiting to threads.
+    pytest_twisted.blockon(deferLater(reactor, 0.0, lambda: None))
+    made: list[PostgresStore] = []
+
+    def make() -> PostgresStore:
+        store = PostgresStore(database_url, reactor)
+        made.append(store)
+        wait(store.open())
+        assert wait(store.acquire(shared=True))
+        return store
+
+    yield make
+    for store in made:
+        wait(store.close())
+
+
+@pytest.fixture
+def pair(hubs: Callable[[], PostgresStore]) -> tuple[PostgresStore, PostgresStore]:
+    first, second = hubs(), hubs()
+    wait(first.create_session(session("s1")))
+    return first, second
+
+
+def execute(url: str, statement: str) -> list[Any]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+def all_of(*awaitables: Any) -> list[Any]:
+    """The results, or errors, of calls that begin at the same time."""
+
+    async def result(awaitable: Any) -> Any:
+        return await awaitable
+
+    begun = [Deferred.fromCoroutine(result(each)) for each in awaitables]
+    found: Any = wait(DeferredList(begun, consumeErrors=True))
+    return [value if is_done else value.value for is_done, value in found]
+
+
+def publishing(kind: str, **fields: Any) -> Callable[[Any], None]:
+    return lambda turn: turn.publish("default", kind, **fields)
+
+
+def kinds(store: PostgresStore, after: int = 0) -> list[str]:
+    return [entry.kind for entry in wait(store.entries_after(after, 1_000))]
+
+
+def test_the_store_has_what_several_hubs_share(hubs: Callable[[], PostgresStore]) -> None:
+    verifyObject(ISharedStore, hubs())
+
+
+# --- the journal ----------------------------------------------------------------------------------
+
+
+def test_events_of_turns_are_entries_for_all_hubs(pair: Any) -> None:
+    first, second = pair
+    heard: list[Any] = []
+    first.follow(heard.append)
+    wait(first.turn("s1", publishing("session-updated", sessionId="s1", data={"a": "\0"})))
+    (entry,) = wait(second.entries_after(0, 10))
+    assert (entry.hub, entry.namespace, entry.kind, entry.fields, entry.live) == (
+        *(first.hub_id, "default", "session-updated"),
+        *({"sessionId": "s1", "data": {"a": "\0"}}, None),
+    )
+    assert [event.kind for event in heard] == ["session-updated"]
+    assert wait(second.newest_entry()) == entry.id
+    assert wait(second.entries_after(entry.id, 10)) == []
+
+
+def test_what_is_published_keeps_its_place_among_the_turns(pair: Any) -> None:
+    first, second = pair
+    before = first.turn("s1", publishing("one"))
+    coroutines = [Deferred.fromCoroutine(before)]
+    first.publish("default", "two", {"sessionId": "s1"}, {"active": True})
+    coroutines.append(Deferred.fromCoroutine(first.turn("s1", publishing("three"))))
+    wait(DeferredList(coroutines))
+    assert kinds(second) == ["one", "two", "three"]
+    assert wait(second.live_states()) == {"s1": {"active": True}}
+
+
+def test_a_turn_that_fails_leaves_no_entry(pair: Any) -> None:
+    first, second = pair
+
+    def fails(turn: Any) -> None:
+        turn.publish("default", "never")
+        turn.add_message(message("a"), None)
+        raise ValueError
+
+    results = all_of(
+        first.turn("s1", publishing("before")),
+        first.turn("s1", fails),
+        first.turn("s1", publishing("after")),
+    )
+    assert isinstance(results[1], ValueError)
+    assert kinds(second) == ["before", "after"]
+
+
+def test_entries_of_several_hubs_have_rising_ids_in_the_order_of_the_commits(pair: Any) -> None:
+    first = pair[0]
+    seen: list[int] = []
+    names: list[str] = []
+
+    async def read() -> None:
+        while len(names) < 60:
+            for entry in await first.entries_after(seen[-1] if seen else 0, 7):
+                seen.append(entry.id)
+                names.append(entry.kind)
+
+    writes = [
+        hub.turn(f"x{number}", publishing(f"{hub.hub_id}:{number}"))
+        for number in range(30)
+        for hub in pair
+    ]
+    all_of(read(), *writes)
+    assert seen == sorted(seen)
+    for hub in pair:
+        own = [name for name in names if name.startswith(hub.hub_id)]
+        assert own == [f"{hub.hub_id}:{number}" for number in range(30)]
+
+
+def test_hubs_hear_of_new_entries(pair: Any, database_url: str) -> None:
+    first, second = pair
+    heard: Deferred[None] = Deferred()
+    first.on_journal(lambda: None if heard.called else heard.callback(None))
+    wait(second.turn("s1", publishing("one")))
+    wait(heard)
+    # The connection that listens is made again.
+    execute(
+        database_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'",
+    )
+    again: Deferred[None] = Deferred()
+    first.on_journal(lambda: None if again.called else again.callback(None))
+    wait(again)
+
+
+def test_entries_are_trimmed_and_who_has_missed_some_learns_of_it(
+    pair: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair
+    for number in range(4):
+        wait(first.turn("s1", publishing(f"old{number}")))
+    assert not wait(first.trim_journal())
+    assert kinds(second) == ["old0", "old1", "old2", "old3"]
+    execute(database_url, f"UPDATE events SET at = at - {journal.KEPT + 1}")
+    wait(first.turn("s1", publishing("new")))
+    assert not wait(first.trim_journal())
+    newest = wait(second.newest_entry())
+    assert wait(second.entries_after(0, 10)) is None
+    assert [entry.kind for entry in wait(second.entries_after(newest - 1, 10))] == ["new"]
+    execute(database_url, f"UPDATE events SET at = at - {journal.KEPT + 1}")
+    wait(first.trim_journal())
+    assert wait(second.newest_entry()) == newest
+    assert wait(second.entries_after(newest, 10)) == []
+
+
+def test_the_epoch_of_the_journal_is_the_same_for_all_and_another_one_after_a_failover(
+    postgres_servers: Any, reactor: Any
+) -> None:
+    server = postgres_servers()
+    url = server.create_database("hapi")
+    store = PostgresStore(url, reactor)
+    wait(store.open())
+    epoch = wait(store.journal_epoch())
+    wait(store.close())
+    replica = server.replica()
+    server.stop()
+    replica.promote()
+    after = PostgresStore(replica.url("hapi"), reactor)
+    wait(after.open())
+    assert wait(after.journal_epoch()) != epoch
+    assert wait(after.journal_epoch()).partition(":")[0] == epoch.partition(":")[0]
+    wait(after.close())
+
+
+# --- homes ----------------------------------------------------------------------------------------
+
+
+def test_a_claim_is_committed_and_journalled_with_a_rising_epoch(pair: Any) -> None:
+    first, second = pair
+    assert wait(first.home("s1")) is None
+    assert wait(first.claim("s1", {"active": True})) == Home("s1", first.hub_id, 1)
+    assert wait(second.home("s1")) == Home("s1", first.hub_id, 1)
+    assert wait(second.claim("s1")) == Home("s1", second.hub_id, 2)
+    wait(first.release("s1"))  # it is no longer the home of `first`
+    assert wait(first.homes()) == [Home("s1", second.hub_id, 2)]
+    wait(second.release("s1"))
+    assert wait(first.homes()) == []
+    assert wait(first.claim("s1")).epoch == 3
+    entries = wait(second.entries_after(0, 10))
+    assert {entry.kind for entry in entries} == {HOME_CHANGED}
+    assert [(entry.fields["hub"], entry.fields["epoch"]) for entry in entries] == [
+        *((first.hub_id, 1), (second.hub_id, 2), (None, 2), (first.hub_id, 3)),
+    ]
+    assert entries[0].live == {"active": True}
+
+
+def test_only_the_home_writes(pair: Any) -> None:
+    first, second = pair
+    wait(second.change_session("s1", {"pinned": True}))  # at home nowhere
+    wait(first.claim("s1"))
+    moved, done = all_of(
+        second.add_message(message("a"), None), second.create_session(session("s2"))
+    )
+    assert isinstance(moved, Moved)
+    assert (moved.owner, moved.hub) == ("s1", first.hub_id)
+    assert done[1] is True  # nothing else fails with it
+    wait(first.add_message(message("b"), None))
+    for refused in (second.discard_session("s1"), second.consume("s1", ["x"], 5, True)):
+        assert isinstance(all_of(refused)[0], Moved)
+    wait(second.claim("s1"))
+    assert isinstance(all_of(first.add_message(message("c"), None))[0], Moved)
+    assert [row.id for row in wait(second.latest("s1", 9))] == ["b"]
+
+
+def test_turns_after_a_claim_are_those_of_the_new_home_at_once(pair: Any) -> None:
+    first, second = pair
+    wait(first.claim("s1"))
+    claimed, added = all_of(second.claim("s1"), second.add_message(message("a"), None))
+    assert claimed.epoch == 2
+    assert added.message.seq == 1
+
+
+def test_the_state_of_who_is_at_home_elsewhere_is_not_kept(pair: Any) -> None:
+    first, second = pair
+    wait(first.claim("s1", {"active": True}))
+    second.publish("default", "session-updated", {"sessionId": "s1"}, {"active": False})
+    wait(second.probe())
+    assert wait(second.live_states()) == {"s1": {"active": True}}
+
+
+# --- hubs -----------------------------------------------------------------------------------------
+
+
+def test_members_join_beat_and_leave(pair: Any) -> None:
+    first, second = pair
+    wait(first.join("a", "http://a", "1.0"))
+    wait(second.join("b", "http://b", "1.1"))
+    wait(second.claim("s1"))
+    found = {member.name: member for member in wait(first.beat(is_draining=True))}
+    assert set(found) == {"a", "b"}
+    assert (found["a"].id, found["a"].url, found["a"].version) == (first.hub_id, "http://a", "1.0")
+    assert [found[name].is_up for name in "ab"] == [True, True]
+    assert [found[name].is_draining for name in "ab"] == [True, False]
+    wait(second.leave())
+    assert [member.name for member in wait(first.beat())] == ["a"]
+    assert wait(first.homes()) == []
+
+
+def test_the_homes_of_a_dead_hub_are_given_up(
+    pair: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair
+    wait(first.join("a", "http://a", "1.0"))
+    wait(second.join("b", "http://b", "1.0"))
+    wait(second.claim("s1"))
+    wait(first.claim("m1"))
+    execute(database_url, f"UPDATE hubs SET seen_at = seen_at - 60000 WHERE id = '{second.hub_id}'")
+    found = {member.name: member.is_up for member in wait(first.beat())}
+    assert found == {"a": True, "b": False}
+    assert wait(first.homes()) == [Home("m1", first.hub_id, 1)]
+    assert wait(first.entries_after(0, 10))[-1].fields == {"owner": "s1", "hub": None, "epoch": 1}
+    assert {member.is_up for member in wait(second.beat())} == {True}
+
+
+def test_one_hub_has_the_duties_until_it_closes(pair: Any) -> None:
+    first, second = pair
+    assert wait(first.holds_duties())
+    assert not wait(second.holds_duties())
+    assert wait(first.holds_duties())
+    wait(first.close())
+    assert wait(second.holds_duties())
+
+
+def test_all_hubs_have_the_same_secrets(pair: Any) -> None:
+    first, second = pair
+    assert wait(first.secret("key", "made by a")) == "made by a"
+    assert wait(second.secret("key", "made by b")) == "made by a"
+
+
+def test_a_secret_is_there_before_the_database_was_acquired(
+    pair: Any, database_url: str, reactor: Any
+) -> None:
+    waiting = PostgresStore(database_url, reactor)
+    wait(waiting.open())
+    assert wait(waiting.secret("key", "made")) == wait(pair[0].secret("key", "other")) == "made"
+    assert isinstance(all_of(waiting.claim("s1"))[0], StoreAway)
+    wait(waiting.close())
+
+
+def test_single_rows_are_read(pair: Any) -> None:
+    first, second = pair
+    wait(first.create_machine(machine("m1")))
+    assert wait(second.session_row("s1")) == session("s1")
+    assert wait(second.machine_row("m1")) == machine("m1")
+    assert wait(second.session_row("s2")) is None
+    assert wait(second.machine_row("m2")) is None
+
+
+def test_a_claim_survives_a_connection_that_breaks(pair: Any, database_url: str) -> None:
+    first, second = pair
+    wait(first.claim("s1"))
+    execute(
+        database_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()",
+    )
+    wait(first.add_message(message("a"), None))
+    assert isinstance(all_of(second.add_message(message("b"), None))[0], Moved)
