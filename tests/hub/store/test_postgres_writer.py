@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed
 from hapi.hub.store.postgres import writer
 from hapi.hub.store.postgres.connection import PostgresConnection, Row, numbered
+from hapi.hub.store.postgres.session import WritingSession
 from hapi.hub.store.postgres.store import PostgresStore
 from hapi.hub.store.rows import Added
 from tests.support.store_stage import message, session, wait
@@ -169,6 +170,36 @@ def test_a_commit_without_an_answer_is_stored_once(
     assert [row.id for row in wait(store.latest("s1", 9))] == ["a"]
     assert len(heard) == 1
     assert wait(store.add_message(message("b"), None)).message.seq == 2
+
+
+def test_a_commit_without_an_answer_is_looked_up_when_the_lock_is_free_again(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server still holds the lock of the connection that broke when the hub is there again."""
+    execute_really = PostgresConnection.execute
+    acquire_really = WritingSession._acquire_again
+    broken: list[str] = []
+
+    def break_once(self: PostgresConnection, query: str, values: Any = ()) -> Any:
+        result = execute_really(self, query, values)
+        if query == "COMMIT" and not broken:
+            broken.append(query)
+            self.interrupt()
+            return execute_really(self, "SELECT 1")
+        return result
+
+    def acquire_late(self: WritingSession, *arguments: Any) -> None:
+        broken.append("waits")
+        if len(broken) < 4:
+            raise StoreAway("the lock of the connection before is still held")
+        acquire_really(self, *arguments)
+
+    wait(store.create_session(session("s1")))
+    monkeypatch.setattr(PostgresConnection, "execute", break_once)
+    monkeypatch.setattr(WritingSession, "_acquire_again", acquire_late)
+    assert wait(store.add_message(message("a"), None)).message.seq == 1
+    assert broken == ["COMMIT", "waits", "waits", "waits"]
+    assert [row.id for row in wait(store.latest("s1", 9))] == ["a"]
 
 
 def test_a_database_that_is_away_too_long_fails_all_turns_and_comes_back(
@@ -377,10 +408,13 @@ def test_a_turn_sees_what_is_its_own_to_see(store: PostgresStore) -> None:
 
 def test_a_message_that_the_database_refuses_fails_alone(store: PostgresStore) -> None:
     wait(store.create_session(session("s1")))
-    first, refused, last = outcomes(
+    found = outcomes(
         store.add_message(message("a"), None),
         store.add_message(message("a"), None),  # the same id
         store.add_message(message("b"), None),
+        store.add_message(message("c", local_id="\ud800"), None),
+        store.add_message(message("d"), None),
     )
-    assert [type(each) for each in (first, refused, last)] == [Added, StoreFailed, Added], first
-    assert (first.message.seq, last.message.seq) == (1, 2)
+    kinds = [Added, StoreFailed, Added, UnicodeEncodeError, Added]
+    assert [type(each) for each in found] == kinds, found
+    assert [each.message.seq for each in found if isinstance(each, Added)] == [1, 2, 3]

@@ -176,6 +176,8 @@ def connect(url: str, name: str, is_read_only: bool = False) -> PostgresConnecti
         **conninfo_to_dict(url),
         "application_name": name,
     }
+    if "," in str(given.get("host", "")):  # the one of several servers that can be written
+        given.setdefault("target_session_attrs", "read-write")
     raw = psycopg.connect(
         **given, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=_row_factory
     )

@@ -25,7 +25,7 @@ from hapi.hub.store.postgres.connection import (
 from hapi.hub.store.rows import MessageRow
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AddMessage:
     """A call of the function `add_message`; `result` is its row."""
 
@@ -63,7 +63,7 @@ class Capture:
         raise Captured(make(self))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Replay:
     """In the place of the connection, after the first statement was executed. `is_last`: no later
     turn has the same owner.

@@ -28,6 +28,7 @@ def prepare(connection: PostgresConnection, shown: str, migrations: Sequence[Mig
         return
     try:
         connection.execute("BEGIN")
+        connection.execute("SET LOCAL statement_timeout = 0")  # an index of all messages takes long
         connection.execute("SELECT pg_advisory_xact_lock(?)", (MIGRATION,))
         version = _version(connection, shown, migrations)  # another hub may have done it meanwhile
         if version < len(migrations):

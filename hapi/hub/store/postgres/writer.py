@@ -138,7 +138,7 @@ class PostgresWriter:
             except LockLost as error:
                 raise self._lock_lost() from error
 
-        return await self._worker.run(guarded)
+        return await self._watched(guarded)
 
     def check(self) -> None:
         """Raises StoreAway, StoreFailed if nothing can be written at present."""
@@ -209,11 +209,11 @@ class PostgresWriter:
         self.sizes.observe(len(batch))
         self.seconds.observe(self._reactor.seconds() - begin)
 
-    async def _watched(self, work: Callable[[], None]) -> None:
+    async def _watched(self, work: Callable[[], T]) -> T:
         """Run `work` in the thread; cut the connection if it gets no answer for STALL_TIMEOUT."""
         watch = StallWatch(self._reactor, self.session)
         try:
-            await self._worker.run(work)
+            return await self._worker.run(work)
         finally:
             watch.stop()
 
@@ -254,6 +254,8 @@ class PostgresWriter:
             else:
                 self._unknown = False
             raise store_error(error) from error
+        except (StoreAway, LockLost):  # it is as unknown as before
+            raise
         except Exception:
             self.session.roll_back()
             self._unknown = False
@@ -335,8 +337,8 @@ class PostgresWriter:
         """Run changes that begin with these calls. Raises _Repeat."""
         try:
             send(connection, calls)
-        except psycopg.Error as error:
-            if _ends_all(error):
+        except Exception as error:  # a text of one message may be none that UTF-8 can encode
+            if isinstance(error, psycopg.Error) and _ends_all(error):
                 raise
             raise _Repeat from error
         later = Counter(change.owner for change in changes)
