@@ -170,7 +170,7 @@ class Hub:
         self.monitoring = Monitoring(
             registry, messages, self.presence, self.cli.places, self.streams
         )
-        status = HubStatus(registry, self.cli.places, self.monitoring.problem)
+        self.status = status = HubStatus(registry, self.cli.places, self.monitoring.problem)
         scratchlist = Scratchlist(registry)
         parts: list[Routes] = [
             AuthRoutes(

@@ -88,11 +88,14 @@ class HubLock:
     def _facts(self, **more: Any) -> dict[str, Any]:
         return {"database": database_name(self.database), **more}
 
-    def announce(self, url: str, people_url: str = "", started_at: int = 0) -> None:
+    def announce(
+        self, url: str, people_url: str = "", started_at: int = 0, role: str = "active"
+    ) -> None:
         """Write into both files what whoever meets the lock wants to know: the local address of the
-        hub, the one for people, and when it was started (milliseconds since the epoch).
+        hub, the one for people, when it was started (milliseconds since the epoch), and whether it
+        is `active` or a `standby`.
         """
-        facts = self._facts(url=url, peopleUrl=people_url or url, startedAt=started_at)
+        facts = self._facts(url=url, peopleUrl=people_url or url, startedAt=started_at, role=role)
         for lock in self._locks:
             lock.describe(**facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hapi.switches import read_git_actions
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 OWN_PATHS = frozenset({"api", "cli", "health", "ready", "metrics", "socket.io", "assets"})
 """First segments of the hub's own paths, with which no base path may begin."""
@@ -59,11 +61,17 @@ class HubOptions:
     base_path: str = ""  # as "/hapi": the hub is also served below this path
     notify: NotifyOptions = field(factory=NotifyOptions)
     git_actions: bool = False  # whether people may change repositories from the page
+    name: str = ""  # among the hubs of a database; "": that of the host
 
     @property
     def used_database(self) -> Path | DatabaseUrl:
         """The file of the database, or its address in PostgreSQL."""
         return self.database or self.home.path / DATABASE
+
+    @property
+    def hub_name(self) -> str:
+        """The name of this hub among those of its database."""
+        return self.name or socket.gethostname() or "hub"
 
     @property
     def database_secrets(self) -> tuple[str, ...]:
@@ -149,6 +157,7 @@ class HubOptions:
             ),
             notify=NotifyOptions.read(given, environ, settings),
             git_actions=read_git_actions(environ, settings, given.get("git_actions")),
+            name=_hub_name(given, environ, settings),
         )
 
 
@@ -162,6 +171,26 @@ def _database(
         "database in settings.json": settings.get("database"),
     }
     return next((read_database(value, name) for name, value in named.items() if value), None)
+
+
+def _hub_name(
+    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> str:
+    named = {
+        "--name": flags.get("name"),
+        "HAPI_HUB_NAME": environ.get("HAPI_HUB_NAME"),
+        "hubName in settings.json": settings.get("hubName"),
+    }
+    return next((read_hub_name(value, name) for name, value in named.items() if value), "")
+
+
+def read_hub_name(value: object, name: str) -> str:
+    """The hub's name from the setting `name`. Raises ConfigurationError."""
+    if isinstance(value, str) and HUB_NAME.fullmatch(value):
+        return value
+    raise configuration_error(
+        name, f"{name} must be a name of letters, digits, dots, hyphens and underscores, up to 64"
+    )
 
 
 def hide_password(database: object, given: object) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,10 +24,13 @@ from hapi.hub.options import HubOptions
 from hapi.hub.port import HubPort
 from hapi.hub.secrets import HubSecrets
 from hapi.hub.serving import PeriodicTask, Serving
-from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.authority import is_loopback
+
+if TYPE_CHECKING:
+    from hapi.hub.standby import StandbyHub
 
 FILES_CHECK_INTERVAL = 5.0  # seconds; every write checks the files of the database itself
 
@@ -53,7 +57,8 @@ class HubService(Service):
         self._failure: Failure | None = None
         self._port: HubPort | None = None
         self._store: SqliteStore | None = None
-        self._serving: Serving | None = None
+        self._own: Serving | None = None  # of a database in a file
+        self._standby: StandbyHub | None = None  # of a database in PostgreSQL
         self._lock = HubLock(options.home, options.used_database)
         self._started_at = 0  # milliseconds since the epoch
         self.url = ""
@@ -65,8 +70,19 @@ class HubService(Service):
 
     @property
     def hub(self) -> Hub | None:
-        """The parts of the hub, once they are made."""
+        """The parts of the hub, while it serves."""
         return None if self._serving is None else self._serving.hub
+
+    @property
+    def _serving(self) -> Serving | None:
+        return self._own if self._standby is None else self._standby.serving
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether the hub listens and does not serve, since another one of its database does, or
+        since the database is away.
+        """
+        return self._standby is not None and not self._standby.is_serving
 
     @property
     def port(self) -> int:
@@ -84,7 +100,7 @@ class HubService(Service):
         self.options = evolve(self.options, public_url=url)
         if self._serving is not None:
             self._serving.use_policy(self._host_policy())
-            self._lock.announce(self.url, self.people_url, self._started_at)
+            self._announce()
         self.log.info("People reach the hub at {people_url}", people_url=self.people_url)
 
     def reload(self) -> None:
@@ -101,36 +117,35 @@ class HubService(Service):
             for path in options.home.make_files_private():
                 self.log.warn(MADE_PRIVATE, path=str(path))
             self._lock.acquire()
-            secrets = HubSecrets.of_home(options)
-            self.token = secrets.token
+            database, secrets = options.used_database, None
+            if isinstance(database, Path):
+                secrets = HubSecrets.of_home(options)
+                self.token = secrets.token
             port = self._port = HubPort.with_certificate(self._reactor, options)
         except BaseException:
             self._lock.release()
             self._started.fire(None)  # nothing is under way for which `stopService` has to wait
             raise
         super().startService()  # type: ignore[no-untyped-call]
-        Deferred.fromCoroutine(self._start(port, secrets)).addCallbacks(
-            self._started.fire, self._not_started
-        )
+        if isinstance(database, Path):
+            assert secrets is not None
+            starting = self._start(port, database, secrets)
+        else:
+            starting = self._start_standby(port, database)
+        Deferred.fromCoroutine(starting).addCallbacks(self._started.fire, self._not_started)
         if self._failure is not None:
             self._failure.raiseException()
 
-    async def _start(self, port: HubPort, secrets: HubSecrets) -> None:
-        database = self.options.used_database
-        if not isinstance(database, Path):
-            raise StoreRefused(f"{database} cannot be used: this version keeps its data in a file")
+    async def _start(self, port: HubPort, database: Path, secrets: HubSecrets) -> None:
         store = self._store = file_store(database, self._reactor)
         await store.open()
-        serving = self._serving = Serving(
+        serving = self._own = Serving(
             self._reactor, self._now, self.options, store, secrets, self._host_policy()
         )
         await serving.load()
         if not self.running:  # stopped meanwhile
             return
-        port.listen(serving.site)
-        self.url = port.local_url(self.options.public_url)
-        self._started_at = self._now()
-        self._lock.announce(self.url, self.people_url, self._started_at)
+        self._listen(port, serving.site)
         self.log.info(
             "Hub serves {url}; people reach it at {people_url}",
             url=self.url,
@@ -140,10 +155,50 @@ class HubService(Service):
         serving.start(PeriodicTask(self._check_files, FILES_CHECK_INTERVAL))
         self._listening.fire(self.url)
 
+    async def _start_standby(self, port: HubPort, database: DatabaseUrl) -> None:
+        from hapi.hub.standby import StandbyHub, postgres_store
+
+        standby = self._standby = StandbyHub(
+            self._reactor,
+            self._now,
+            self.options,
+            self._host_policy,
+            lambda hub_id: postgres_store(database, self._reactor, hub_id),
+            (PeriodicTask(self._check_files, FILES_CHECK_INTERVAL),),
+            self._announce,
+        )
+        self.token = (await standby.open()).token
+        if not self.running:  # stopped meanwhile
+            return
+        self._listen(port, standby.site)
+        self.log.info("Hub listens on {url}", url=self.url)
+        port.warn(self.url, self.token)
+        await standby.start(self.people_url)
+        self._announce()
+        self._listening.fire(self.url)
+
+    def _listen(self, port: HubPort, factory: IProtocolFactory) -> None:
+        port.listen(factory)
+        self.url = port.local_url(self.options.public_url)
+        self._started_at = self._now()
+        self._announce()
+
+    def _announce(self) -> None:
+        role = "standby" if self.is_standby else "active"
+        self._lock.announce(self.url, self.people_url, self._started_at, role)
+
     def _not_started(self, failure: Failure) -> None:
         self._failure, self.running = failure, False
-        closed = succeed(None) if self._store is None else self._store.close()
-        closed.addBoth(lambda _: self._release(failure))
+        Deferred.fromCoroutine(self._close()).addBoth(lambda _: self._release(failure))
+
+    async def _close(self) -> None:
+        """Close what a start that failed has opened."""
+        if self._store is not None:
+            await self._store.close()
+        if self._standby is not None:
+            if self._port is not None:
+                await self._port.close()
+            await self._standby.stop()
 
     def _release(self, failure: Failure) -> None:
         self._lock.release()
@@ -191,12 +246,16 @@ class HubService(Service):
         await run_step(
             self._reactor, 2.0, "Opening the database", self._started.when_fired, self.log
         )
-        serving, port = self._serving, self._port
+        serving, port = self._own, self._port
         if serving is not None:
             serving.stop_tasks()
-        if port is not None and port.number and serving is not None:
+        if port is not None and port.number:
             await run_step(self._reactor, 1.0, "Closing the port", port.close, self.log)
-            await serving.end_connections()
+            if serving is not None:
+                await serving.end_connections()
+        if self._standby is not None:
+            step = "Leaving the database"
+            await run_step(self._reactor, 6.0, step, self._standby.stop, self.log)
         if self._store is not None:
             await run_step(self._reactor, 2.0, "Closing the database", self._store.close, self.log)
         self._lock.release()

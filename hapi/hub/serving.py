@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.web.resource import IResource
 
 from hapi.deferreds import run_step
 from hapi.hub.access.auth import TokenIssuer
@@ -44,7 +45,7 @@ class PeriodicTask:
 
 
 class Serving:
-    """Serves what `store`, which is open, holds: from `load` and `start` until `stop`."""
+    """Serves what `store`, which is open, holds. `guard` may stand before the root resource."""
 
     log = Logger()
 
@@ -56,6 +57,7 @@ class Serving:
         store: IStore,
         secrets: HubSecrets,
         policy: HostPolicy,
+        guard: Callable[[RootResource], IResource] = lambda root: root,
     ) -> None:
         self._reactor, self._options, self._secrets = reactor, options, secrets
         self._policy = policy
@@ -84,7 +86,7 @@ class Serving:
             options.base_path.encode(),
         )
         self.site: LimitedSite = hub_site(
-            self.root,
+            guard(self.root),
             reactor,
             self.hub.authenticator,
             self.server.body_limit,
@@ -188,7 +190,7 @@ class Serving:
         # Another access token ends the answers of notifications, as it ends web tokens.
         purpose = b"HAPI answers\0" + secrets.token.encode("utf-8", "surrogatepass")
         return NotifyParts(
-            VapidKey(options.home.vapid_key, subject),
+            VapidKey(options.home.vapid_key, subject, secrets.vapid),
             hmac.digest(secrets.signing, purpose, "sha256"),
             make_client,
             notify.allows_private,

@@ -36,6 +36,8 @@ class HubStatus:
     _registry: HubRegistry
     _sockets: Places
     _problem: Callable[[], Awaitable[str | None]]  # why the hub cannot serve
+    # What is told of a database that several hubs share: `role` and `hubs`.
+    of_database: Callable[[], dict[str, Any]] = field(default=dict, init=False)
     _started_at: float = field(init=False)  # clock seconds
 
     def __attrs_post_init__(self) -> None:
@@ -62,4 +64,5 @@ class HubStatus:
             "sockets": self._sockets.taken,
             "eventStreams": registry.events.listening,
             "database": {"usedBytes": size.used, "freeBytes": size.free},
+            **self.of_database(),
         }

@@ -17,6 +17,7 @@ class Options(usage.Options):
         ["host", None, None, "Address to listen on [127.0.0.1]"],
         ["port", None, None, "Port to listen on [3006]", int],
         ["database", None, None, "Database: a file or a postgresql:// URL [hub.db in the home]"],
+        ["name", None, None, "Name among the hubs of a PostgreSQL database [the host name]"],
         ["home", None, None, "Directory for settings, logs and data [~/.hapi]"],
         ["public-url", None, None, "Origin under which people reach the hub"],
         ["tls-cert", None, None, "File of the certificate chain (PEM), to serve HTTPS"],
@@ -59,7 +60,7 @@ class Options(usage.Options):
         from hapi.redaction import escape_control
         from hapi.settings import ConfigurationError, InvalidSettings
 
-        flags = {name: self[name] for name in ("host", "port", "database")}
+        flags = {name: self[name] for name in ("host", "port", "database", "name")}
         flags |= {
             "public_url": self["public-url"],
             "base_path": self["base-path"],

@@ -25,6 +25,7 @@ HUB = {
     "--base-path": ("HAPI_BASE_PATH", "basePath", "hapi"),
     "--web-root": ("HAPI_WEB_ROOT", "webRoot", 5),
     "--database": ("HAPI_DATABASE", "database", 5),
+    "--name": ("HAPI_HUB_NAME", "hubName", "a b"),
     "--keep-sessions": ("HAPI_KEEP_SESSIONS", "keepSessions", "x"),
     "--vapid-subject": ("VAPID_SUBJECT", "vapidSubject", "nobody"),
     "--push-private-addresses": (

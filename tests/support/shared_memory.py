@@ -92,8 +92,8 @@ class HubClock:
 
     def resume(self) -> None:
         self.is_stopped = False
-        waiting, self.waiting = self.waiting, []
-        for call in waiting:
+        while self.waiting:
+            call = self.waiting.pop(0)
             call.is_waiting = False
             call.call()
 

@@ -91,6 +91,12 @@ _OPTIONS = (
     ),
     database_option,
     click.option(
+        "--name",
+        metavar="NAME",
+        help="Name of this hub among those of a database in PostgreSQL. "
+        "[env: HAPI_HUB_NAME; default: the host name]",
+    ),
+    click.option(
         "--keep-sessions",
         metavar="AGE",
         help="Remove sessions that are inactive and were not used for AGE, e.g. 90d, 12w or 36h; "
@@ -148,6 +154,7 @@ VARIABLES = (  # of these options; none is secret, unless a URL of a database ha
     "HAPI_WEB_ROOT",
     "HAPI_DATABASE",
     "DB_PATH",
+    "HAPI_HUB_NAME",
     "HAPI_KEEP_SESSIONS",
     "HAPI_MAX_DATABASE_SIZE",
     "VAPID_SUBJECT",

@@ -20,13 +20,16 @@ X509_UNTRUSTED = frozenset({2, 18, 19, 20, 21})  # no issuer, or self-signed
 X509_NAME_MISMATCHES = frozenset({62, 64})  # of the host name, of the IP address
 
 
-def get_json(access: HubAccess, path: str, seconds: float) -> Any:
+def get_json(access: HubAccess, path: str, seconds: float, logs_in: bool = True) -> Any:
     """The hub's reply to GET `path`, as the person whose access token is in `access`.
 
-    Logs in first. Each of the two requests may take `seconds`. Raises CommandError.
+    Logs in first, unless the hub is a standby, which takes the access token itself. Each of the two
+    requests may take `seconds`. Raises CommandError.
     """
     try:
-        token = _ask(access, "/api/auth", {"accessToken": access.token}, seconds)["token"]
+        token = access.token
+        if logs_in:
+            token = _ask(access, "/api/auth", {"accessToken": access.token}, seconds)["token"]
         return _ask(access, path, None, seconds, Authorization=f"Bearer {token}")
     except HTTPError as error:
         if error.code == 403:

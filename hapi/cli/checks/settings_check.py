@@ -10,7 +10,14 @@ from twisted.logger import Logger
 from hapi.configured_agents import configured_agents
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.notify.options import NotifyOptions
-from hapi.hub.options import read_base_path, read_list, read_port, read_proxies
+from hapi.hub.options import (
+    read_base_path,
+    read_database,
+    read_hub_name,
+    read_list,
+    read_port,
+    read_proxies,
+)
 from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
@@ -27,7 +34,6 @@ STRING_KEYS = (
     "machineId",
     "defaultAgent",
     "listenHost",
-    "database",
     "webRoot",
     "publicUrl",
     "tlsCert",
@@ -234,6 +240,14 @@ def _base_path(value: object) -> list[str]:
     return _raised(lambda: read_base_path(value))
 
 
+def _hub_name(value: object) -> list[str]:
+    return _raised(lambda: read_hub_name(value, "hubName")) if value else []
+
+
+def _database(value: object) -> list[str]:
+    return _raised(lambda: read_database(value, "database"))
+
+
 def _tunnel(value: object) -> list[str]:
     from hapi.cli.base.tunnel import Tunnel
 
@@ -258,6 +272,8 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "sessionsMayControl": _switch("sessionsMayControl"),
     "listenPort": _port,
     "basePath": _base_path,
+    "database": _database,
+    "hubName": _hub_name,
     "tunnel": _tunnel,
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),

@@ -25,6 +25,8 @@ from hapi.net.server.http import (
     status_of,
     with_request_id,
 )
+from hapi.protocol.hub import PROTOCOL_VERSION
+from hapi.protocol.rest.hub import Health
 
 MIN_GZIP_SIZE = 1400  # bytes: a smaller reply fits one packet anyway
 TEXT = "text/plain; charset=UTF-8"
@@ -106,6 +108,12 @@ def error_response(error: Exception, operation: str) -> Response:
     elif isinstance(error, StoreBusy):
         headers["Retry-After"] = "1"
     return Response(status, body, headers)
+
+
+def health() -> Health:
+    """The reply of a hub that runs, whether it serves or not."""
+    capabilities = {"workGraph": False, "titleSuggestion": False}
+    return {"status": "ok", "protocolVersion": PROTOCOL_VERSION, "capabilities": capabilities}
 
 
 def render_response(request: IRequest, response: Response) -> bytes:

@@ -63,7 +63,7 @@ class HostPolicy:
 
 
 def hub_site(
-    root: RootResource,
+    root: IResource,
     clock: IReactorTime,
     authenticator: Authenticator,
     socket_limit: Callable[[LimitedRequest], int],

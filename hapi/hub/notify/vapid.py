@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ LIFETIME = 12 * 3600  # seconds; RFC 8292 allows at most 24 hours
 RENEWAL = 3600  # seconds before its end at which a signature is made anew
 
 
+PEM = b"-----BEGIN"
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # SEC 2, 2.4.2
+
+
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -31,10 +36,13 @@ def from_base64url(text: str) -> bytes:
 class VapidKey:
     """`path`: the file of the private key, which is made when it is first used; None: the key is
     kept in memory. `subject`: whom a push service may turn to, a `mailto:` or `https:` URL.
+    `shared`: the key of several hubs, used instead of the file: a private key in PEM form, or a
+    secret from which it is derived.
     """
 
     path: Path | None
     subject: str
+    _shared: bytes | None = field(default=None, repr=False)
     _key: Any = field(default=None, repr=False)
     _public: str = ""
     _tokens: dict[str, tuple[str, int]] = field(factory=dict, repr=False)
@@ -81,9 +89,14 @@ class VapidKey:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
 
-        content = None if self.path is None else _read(self.path)
-        if content is None:
-            key: Any = ec.generate_private_key(ec.SECP256R1())
+        if self._shared is not None:
+            content: bytes | None = self._shared
+        else:
+            content = None if self.path is None else _read(self.path)
+        if self._shared is not None and not self._shared.startswith(PEM):
+            key: Any = ec.derive_private_key(_derived_number(self._shared), ec.SECP256R1())
+        elif content is None:
+            key = ec.generate_private_key(ec.SECP256R1())
             if self.path is not None:
                 content = key.private_bytes(
                     serialization.Encoding.PEM,
@@ -102,6 +115,11 @@ class VapidKey:
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
         )
         self._key, self._public = key, base64url(point)
+
+
+def _derived_number(secret: bytes) -> int:
+    """A private key of P-256 from a secret, by the extra bits of FIPS 186-5, A.2.1."""
+    return int.from_bytes(hmac.digest(secret, b"HAPI VAPID", "sha384")) % (P256_ORDER - 1) + 1
 
 
 def _unusable(path: Path | None) -> str:

@@ -40,9 +40,25 @@ class DatabaseSizes(TypedDict):
     freeBytes: int
 
 
+class HubOfDatabase(TypedDict):
+    """A hub of a database that several hubs share. Times by the clock of the database. `isUp`: it
+    has given a sign of life in the last seconds.
+    """
+
+    id: str
+    name: str
+    url: str
+    version: str
+    role: Literal["active", "standby"]
+    startedAt: int
+    seenAt: int
+    isUp: bool
+
+
 class HubStatusReply(TypedDict):
     """`sessions` are counts by state, `sockets` those of runners and sessions, `eventStreams` those
-    of pages. `ready` is what `/ready` tells, `problem` why the hub is not.
+    of pages. `ready` is what `/ready` tells, `problem` why the hub is not. `role` and `hubs` are
+    those of a database that several hubs share.
     """
 
     version: str
@@ -56,6 +72,8 @@ class HubStatusReply(TypedDict):
     sockets: int
     eventStreams: int
     database: DatabaseSizes
+    role: NotRequired[Literal["active", "standby"]]
+    hubs: NotRequired[list[HubOfDatabase]]
 
 
 class StorageReply(TypedDict):

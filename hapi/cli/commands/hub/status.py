@@ -90,14 +90,27 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
         )
     token = os.environ.get("CLI_API_TOKEN") or read_settings(home).get("cliApiToken") or ""
     try:
-        reported = get_json(HubAccess(url, str(token).strip()), "/api/hub-status", TIMEOUT)
+        reported = get_json(
+            HubAccess(url, str(token).strip()),
+            "/api/hub-status",
+            TIMEOUT,
+            logs_in=owner.facts.get("role") != "standby",
+        )
     except CommandError as error:
         return facts, error
     facts |= {**reported, "database": {**reported["database"], **facts["database"]}}
-    if reported.get("ready", True):
+    if reported.get("ready", True) or _waits_well(reported):
         return facts, None
     reason = escape_control(reported.get("problem"))
     return facts, CommandError(f"the hub (pid {owner.pid}) is not ready: {reason}")
+
+
+def _waits_well(reported: Mapping[str, Any]) -> bool:
+    """Whether the hub is a standby whose database has an active hub."""
+    hubs = reported.get("hubs") or ()
+    return reported.get("role") == "standby" and any(
+        hub["role"] == "active" and hub["isUp"] for hub in hubs
+    )
 
 
 def _file_facts(path: Path | DatabaseUrl) -> dict[str, Any]:
@@ -128,6 +141,8 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         yield "Hub", "not running"
     else:
         unready = "" if facts.get("ready", True) else f", not ready: {facts.get('problem')}"
+        if _waits_well(facts):
+            unready = ", standby"
         yield "Hub", f"running (pid {facts['pid']}){unready}"
         yield "Address", str(facts["url"])
         if facts["peopleUrl"] != facts["url"]:
@@ -136,17 +151,27 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         started = facts["startedAt"]
         yield "Version", str(facts["version"])
         yield "Started", f"{local_time(started)} ({ago(started, now)})"
+    if "version" in facts and facts.get("role") != "standby":
         yield "Sessions", _sessions(facts["sessions"])
         machines = facts["machines"]
         yield "Machines", f"{machines['total']} ({machines['online']} online)"
         sockets, streams = facts["sockets"], facts["eventStreams"]
         of_programs = f"{plural(sockets, 'socket')} of runners and sessions"
         yield "Connections", f"{of_programs}, {plural(streams, 'event stream')} of pages"
+    if facts.get("hubs"):
+        yield "Hubs", "; ".join(_hub(hub) for hub in facts["hubs"])
     yield "Home", str(facts["home"])
     yield "Database", _database(facts["database"])
     if (free := facts["database"]["diskFreeBytes"]) is not None:
         yield "Disk", f"{format_size(free)} free"
     yield "Last backup", _backup(facts["lastBackup"], now)
+
+
+def _hub(hub: Mapping[str, Any]) -> str:
+    """A hub of the database. It is seen every two seconds, by the clock of the database."""
+    role = hub["role"] if hub["isUp"] else "lost"
+    since, seen = local_time(hub["startedAt"]), local_time(hub["seenAt"])
+    return f"{hub['name']} ({role}, {hub['url']}, {hub['version']}, since {since}, seen {seen})"
 
 
 def _sessions(states: Mapping[str, int]) -> str:
@@ -158,7 +183,7 @@ def _sessions(states: Mapping[str, int]) -> str:
 def _database(database: Mapping[str, Any]) -> str:
     size, used = database["bytes"], database.get("usedBytes")
     if is_url(database["path"]):
-        return str(database["path"]) + ("" if used is None else f" (holds {format_size(used)})")
+        return str(database["path"]) + ("" if not used else f" (holds {format_size(used)})")
     if size is None:
         return f"{database['path']} (does not exist)"
     holds = "" if used is None else f"holds {format_size(used)}, "

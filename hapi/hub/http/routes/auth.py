@@ -24,12 +24,12 @@ from hapi.hub.domain.errors import (
     field_issues,
 )
 from hapi.hub.http.openapi.operation import operation
+from hapi.hub.http.responses import health
 from hapi.hub.http.routes.tokens import access_view
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, public
 from hapi.hub.notify.init_data import InvalidInitData, TelegramUser, read_init_data
 from hapi.hub.notify.recipients import Recipients
 from hapi.hub.store.rows import TELEGRAM
-from hapi.protocol.hub import PROTOCOL_VERSION
 from hapi.protocol.rest.access import LoginReply
 from hapi.protocol.rest.bodies import Bind, HubSettingsChange, Login, ReadLive, Visibility
 from hapi.protocol.rest.hub import Health, HubSettingsReply, HubStatusReply
@@ -56,14 +56,9 @@ class AuthRoutes(Routes):
     @app.route("/health", methods=["GET"])
     @public
     @operation(Health)
-    async def health(self, context: RequestContext) -> dict[str, Any]:
+    async def check_health(self, context: RequestContext) -> Health:
         """Show that the hub answers."""
-        capabilities = {"workGraph": False, "titleSuggestion": False}
-        return {
-            "status": "ok",
-            "protocolVersion": PROTOCOL_VERSION,
-            "capabilities": capabilities,
-        }
+        return health()
 
     @app.route("/api/auth", methods=["POST"])
     @public

@@ -5,6 +5,7 @@ number. It blocks, and is used in one thread at a time.
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -157,6 +158,15 @@ class PostgresConnection:
     @property
     def is_open(self) -> bool:
         return not self.raw.closed
+
+    def is_connected(self) -> bool:
+        """Whether the other end has not closed it. Safe in any thread."""
+        ended = select.poll()
+        ended.register(self.descriptor, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        try:
+            return not ended.poll(0)
+        except OSError:
+            return False
 
     def interrupt(self) -> None:
         """End the connection from another thread: what waits for an answer fails at once."""

@@ -59,6 +59,10 @@ class PostgresDatabase:
             raise StoreFailed("the database is closed")
         return self._writer
 
+    @property
+    def is_connected(self) -> bool:
+        return self._is_open and self._writer.session.is_connected
+
     def close(self) -> Deferred[None]:
         """Finish all changes, then close. Idempotent."""
         if not self._closing:

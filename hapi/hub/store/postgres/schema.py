@@ -216,11 +216,13 @@ _ADD_MESSAGE = """
 
 _CLUSTER = (
     _ADD_MESSAGE,
-    # One row. `trimmed`: entries of the journal up to this id may have been deleted.
+    # One row. `trimmed`: entries of the journal up to this id may have been deleted. `term`: how
+    # often a hub has acquired the database for itself.
     """
     CREATE TABLE meta (
         application INTEGER NOT NULL, version INTEGER NOT NULL, compat INTEGER NOT NULL,
-        cluster_id TEXT NOT NULL, trimmed BIGINT NOT NULL DEFAULT 0
+        cluster_id TEXT NOT NULL, trimmed BIGINT NOT NULL DEFAULT 0,
+        term BIGINT NOT NULL DEFAULT 0
     )
     """,
     f"INSERT INTO meta VALUES ({APPLICATION}, 0, 0, gen_random_uuid()::text, 0)",

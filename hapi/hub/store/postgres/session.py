@@ -43,6 +43,7 @@ class WritingSession:
     has_duties: bool = False  # the lock DUTIES is held
     _connection: PostgresConnection | None = None
     _backend: int = 0  # the server's process of the last connection
+    _term: int = 0  # in which this hub has acquired the database for itself
 
     @property
     def calls(self) -> int:
@@ -75,10 +76,13 @@ class WritingSession:
             return self.is_shared == shared
         if not _try_lock(connection, shared):
             return False
-        self.is_shared = shared
         for statement in FORGET:
             connection.execute(statement)
         self.enter(connection, 0)
+        if not shared:
+            query = "UPDATE meta SET term = term + 1 RETURNING term"
+            self._term = int(connection.execute(query).fetchone()[0])
+        self.is_shared = shared
         return True
 
     def enter(self, connection: PostgresConnection, last_batch: int) -> None:
@@ -116,11 +120,36 @@ class WritingSession:
             (before, application(self.hub_id)),
         )
         if _try_lock(connection, shared):
+            (term,) = connection.execute("SELECT term FROM meta").fetchone()
+            if not shared and term != self._term:  # another hub has served meanwhile
+                raise LockLost
             return
         for holder in connection.execute(HOLDERS).fetchall():
             if holder["id"] not in (None, self.hub_id):
                 raise LockLost
         raise StoreAway("the lock of the connection before is still held")
+
+    def attend(self, name: str, url: str, version: str) -> None:
+        """A sign of life of a hub that may not have acquired the database."""
+        connection = self.connected()
+        self.enter(connection, 0)
+        connection.execute(
+            "UPDATE hubs SET name = ?, url = ?, version = ?, is_member = 1 WHERE id = ?",
+            (name, url, version, self.hub_id),
+        )
+
+    def depart(self) -> None:
+        """This hub leaves the others, whether it has acquired the database or not."""
+        connection = self.connected()
+        connection.execute("UPDATE hubs SET is_member = 0 WHERE id = ?", (self.hub_id,))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection that writes is there, also if nobody uses it. Does not block, and
+        may be asked in any thread.
+        """
+        connection = self._connection
+        return connection is not None and connection.is_connected()
 
     def try_duties(self) -> bool:
         """Whether this connection holds the lock DUTIES by now."""

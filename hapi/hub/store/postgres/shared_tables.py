@@ -139,6 +139,24 @@ class SharedTables:
 
         await self.database.write(leave)
 
+    async def attend(self, name: str, url: str, version: str) -> list[Member]:
+        """A sign of life of a hub that need not have acquired the database; all members."""
+
+        def attend(session: Any) -> list[Any]:
+            session.attend(name, url, version)
+            rows: list[Any] = session.connected().execute(MEMBERS).fetchall()
+            return rows
+
+        return [member_from(row) for row in await self.database.writer.call(attend)]
+
+    async def depart(self) -> None:
+        """Leave the members, without homes and whether the database was acquired or not."""
+        await self.database.writer.call(lambda session: session.depart())
+
+    def is_connected(self) -> bool:
+        """Whether the connection that writes is there."""
+        return self.database.is_connected
+
     async def holds_duties(self) -> bool:
         return await self.database.writer.call(lambda session: session.try_duties())
 

@@ -115,10 +115,9 @@ class PostgresStore(SharedTables, SqlStore):
 
         def end(session: Any) -> bool:
             connection = session.connected()
+            query = "SELECT pg_terminate_backend(CAST(? AS integer))"
             ended = [
-                connection.execute(
-                    "SELECT pg_terminate_backend(CAST(? AS integer))", (row["pid"],)
-                ).fetchone()[0]
+                connection.execute(query, (row["pid"],)).fetchone()[0]
                 for row in connection.execute(HOLDERS).fetchall()
                 if row["id"] != self.hub_id and (row["silence"] or 0) > DEAD_AFTER * 1000
             ]

@@ -1,0 +1,341 @@
+"""Which hub of a database is the active one: one serves, the others wait to take its place.
+
+The database decides. The active hub holds a lock on the connection with which it writes, so that
+no other hub can write. Reading needs no lock: so a hub serves only while its last sign of life,
+which the database has confirmed, is younger than LEASE. That is over before another hub may end
+its connection (DEAD_AFTER), by whatever clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi import __version__
+from hapi.deferreds import run_in_background, run_step
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRefused
+from hapi.hub.store.shared import BEAT_INTERVAL, DEAD_AFTER, Member
+from hapi.one_shot import OneShotObserver
+
+ACQUIRE_INTERVAL = 1.0  # seconds between two attempts to become the active hub
+LEASE = 8.0  # seconds for which a confirmed sign of life allows to serve
+LEASE_CHECK_INTERVAL = 0.5  # seconds
+# Seconds that a hub which was not stopped in order gets, to notice that its connection has ended.
+GRACE = 1.0
+CLOSE_TIMEOUT = 2.0  # seconds
+PROBLEMS = (StoreRefused, StoreBusy, StoreFailed, StoreFull)
+assert LEASE + LEASE_CHECK_INTERVAL < DEAD_AFTER
+
+STANDBY = "This hub is a standby: another hub of the same database serves"
+TAKING_OVER = "This hub is taking over and serves in a moment"
+DATABASE_AWAY = "The database cannot be used at present"
+STOPPING = "The hub is stopping"
+
+
+@define(eq=False, repr=False)
+class Term:
+    """The time in which this hub is the active one. `ended` fires with the reason, "" if the hub is
+    stopped.
+
+    While the connection is interrupted, another hub may have taken over. What this hub writes
+    shows that, and waits meanwhile; what it knows may be out of date.
+    """
+
+    _clock: IReactorTime
+    confirmed_at: float  # clock seconds: the last sign of life was sent then, and confirmed
+    is_interrupted: bool = False
+    ended: OneShotObserver[str] = field(factory=OneShotObserver)
+
+    @property
+    def may_write(self) -> bool:
+        return not self.ended.has_fired and self._clock.seconds() - self.confirmed_at < LEASE
+
+    @property
+    def is_current(self) -> bool:
+        return self.may_write and not self.is_interrupted
+
+    def confirm(self, sent_at: float) -> None:
+        if self.may_write:  # what is over does not begin again
+            self.confirmed_at, self.is_interrupted = sent_at, False
+
+    def check(self) -> None:
+        if not self.may_write:
+            self.ended.fire(f"the database has confirmed nothing for {LEASE:g} s")
+
+
+@define(eq=False, repr=False)
+class ActiveRole:
+    """`make_store` makes a store that is not open. `serve` gets it when this hub has become the
+    active one, and returns once it serves; `withdraw` ends that.
+    """
+
+    _clock: IReactorTime
+    _make_store: Callable[[], Any]
+    _serve: Callable[[Any], Awaitable[object]]
+    _withdraw: Callable[[], Awaitable[object]]
+    name: str
+    store: Any = field(default=None, init=False)  # None: the database is away
+    term: Term | None = field(default=None, init=False)
+    active: Member | None = field(default=None, init=False)  # another hub that is active
+    members: list[Member] = field(factory=list, init=False)
+    url: str = field(default="", init=False)
+    _has_joined: bool = field(default=False, init=False)
+    _problem: str = field(default="", init=False)  # why the database is away
+    _attended_at: float = field(default=0.0, init=False)  # clock seconds
+    _running: Deferred[Any] | None = field(default=None, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _pause: Deferred[None] | None = field(default=None, init=False)
+
+    log = Logger()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this hub may serve what it knows."""
+        return self.term is not None and self.term.is_current
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it may at least be asked to change something: that waits for the database."""
+        return self.term is not None and self.term.may_write
+
+    @property
+    def reason(self) -> str:
+        """Why this hub does not serve, for everybody."""
+        if self._stopping:
+            return STOPPING
+        if self._problem:
+            return DATABASE_AWAY
+        if self.term is not None and self.term.is_current:
+            return TAKING_OVER
+        return STANDBY
+
+    @property
+    def problem(self) -> str:
+        """The same for the owner of the hub."""
+        if self._problem:
+            return f"{DATABASE_AWAY}: {self._problem}"
+        if self.term is None and self.active is not None:
+            return f"This hub is a standby: {_named(self.active)} serves"
+        return self.reason
+
+    def report(self) -> dict[str, Any]:
+        """The hubs of the database, for the owner. Times in milliseconds since the epoch, by the
+        clock of the database.
+        """
+        own = None if self.store is None else self.store.hub_id
+        active = own if self.is_active else None if self.active is None else self.active.id
+        return {
+            "role": "active" if self.is_active else "standby",
+            "hubs": [
+                {
+                    "id": member.id,
+                    "name": member.name,
+                    "url": member.url,
+                    "version": member.version,
+                    "role": "active" if member.id == active else "standby",
+                    "startedAt": member.started_at,
+                    "seenAt": member.seen_at,
+                    "isUp": member.is_up,
+                }
+                for member in self.members
+            ],
+        }
+
+    # --- starting and stopping --------------------------------------------------------------------
+
+    async def open(self) -> Any:
+        """Open the database; the store. Raises StoreRefused."""
+        store = self._make_store()
+        try:
+            await store.open()
+        except BaseException:
+            await self._close(store)
+            raise
+        self.store, self._has_joined = store, False
+        return store
+
+    async def start(self, url: str) -> None:
+        """Enter this hub as reachable at `url`, and try to become the active one: when this
+        returns, it serves or waits. Raises StoreProblem, StoreRefused.
+        """
+        self.url = url
+        first: OneShotObserver[None] = OneShotObserver()
+        self._running = run_in_background(
+            self._run(first), self.log, "The hub can no longer take over"
+        )
+        await first.when_fired()
+
+    async def stop(self) -> None:
+        """Leave the database, so that another hub takes over at once."""
+        self._stopping = True
+        if self.term is not None:
+            self.term.ended.fire("")
+        self._wake()
+        if self._running is not None:
+            await self._running
+        await self._close_store(leaves=True)
+
+    # --- the life of the role ---------------------------------------------------------------------
+
+    async def _run(self, first: OneShotObserver[None]) -> None:
+        """`first` fires when this hub serves or waits for the first time, or fails with why it can
+        do neither.
+        """
+        while not self._stopping:
+            try:
+                if self.store is None:
+                    await self.open()
+                if not self._has_joined:
+                    await self._join()
+                if await self._acquire() and not self._stopping:
+                    await self._be_active(first)
+                self._problem = ""
+            except Exception as error:
+                if not first.has_fired:
+                    first.fire(Failure())
+                    return
+                self._note(error)
+                await self._close_store()
+            first.fire(None)
+            await self._sleep(ACQUIRE_INTERVAL)
+        first.fire(None)
+
+    def _note(self, error: Exception) -> None:
+        """Log why the database cannot be used, once."""
+        if not isinstance(error, PROBLEMS):
+            self.log.failure("This hub could not take over and tries again")
+        elif not self._problem:
+            self.log.error("The database cannot be used: {reason}", reason=str(error))
+        self._problem = str(error) or type(error).__name__
+
+    async def _join(self) -> None:
+        self.store.on_lost_lock.append(self._lost)
+        await self._attend()
+        self._has_joined = True
+
+    async def _attend(self) -> None:
+        """A sign of life of a hub that waits."""
+        self._attended_at = self._clock.seconds()
+        self.members = await self.store.attend(self.name, self.url, __version__)
+
+    async def _acquire(self) -> bool:
+        """Try once to become the active hub."""
+        store = self.store
+        if await store.acquire(shared=False):
+            return True
+        found = await store.active_hub()
+        if found is not None and (self.active is None or self.active.id != found.id):
+            self.log.info("This hub is a standby: {active} serves", active=_named(found))
+        self.active = found or self.active
+        await store.end_stale_holder()
+        if self._clock.seconds() - self._attended_at >= BEAT_INTERVAL:
+            await self._attend()
+        return False
+
+    async def _be_active(self, first: OneShotObserver[None]) -> None:
+        """Serve until the term ends."""
+        term = self.term = Term(self._clock, self._clock.seconds())
+        beats = LoopingCall(self._beat, term, self.store)
+        check = LoopingCall(self._check, term, self.store)
+        check.clock = beats.clock = self._clock
+        check.start(LEASE_CHECK_INTERVAL, now=False)
+        problem: Exception | None = None
+        try:
+            await self._beat(term, self.store)
+            beats.start(BEAT_INTERVAL, now=False)
+            if self._may_still_serve():
+                await self._sleep(GRACE)
+            self.active, self._problem = None, ""
+            if term.may_write:
+                await self._serve(self.store)
+                first.fire(None)
+            reason = await term.ended.when_fired()
+            if reason:
+                self.log.error("This hub no longer serves: {reason}", reason=reason)
+        except Exception as error:
+            problem = error
+        term.ended.fire("")
+        check.stop()
+        if beats.running:
+            beats.stop()
+        await self._withdraw()
+        self.term = None
+        if not self._stopping:
+            await self._close_store()
+        if problem is not None:
+            raise problem
+
+    def _may_still_serve(self) -> bool:
+        """Whether the hub that was active may not know yet that it is not any more."""
+        others = {member.id for member in self.members if member.is_up} - {self.store.hub_id}
+        return bool(others) if self.active is None else self.active.id in others
+
+    def _check(self, term: Term, store: Any) -> None:
+        """Notice that the lease or the connection has ended. An idle connection shows that only to
+        who looks, and its lock is free at once.
+        """
+        term.check()
+        if not term.is_interrupted and not store.is_connected():
+            term.is_interrupted = True
+            run_in_background(self._beat(term, store), self.log, "A sign of life failed")
+
+    async def _beat(self, term: Term, store: Any) -> None:
+        sent_at = self._clock.seconds()
+        try:
+            self.members = await store.beat()
+        except PROBLEMS:
+            return  # the store has logged it, and the lease ends
+        term.confirm(sent_at)
+
+    def _lost(self) -> None:
+        """The database has another active hub."""
+        if self.term is not None:
+            self.term.ended.fire("another hub has taken over the database")
+
+    async def _close_store(self, leaves: bool = False) -> None:
+        store, self.store = self.store, None
+        if store is None:
+            return
+        if leaves:
+            step = "Leaving the database"
+            await run_step(self._clock, CLOSE_TIMEOUT, step, lambda: _leave(store), self.log)
+        await self._close(store)
+
+    async def _close(self, store: Any) -> None:
+        await run_step(self._clock, CLOSE_TIMEOUT, "Closing the database", store.close, self.log)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, unless the hub stops."""
+        if self._stopping:
+            return
+        pause: Deferred[None] = Deferred()
+        self._pause = pause
+        call = self._clock.callLater(seconds, self._wake)
+        await pause
+        if call.active():
+            call.cancel()
+
+    def _wake(self) -> None:
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.callback(None)
+
+
+async def _leave(store: Any) -> None:
+    try:
+        await store.depart()
+    except PROBLEMS:
+        pass  # the others see that it gives no sign of life
+
+
+def _named(member: Member) -> str:
+    return f"hub {member.name}" + (f" at {member.url}" if member.url else "")

@@ -1,0 +1,170 @@
+"""A hub of a database in PostgreSQL: it serves while it is the active one, and waits otherwise."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from hapi import __version__
+from hapi.hub.access.auth import TokenIssuer
+from hapi.hub.access.rate_limits import LoginRateLimit
+from hapi.hub.active_role import ActiveRole
+from hapi.hub.http.authentication import Authenticator
+from hapi.hub.http.site import HostPolicy, RootResource
+from hapi.hub.http.standby import ChosenSite, GuardedResource, WaitingResource, waiting_site
+from hapi.hub.options import HubOptions
+from hapi.hub.secrets import HubSecrets
+from hapi.hub.serving import PeriodicTask, Serving
+from hapi.hub.store.database_url import DatabaseUrl
+from hapi.hub.store.interface import StoreRefused
+from hapi.net.server.site import LimitedSite
+
+MAKE = "pip install 'hapi-runner[postgres]'"
+
+
+def postgres_store(url: DatabaseUrl, reactor: Any, hub_id: str) -> Any:
+    """A store that is not open. Raises StoreRefused without psycopg."""
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StoreRefused(
+            f"{url} cannot be used without psycopg, which {MAKE} installs ({error})"
+        ) from error
+    from hapi.hub.store.postgres.store import PostgresStore
+
+    try:
+        return PostgresStore(url.with_password, reactor, hub_id)
+    except NotImplementedError as error:
+        raise StoreRefused(f"{url} cannot be used: {error}") from error
+
+
+@define(eq=False, repr=False)
+class StandbyHub:
+    """One hub of several. `policy`: the names and origins of the moment. `tasks`: what else is done
+    while it serves. `changed` is called when it begins to serve, and when it no longer does.
+    """
+
+    _reactor: Any
+    _now: Callable[[], int]
+    _options: HubOptions
+    _policy: Callable[[], HostPolicy]
+    _make_store: Callable[[str], Any]  # for a hub's id
+    _tasks: tuple[PeriodicTask, ...] = ()
+    _changed: Callable[[], object] = lambda: None
+    hub_id: str = field(factory=lambda: str(uuid.uuid4()))
+    role: ActiveRole = field(init=False)
+    serving: Serving | None = field(default=None, init=False)
+    secrets: HubSecrets = field(init=False)
+    site: ChosenSite = field(init=False)  # what the hub's port serves
+    _waiting: WaitingResource = field(init=False)
+    _waiting_site: LimitedSite = field(init=False)
+    _started_at: float = field(init=False)  # clock seconds
+
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._started_at = self._reactor.seconds()
+        self.role = ActiveRole(
+            self._reactor,
+            lambda: self._make_store(self.hub_id),
+            self._serve,
+            self._withdraw,
+            self._options.hub_name,
+        )
+        self.site = ChosenSite(self._chosen_site)
+
+    async def open(self) -> HubSecrets:
+        """Open the database, and read the secrets that all hubs share. Raises StoreRefused,
+        StoreProblem, ConfigurationError.
+        """
+        options = self._options
+        store = await self.role.open()
+        self.secrets = secrets = await HubSecrets.of_database(options, store)
+        authenticator = Authenticator(
+            TokenIssuer(secrets.token, secrets.signing),
+            LoginRateLimit(),
+            options.trusted_proxies,
+            self._reactor,
+            self._now,
+        )
+        self._waiting = WaitingResource(lambda: self.role.reason, self._status, authenticator)
+        self._waiting_site = waiting_site(
+            self._waiting,
+            lambda: self.role.reason,
+            self._reactor,
+            self._policy(),
+            options.base_path.encode(),
+        )
+        return secrets
+
+    async def start(self, url: str) -> None:
+        """Serve or wait, reachable at `url` for the other hubs' owners. The port has to listen."""
+        await self.role.start(url)
+
+    async def stop(self) -> None:
+        """Stop serving, and leave the database to the other hubs."""
+        await self.role.stop()
+
+    @property
+    def is_serving(self) -> bool:
+        return self.serving is not None and self.role.is_active
+
+    def _chosen_site(self) -> LimitedSite:
+        return self._waiting_site if self.serving is None else self.serving.site
+
+    async def _serve(self, store: Any) -> None:
+        serving = Serving(
+            self._reactor,
+            self._now,
+            self._options,
+            store,
+            self.secrets,
+            self._policy(),
+            self._guard,
+        )
+        serving.hub.status.of_database = self.role.report
+        await serving.load()
+        if not self.role.may_write:  # the term ended meanwhile
+            return
+        self.serving = serving
+        serving.start(*self._tasks)
+        self._waiting_site.close_connections()
+        self.log.info("This hub is the active one of its database")
+        self._changed()
+
+    def _guard(self, root: RootResource) -> GuardedResource:
+        return GuardedResource(root, self._waiting, self._may_be_served)
+
+    def _may_be_served(self, method: bytes) -> bool:
+        reads = method in (b"GET", b"HEAD")
+        return self.role.is_active if reads else self.role.may_write
+
+    async def _withdraw(self) -> None:
+        serving, self.serving = self.serving, None
+        if serving is not None:
+            serving.stop_tasks()
+            await serving.end_connections()
+            self._changed()
+
+    def _status(self) -> dict[str, Any]:
+        """What `GET /api/hub-status` tells while this hub does not serve."""
+        uptime = self._reactor.seconds() - self._started_at
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "ready": False,
+            "problem": self.role.problem,
+            "startedAt": self._now() - int(uptime * 1000),
+            "uptimeSeconds": round(uptime, 3),
+            "sessions": {},
+            "machines": {"total": 0, "online": 0},
+            "sockets": 0,
+            "eventStreams": 0,
+            "database": {"usedBytes": 0, "freeBytes": 0},
+            **self.role.report(),
+        }

@@ -1,0 +1,222 @@
+"""Which of several hubs serves: after a stop, a kill, a freeze, or without the database."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from hapi.hub.store.interface import StoreRefused
+from tests.support.hub_stage import result_of
+from tests.support.role_stage import RoleStage
+
+
+@pytest.fixture
+def stage():
+    made = RoleStage()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def pair(stage):
+    a, b = stage.hub("a"), None
+    stage.until("a", 5)
+    b = stage.hub("b")
+    stage.tick(5)
+    return a, b
+
+
+def test_the_second_hub_waits_and_names_the_first_to_its_owner(stage, pair):
+    _, b = pair
+    assert stage.answering() == ["a"]
+    assert b.role.problem == "This hub is a standby: hub a at http://a serves"
+    assert b.role.reason == "This hub is a standby: another hub of the same database serves"
+    report = b.role.report()
+    assert report["role"] == "standby"
+    assert {(hub["name"], hub["role"], hub["isUp"]) for hub in report["hubs"]} == {
+        ("a", "active", True),
+        ("b", "standby", True),
+    }
+
+
+def test_after_an_orderly_stop_the_standby_serves_within_two_seconds(stage, pair):
+    a, b = pair
+    a.leave()
+    assert stage.until("b", 10) <= 2.0
+    assert {hub["name"] for hub in b.role.report()["hubs"]} == {"b"}
+
+
+def test_after_a_kill_the_standby_serves_within_four_seconds(stage, pair):
+    pair[0].kill()
+    assert stage.until("b", 10) <= 4.0
+
+
+def test_a_hub_that_is_frozen_is_replaced_within_15_s_and_never_serves_again_by_itself(stage, pair):
+    a, b = pair
+    a.freeze()
+    assert 10.0 <= stage.until("b", 20) <= 15.0
+    a.thaw()
+    stage.tick(5)
+    assert stage.answering() == ["b"]
+    assert "hub b" in a.role.problem
+    b.kill()
+    stage.until("a", 5)
+
+
+def test_a_hub_that_is_frozen_for_a_moment_goes_on(stage, pair):
+    a, _ = pair
+    a.freeze()
+    stage.tick(5)
+    a.thaw()
+    stage.until("a", 1)
+    stage.tick(20)
+    assert stage.answering() == ["a"]
+
+
+def test_a_hub_that_wakes_after_its_lease_serves_nothing_until_it_is_active_again(stage):
+    a = stage.hub("a")
+    stage.until("a", 5)
+    a.freeze()
+    stage.tick(9)
+    a.clock.is_stopped = False  # a request comes before any timer
+    assert not a.answers
+    a.thaw()
+    stage.until("a", 5)
+
+
+def test_a_hub_that_is_cut_from_the_database_stops_before_another_one_begins(stage, pair):
+    a, _ = pair
+    a.cut()
+    stage.tick(8.6)
+    assert stage.answering() == []
+    assert not a.serves
+    assert a.role.problem.startswith("The database cannot be used at present: ")
+    assert stage.until("b", 10) <= 15.0 - 8.6
+
+
+def test_a_connection_that_ends_is_made_again_before_the_standby_begins(stage, pair):
+    a, b = pair
+    a.lose_connection()
+    stage.tick(30)
+    (serving,) = stage.answering()
+    other = b if serving == "a" else a
+    assert f"hub {serving}" in other.role.problem
+
+
+def test_a_hub_alone_that_loses_its_connection_goes_on_without_an_end(stage):
+    a = stage.hub("a")
+    stage.until("a", 5)
+    a.lose_connection()
+    stage.tick(5)
+    assert stage.answering() == ["a"]
+    assert len(a.stores) == 1
+
+
+def test_a_hub_that_missed_the_term_of_another_one_begins_anew(stage, pair):
+    a, b = pair
+    a.cut()
+    stage.database.holder = None  # the server has noticed
+    stage.until("b", 15)
+    b.leave()
+    stage.tick(0.5)
+    a.join()
+    stage.until("a", 15)
+    assert len(a.stores) > 1
+
+
+def test_a_database_that_is_away_for_a_minute_finds_one_hub_again(stage, pair):
+    stage.database.is_away = True
+    stage.database.holder = None
+    stage.tick(60)
+    assert stage.answering() == []
+    stage.database.is_away = False
+    for hub in pair:
+        hub.stores[-1].is_broken = True
+    stage.tick(5)
+    assert len(stage.answering()) == 1
+
+
+def test_a_term_that_ends_while_the_hub_loads_is_never_served(stage, pair):
+    a, b = pair
+    b.load_time = 20.0
+    a.kill()
+    stage.tick(5)
+    b.cut()
+    stage.tick(30)
+    assert stage.answering() == []
+    b.join()
+    stage.until("b", 60)
+
+
+def test_a_database_that_cannot_be_opened_is_told_at_the_start(stage):
+    stage.database.is_away = True
+    stage.hub("a")
+    with pytest.raises(StoreRefused, match="cannot be reached"):
+        result_of(stage.starting.pop())
+    stage.hubs.clear()
+
+
+class Faults(RuleBasedStateMachine):
+    """Whatever happens, two hubs never answer at the same time, and one does soon after it all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = RoleStage()
+        self.number = 0
+        self.start()
+
+    def alive(self):
+        return [hub for hub in self.stage.hubs.values() if not hub.is_dead]
+
+    @precondition(lambda self: len(self.alive()) < 3)
+    @rule()
+    def start(self):
+        self.number += 1
+        if not self.stage.database.is_away:
+            self.stage.hub(f"hub{self.number}")
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1, 2, 4, 8, 12]))
+    def pass_time(self, seconds):
+        self.stage.tick(seconds)
+
+    @precondition(lambda self: self.alive())
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["kill", "freeze", "thaw", "lose_connection", "cut", "join", "leave"]),
+    )
+    def happen(self, data, what):
+        hub = data.draw(st.sampled_from(self.alive()))
+        if hub.clock.is_stopped and what in ("lose_connection", "leave"):
+            return  # an administrator ends connections; nobody else does while the hub is frozen
+        getattr(hub, what)()
+
+    @rule(is_away=st.booleans())
+    def database(self, is_away):
+        if is_away and not self.stage.database.is_away:
+            self.stage.database.holder = None
+            for hub in self.alive():
+                hub.stores[-1].is_broken = True
+        self.stage.database.is_away = is_away
+
+    @invariant()
+    def at_most_one_answers(self):
+        self.stage.answering()
+
+    def teardown(self):
+        self.stage.database.is_away = False
+        for hub in self.alive():
+            hub.thaw()
+            hub.join()
+        if not self.alive():
+            self.start()
+        self.stage.tick(40)
+        assert len(self.stage.answering()) == 1
+        self.stage.end()
+
+
+TestFaults = Faults.TestCase
+TestFaults.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
