@@ -117,7 +117,9 @@ def connect_peers(
         registry, works(hub), lambda request, name: serve_live(registry, request, name)
     )
     registry.rpc.peers = others
-    hub.dispatcher.passing = RequestPassing(cluster, client, hub.authenticator.address)
+    hub.dispatcher.passing = RequestPassing(
+        cluster, client, hub.authenticator.address, others.statistics.passed
+    )
     server.namespaces["/cli"] = HomeSockets(
         reactor,
         hub.cli,

@@ -102,6 +102,7 @@ class HomeSockets:
             self._inner.disconnected(peer, reason)
             return
         relay.close()
+        self._others.statistics.relays -= 1
         self._places.leave(self._principals.pop(peer))
 
     def close_sockets(self, owner: str) -> None:
@@ -181,6 +182,7 @@ class HomeSockets:
             self._places.leave(principal)
             raise
         self.relays[peer], self._principals[peer] = relay, principal
+        self._others.statistics.relays += 1
         return True
 
     def _try_again(self, peer: Peer, reason: str, cause: Exception | None = None) -> NoReturn:
