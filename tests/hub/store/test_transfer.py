@@ -263,9 +263,7 @@ def test_databases_that_are_not_those_of_a_hub_are_refused(
         forth(file, "postgresql://x@127.0.0.1:1/x?connect_timeout=2")
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA user_version = 3")
-    with pytest.raises(
-        TransferFailed, match="has version 3 and this program"
-    ):
+    with pytest.raises(TransferFailed, match="has version 3 and this program"):
         forth(file, url)
     assert counts(url) == {}
 

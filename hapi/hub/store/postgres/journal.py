@@ -115,13 +115,23 @@ class BatchJournal:
     def begin(self, connection: PostgresConnection, owners: Iterable[str]) -> None:
         """`owners`: those of the turns of the transaction."""
         self._entries, self._homes, self._claims = [], {}, {}
-        wanted = [storable(owner) for owner in owners] if self.is_active else []
-        if wanted:
+        if self.is_active:
+            self._read_homes(connection, [storable(owner) for owner in owners])
+
+    def _read_homes(self, connection: PostgresConnection, owners: list[str]) -> None:
+        unknown = [owner for owner in owners if owner not in self._homes]
+        if unknown:
             for owner, hub, epoch in connection.execute(
                 "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
-                (wanted,),
+                (unknown,),
             ).fetchall():
                 self._homes[owner] = hub, epoch
+
+    def verify_other(self, connection: PostgresConnection, owner: str) -> None:
+        """The same as `verify` for an owner that `begin` was not told of."""
+        if self.is_active:
+            self._read_homes(connection, [storable(owner)])
+            self.verify(owner)
 
     def verify(self, owner: str) -> None:
         """Raises Moved if another hub serves `owner`, or this one in a later epoch."""
@@ -225,13 +235,7 @@ class BatchJournal:
             for entry in self._entries
             if entry.owner is not None and entry.live is not None
         }
-        unknown = [owner for owner in states if owner not in self._homes]
-        if unknown:
-            for owner, hub, epoch in connection.execute(
-                "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
-                (unknown,),
-            ).fetchall():
-                self._homes[owner] = hub, epoch
+        self._read_homes(connection, list(states))
         own = {
             owner: state
             for owner, state in states.items()
