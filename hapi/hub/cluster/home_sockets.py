@@ -164,9 +164,13 @@ class HomeSockets:
     async def _relay(
         self, member: Member, peer: Peer, auth: dict[str, Any], owner: str, principal: Principal
     ) -> bool:
-        """Relay the socket if the other hub has sockets of `owner`; whether it does."""
-        if not await self._others.sockets(member, owner):
+        """Relay the socket if the other hub has sockets of `owner` and goes on to serve them;
+        whether it does.
+        """
+        if member.is_draining or not await self._others.sockets(member, owner):
             return False
+        if peer.is_passed_on:  # the hub that relays it did not know yet
+            self._try_again(peer, MOVING)
         try:
             self._places.take(principal)
         except NoPlace as error:

@@ -69,7 +69,7 @@ STARTING = frozenset(
         *("/api/sessions/<session_id>/fork", "/api/machines/<machine_id>/spawn"),
     )
 )
-MOVED_MEANWHILE = "The session has moved to another hub meanwhile; look at it, and try again"
+MOVING = "The session or machine is moving to another hub; look at it, and try again in a moment"
 
 
 class Directory(Protocol):
@@ -122,10 +122,10 @@ class RequestPassing:
                 return await here()
             except Moved as moved:
                 owner, member = moved.owner, await self._directory.look_up(moved.owner)
-                if member is None:
-                    raise
                 if request.route in STARTING:
-                    raise Unavailable(MOVED_MEANWHILE, "session_moved") from moved
+                    raise Unavailable(MOVING, "session_moved") from moved
+                if member is None:  # it is here again, or its hub has died
+                    return await self._here_at_last(request, here)
         try:
             return await self._pass_on(request, member)
         except (Elsewhere, PeerUnreachable) as problem:
@@ -149,7 +149,7 @@ class RequestPassing:
         try:
             return await here()
         except Moved as moved:
-            raise Unavailable(MOVED_MEANWHILE, "session_moved") from moved
+            raise Unavailable(MOVING, "session_moved") from moved
 
     async def _serve_passed_on(
         self,
@@ -204,7 +204,7 @@ class RequestPassing:
     ) -> Any:
         if request.method in (b"GET", b"HEAD") and request.route in READ_ANYWHERE:
             return await self._here_at_last(request, here)
-        reason = str(problem) if isinstance(problem, PeerFailed) else MOVED_MEANWHILE
+        reason = str(problem) if isinstance(problem, PeerFailed) else MOVING
         self.log.warn("A request could not be passed on: {reason}", reason=reason)
         raise HubUnreachable(
             "The hub that serves this cannot be reached at the moment; try again", "hub_unreachable"

@@ -252,6 +252,19 @@ async def test_a_handler_that_finds_that_its_session_has_moved_is_run_there_with
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_no_hub_can_change_at_the_moment_is_answered_so(group, a):
+    """Its home is dead, and the others do not know yet."""
+    await session_at(group, "a")
+
+    async def turn(*args):
+        raise Moved(S1, "dead")
+
+    a.store.write_metadata = turn
+    status, found = await a.rest("PATCH", PATH, {"name": "moved"})
+    assert (status, found["code"]) == (503, "session_moved")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_machine_is_registered_at_its_home_whatever_hub_is_asked(group, a, b):
     for hub in group.hubs.values():
         await hub.machine("m1")
