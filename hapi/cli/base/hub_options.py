@@ -97,6 +97,18 @@ _OPTIONS = (
         "[env: HAPI_HUB_NAME; default: the host name]",
     ),
     click.option(
+        "--advertise",
+        metavar="URL",
+        help="Serve the database together with other hubs, which reach this one at URL, e.g. "
+        "http://10.0.0.5:3006. [env: HAPI_ADVERTISE; default: one hub serves, the others wait]",
+    ),
+    click.option(
+        "--drain-seconds",
+        metavar="SECONDS",
+        help="Time in which a hub with --advertise that is stopped closes its connections. "
+        "[env: HAPI_DRAIN_SECONDS; default: 10]",
+    ),
+    click.option(
         "--keep-sessions",
         metavar="AGE",
         help="Remove sessions that are inactive and were not used for AGE, e.g. 90d, 12w or 36h; "
@@ -155,6 +167,8 @@ VARIABLES = (  # of these options; none is secret, unless a URL of a database ha
     "HAPI_DATABASE",
     "DB_PATH",
     "HAPI_HUB_NAME",
+    "HAPI_ADVERTISE",
+    "HAPI_DRAIN_SECONDS",
     "HAPI_KEEP_SESSIONS",
     "HAPI_MAX_DATABASE_SIZE",
     "VAPID_SUBJECT",
