@@ -22,7 +22,7 @@ SWEEP_INTERVAL = 5.0  # seconds
 class HubStage(Stage):
     """One hub of several."""
 
-    def __init__(self, shared: SharedMemory, name: str, **options: Any) -> None:
+    def __init__(self, shared: Any, name: str, **options: Any) -> None:
         self.memory: SharedMemoryStore = shared.hub(name)
         super().__init__(self.memory, start=EPOCH, clock=self.memory.clock, loads=False, **options)
         self.name = name
@@ -53,9 +53,9 @@ class HubStage(Stage):
 class ClusterStage:
     """Hubs a, b, c … of one database."""
 
-    def __init__(self, names: str = "abc", delay: float | None = 0.0) -> None:
-        self.clock = Clock()
-        self.shared = SharedMemory(self.clock, delay)
+    def __init__(self, names: str = "abc", delay: float | None = 0.0, shared: Any = None) -> None:
+        self.shared = shared or SharedMemory(Clock(), delay)
+        self.clock = self.shared.clock
         self.hubs = [self.start(name) for name in names]
 
     def start(self, name: str) -> HubStage:

@@ -220,29 +220,31 @@ class BatchJournal:
 
     def end(self, connection: PostgresConnection) -> None:
         """Write the entries, and tell the other hubs of them after the COMMIT."""
-        entries = self._entries
+        entries = self._own_entries(connection)
         if not entries:
             return
         columns = ("namespace", "session_id", "machine_id", "kind", "body", "live")
         values = [[getattr(entry, name) for entry in entries] for name in columns]
         connection.execute(APPEND, [self.hub_id, *values])
-        self._set_live(connection)
-        connection.execute(f"NOTIFY {CHANNEL}")
-
-    def _set_live(self, connection: PostgresConnection) -> None:
         states = {
             entry.owner: entry.live
-            for entry in self._entries
+            for entry in entries
             if entry.owner is not None and entry.live is not None
         }
-        self._read_homes(connection, list(states))
-        own = {
-            owner: state
-            for owner, state in states.items()
-            if self._homes.get(owner, (None, 0))[0] in (None, self.hub_id)
-        }
-        if own:
-            connection.execute(SET_LIVE, [self.hub_id, list(own), list(own.values())])
+        if states:
+            connection.execute(SET_LIVE, [self.hub_id, list(states), list(states.values())])
+        connection.execute(f"NOTIFY {CHANNEL}")
+
+    def _own_entries(self, connection: PostgresConnection) -> list[_Entry]:
+        """The entries without those that tell of what another hub serves by now."""
+        owners = {entry.owner for entry in self._entries if entry.live is not None}
+        self._read_homes(connection, [owner for owner in owners if owner is not None])
+        return [
+            entry
+            for entry in self._entries
+            if entry.live is None
+            or self._homes.get(entry.owner or "", (None, 0))[0] in (None, self.hub_id)
+        ]
 
     def committed(self) -> None:
         """In the writer's thread, after the COMMIT."""
