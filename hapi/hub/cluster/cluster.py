@@ -33,7 +33,7 @@ from hapi.request_id import run_for_nobody
 KEY_NAME = "hub-key"  # of the secret that signs what hubs ask each other
 CATCH_UP_TIMEOUT = 2.0  # seconds that a request waits for what other hubs have published
 CLAIM_TIMEOUT = 5.0  # seconds that a claim waits for what the home before has published
-UNREACHABLE = "the hub cannot reach its database, so that other hubs take over its sessions"
+UNREACHABLE = "The hub cannot reach its database, so that other hubs take over its sessions"
 
 
 @define(eq=False, repr=False)
@@ -161,6 +161,10 @@ class Cluster:
     def is_home(self, owner: str) -> bool:
         """Whether `owner` is at home here, as far as this hub knows."""
         return self.membership.is_alive and self.homes.is_here(owner)
+
+    def has_moved(self, owner: str) -> bool:
+        """Whether `owner` is at home at another hub, up or not, as far as this hub knows."""
+        return self.homes.find(owner) is not None and not self.homes.is_here(owner)
 
     def elsewhere(self, owner: str) -> Member | None:
         """The hub where `owner` is at home; None: here, nowhere, or at a hub that is not up."""

@@ -138,5 +138,5 @@ def test_three_hubs_on_postgres(database_url: str) -> None:
             return SharedPostgres(DatabaseClock(), database_url)
 
     run_state_machine_as_test(
-        PostgresHubs, settings=settings(LIMITS, max_examples=4, stateful_step_count=15)
+        PostgresHubs, settings=settings(LIMITS, max_examples=3, stateful_step_count=12)
     )

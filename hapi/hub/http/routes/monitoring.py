@@ -65,7 +65,9 @@ class Monitoring:
         """
         if self.streams.stopped or self.is_draining:
             return STOPPING
-        store = self.registry.store
+        store, cluster = self.registry.store, self.registry.cluster
+        if cluster is not None and cluster.problem is not None:
+            return cluster.problem
         try:
             await store.check()
         except (StoreBusy, StoreFull, StoreFailed) as error:
