@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -207,10 +208,14 @@ class Cluster:
         """Wait until this hub has seen what any hub has published before this call, for
         CATCH_UP_TIMEOUT at most.
         """
-        try:
-            newest = await self.store.newest_entry()
-        except (StoreBusy, StoreFull, StoreFailed):
+        if not self.membership.is_alive:
             return  # what is known is shown
+        answer: OneShotObserver[int] = OneShotObserver()  # a read that is late is not cut off
+        Deferred.fromCoroutine(self.store.newest_entry()).addBoth(answer.fire)
+        try:
+            newest = await answer.when_fired().addTimeout(CATCH_UP_TIMEOUT, self.registry.clock)
+        except (StoreBusy, StoreFull, StoreFailed, TimeoutError):
+            return
         if await self.journal.reached(newest, CATCH_UP_TIMEOUT):
             await self.picture.when_read()
 

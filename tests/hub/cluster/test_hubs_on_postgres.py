@@ -119,6 +119,7 @@ async def test_a_deleted_session_with_many_messages_is_gone_at_all_hubs(hubs):
     assert a.store.statistics.batches.sizes.count > 0
 
 
+@pytest.mark.leaves_timers  # of a notification
 @pytest_twisted.ensureDeferred
 async def test_a_runner_reports_the_end_of_a_session_that_another_hub_serves(hubs):
     a, b = [await hubs.start(name) for name in "ab"]
