@@ -9,7 +9,7 @@ its connection (DEAD_AFTER), by whatever clock.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -93,6 +93,7 @@ class ActiveRole:
     _stopping: bool = field(default=False, init=False)
     _pause: Deferred[None] | None = field(default=None, init=False)
 
+    is_shared: ClassVar[bool] = False  # several hubs may have the role at the same time
     log = Logger()
 
     @property
@@ -228,7 +229,7 @@ class ActiveRole:
     async def _acquire(self) -> bool:
         """Try once to become the active hub."""
         store = self.store
-        if await store.acquire(shared=False):
+        if await store.acquire(shared=self.is_shared):
             return True
         found = await store.active_hub()
         if found is not None and (self.active is None or self.active.id != found.id):

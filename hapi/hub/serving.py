@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from hapi import __version__
 from hapi.deferreds import run_step
 from hapi.hub.access.auth import TokenIssuer
 from hapi.hub.cli_namespace import CliNamespace
@@ -33,10 +32,12 @@ from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
 
+if TYPE_CHECKING:
+    from hapi.hub.cluster.cluster import Cluster
+    from hapi.hub.peers import PeerConnections
+
 HEARTBEAT_INTERVAL = 30.0  # seconds
 STUCK_CHECK_INTERVAL = 30.0  # seconds
-DRAIN_NOTICE = 0.2  # the part of the time of a drain in which no socket is closed
-DRAIN_INTERVAL = 0.25  # seconds between two portions of sockets
 
 
 @frozen(eq=False, repr=False)
@@ -66,8 +67,8 @@ class Serving:
         self._reactor, self._options, self._secrets = reactor, options, secrets
         self._policy = policy
         self._loops: list[LoopingCall] = []
-        self._drain_pause: Deferred[None] | None = None
-        self._is_hurried = False
+        self.cluster: Cluster | None = None  # with other hubs
+        self._peers: PeerConnections | None = None
         self.hub = Hub(
             reactor,
             now,
@@ -102,8 +103,27 @@ class Serving:
 
     async def load(self) -> None:
         """Load all rows before the first request. Raises StoreRefused."""
+        await self._load(self.hub.registry.load)
+
+    async def join(self, name: str, url: str) -> None:
+        """Load all rows, and serve them together with other hubs, which reach this one at `url`.
+        Raises StoreRefused.
+        """
+        from hapi.hub.cluster.cluster import Cluster
+        from hapi.hub.peers import connect_peers
+
+        cluster = self.cluster = Cluster(
+            self.hub.registry, self.hub.registry.store, name, url, __version__
+        )
+        self.hub.join(cluster)
+        await self._load(cluster.start)
+        self._peers = connect_peers(
+            self._reactor, self.hub, cluster, self.root, self.site, self.server
+        )
+
+    async def _load(self, load_rows: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self.hub.registry.load()
+            await load_rows()
             await self.hub.tokens.load()
             await self.hub.devices.recipients.load()
         except Exception as error:
@@ -152,46 +172,6 @@ class Serving:
         self.hub.retention.stop()
         self.hub.older_messages.stop()
 
-    async def drain(self, seconds: float) -> None:
-        """Let clients move to other hubs, within `seconds`: `/ready` tells that this hub stops, and
-        after a part of the time, in which a balancer notices that, the sockets are closed in
-        portions. Event streams stay until `end_connections`. `hurry` ends this at once.
-        """
-        if seconds <= 0:
-            return
-        self.log.info("Closing all sockets within {seconds} s", seconds=seconds)
-        self.hub.monitoring.is_draining = True
-        now = self._reactor.seconds
-        end = now() + seconds
-        await self._pause(seconds * DRAIN_NOTICE)
-        while self.server.connections and not self._is_hurried and now() < end:
-            portions = max(1, round((end - now()) / DRAIN_INTERVAL))
-            count = ceil(len(self.server.connections) / portions)
-            for connection in list(self.server.connections)[:count]:
-                connection.end("the hub stops")
-            await self._pause(min(DRAIN_INTERVAL, max(end - now(), 0.0)))
-
-    def hurry(self) -> None:
-        """End `drain` at once."""
-        self._is_hurried = True
-        self._end_pause()
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, unless there is no time left."""
-        if self._is_hurried:
-            return
-        pause: Deferred[None] = Deferred()
-        self._drain_pause = pause
-        call = self._reactor.callLater(seconds, self._end_pause)
-        await pause
-        if call.active():
-            call.cancel()
-
-    def _end_pause(self) -> None:
-        pause, self._drain_pause = self._drain_pause, None
-        if pause is not None:
-            pause.callback(None)
-
     async def end_connections(self) -> None:
         """Close event streams and sockets, within some three seconds. Sessions keep running."""
         await run_step(
@@ -199,6 +179,14 @@ class Serving:
         )
         await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
         self.site.close_connections()
+        if self._peers is not None:
+            await run_step(
+                self._reactor, 1.0, "Closing connections to hubs", self._peers.stop, self.log
+            )
+        if self.cluster is not None:
+            await run_step(
+                self._reactor, 2.0, "Leaving the other hubs", self.cluster.stop, self.log
+            )
         self.hub.notifications.stop()
         self.hub.devices.stop()
         self.hub.compressor.stop()

@@ -1,4 +1,4 @@
-"""A hub of a database in PostgreSQL: it serves while it is the active one, and waits otherwise."""
+"""A hub of a database in PostgreSQL: it serves, alone or together with others, or waits."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from hapi.hub.http.standby import ChosenSite, GuardedResource, WaitingResource, 
 from hapi.hub.options import HubOptions
 from hapi.hub.secrets import HubSecrets
 from hapi.hub.serving import PeriodicTask, Serving
+from hapi.hub.shared_role import SharedRole
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
 from hapi.net.server.site import LimitedSite
@@ -69,7 +70,8 @@ class StandbyHub:
 
     def __attrs_post_init__(self) -> None:
         self._started_at = self._reactor.seconds()
-        self.role = ActiveRole(
+        kind = ActiveRole if self._options.advertise is None else SharedRole
+        self.role = kind(
             self._reactor,
             lambda: self._make_store(self.hub_id),
             self._serve,
@@ -128,7 +130,10 @@ class StandbyHub:
             self._guard,
         )
         serving.hub.status.of_database = self.role.report
-        await serving.load()
+        if self._options.advertise is None:
+            await serving.load()
+        else:
+            await serving.join(self._options.hub_name, self._options.advertise)
         if not self.role.may_write:  # the term ended meanwhile
             return
         self.serving = serving

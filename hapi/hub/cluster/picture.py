@@ -52,6 +52,7 @@ class Picture:
     # owner -> those who wait for its row, which is being read; True: it has to be read once more
     _reading: dict[str, list[Deferred[None]]] = field(factory=dict)
     _outdated: set[str] = field(factory=set)
+    _early: dict[str, dict[str, Any]] = field(factory=dict)  # live states of rows not read yet
     _retries: dict[str, IDelayedCall] = field(factory=dict)
     is_stopped: bool = False
 
@@ -79,6 +80,7 @@ class Picture:
                 "thinkingAt": session.thinking_at,
                 "turnStartedAt": session.turn_started_at,
                 "ready": session.ready,
+                "startsWithin": self._starts_within(session),
             }
         if (machine := self.registry.machines.get(owner)) is not None:
             return {
@@ -88,6 +90,11 @@ class Picture:
             }
         return None
 
+    def _starts_within(self, session: HubSession) -> float:
+        """The seconds for which the process of the session may still be about to connect."""
+        remaining = session.expected_until - self.registry.clock.seconds()
+        return 0.0 if session.active else max(0.0, round(remaining, 3))
+
     def apply_live(self, owner: str, live: dict[str, Any]) -> None:
         """Take over what the home of `owner` has published."""
         registry, now = self.registry, self.registry.clock.seconds()
@@ -96,6 +103,7 @@ class Picture:
             session.thinking, session.thinking_at = live["thinking"], live["thinkingAt"]
             session.turn_started_at, session.ready = live["turnStartedAt"], live["ready"]
             session.last_seen, session.grace_until = now, 0.0
+            session.expected_until = now + live.get("startsWithin", 0.0)
         elif (machine := registry.machines.get(owner)) is not None:
             machine.active, machine.active_at = live["active"], live["activeAt"]
             machine.health, machine.last_seen = live["health"], now
@@ -120,6 +128,8 @@ class Picture:
             return
         home = self._homes.find(owner)
         if is_foreign and entry.live is not None and (home is None or home.hub == entry.hub):
+            if self.known(owner) is None:
+                self._early[owner] = entry.live
             self.apply_live(owner, entry.live)
         if entry.kind not in WITHOUT_ROW and (not is_foreign or self._says_more(owner, entry)):
             self.read_soon(owner)
@@ -190,6 +200,7 @@ class Picture:
             row = await self._store.session_row(owner)
             if row is not None:
                 registry.adopt_session(row)
+                self._apply_early(owner)
                 return
             if session is not None and registry.sessions.get(owner) is session:
                 registry.forget_session(owner)
@@ -198,6 +209,13 @@ class Picture:
             found = await self._store.machine_row(owner)
             if found is not None:
                 registry.adopt_machine(found)
+                self._apply_early(owner)
+                return
+        self._early.pop(owner, None)
+
+    def _apply_early(self, owner: str) -> None:
+        if (live := self._early.pop(owner, None)) is not None and not self._homes.is_here(owner):
+            self.apply_live(owner, live)
 
     def known(self, owner: str) -> HubSession | HubMachine | None:
         return self.registry.sessions.get(owner) or self.registry.machines.get(owner)

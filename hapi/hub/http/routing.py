@@ -189,9 +189,7 @@ class Passing(Protocol):
     async def serve(
         self, request: Any, ids: Mapping[str, str], here: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """The result of `here`, which runs the handler. If another hub has answered, or nobody
-        waits for an answer any more, `request.is_answered` is true instead.
-        """
+        """The result of `here`, which runs the handler, or None if another hub has answered."""
 
 
 @define(eq=False, repr=False)
@@ -235,7 +233,7 @@ class Dispatcher:
             require(principal, needed_scope(request))
             context = RequestContext(self._registry, principal, request, operation_of(handler))
             result = await self._result(context, handler, ids)
-            if getattr(request, "is_answered", False):
+            if result is None and self.passing is not None:
                 return None
             response = result if isinstance(result, Response) else Response(200, result)
         except Exception as error:

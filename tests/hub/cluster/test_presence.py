@@ -134,3 +134,15 @@ def test_a_hub_that_cannot_reach_the_database_judges_nothing(hubs):
     a.memory.reconnect()
     hubs.tick(3)
     assert a.cluster.problem is None
+
+
+def test_all_hubs_wait_for_a_session_that_is_about_to_start(hubs):
+    a, _, c = hubs.hubs
+    session_id = a.session(hostPid=1)
+    hubs.settle()
+    there = c.registry.sessions[session_id]
+    assert there.is_starting(c.clock.seconds())
+    arrive(a, session_id)
+    hubs.settle()
+    assert there.active
+    assert not there.is_starting(c.clock.seconds())
