@@ -29,11 +29,13 @@ SHUTDOWN_TIMEOUT = 15.0  # seconds for all services; each step inside has less
 class ProcessHost:
     """Ends the process on SIGTERM and SIGINT, and knows the exit code it will end with.
 
-    `on_hangup` is called for SIGHUP; without it SIGHUP ends the process as well.
+    `on_hangup` is called for SIGHUP; without it SIGHUP ends the process as well. `on_impatience`:
+    for a further SIGTERM or SIGINT while the process leaves.
     """
 
     _reactor: Any
     on_hangup: Callable[[], object] | None = None
+    on_impatience: Callable[[], object] = lambda: None
     exit_code: int | None = None  # None: not leaving
     log = Logger()
 
@@ -65,6 +67,8 @@ class ProcessHost:
         elif not self.leaving:
             self.log.info("Leaving: received {signal}", signal=number.name)
             self.leave()
+        else:
+            self.on_impatience()
 
 
 class ReverseOrderServices(MultiService):
@@ -95,6 +99,7 @@ class ForegroundHost(ProcessHost):
 
     _exit_code_of: Callable[[Failure], int] = field(kw_only=True)
     services: MultiService = field(factory=ReverseOrderServices)
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT  # seconds
 
     def run(self, start: Callable[[], object]) -> int:
         """Call `start` on the running reactor and serve until `leave`; the exit code.
@@ -119,7 +124,7 @@ class ForegroundHost(ProcessHost):
         stopped = maybeDeferred(
             self.services.stopService if self.services.running else lambda: None
         )
-        stopped.addTimeout(SHUTDOWN_TIMEOUT, self._reactor)
+        stopped.addTimeout(self.shutdown_timeout, self._reactor)
         stopped.addErrback(
             lambda failure: self.log.failure("The services did not shut down cleanly", failure)
         )

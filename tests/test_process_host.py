@@ -50,6 +50,17 @@ def test_a_signal_stops_the_reactor_once_with_exit_code_0(handlers, exits, numbe
     assert (reactor.stopped, host.exit_code, exits) == (1, 0, [])
 
 
+def test_a_further_signal_asks_a_program_that_leaves_to_hurry(handlers, exits):
+    host = TwistdHost(Reactor(), name="hapi-test")
+    host.services.startService()
+    asked = []
+    host.on_impatience = lambda: asked.append(True)
+    handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert asked == []
+    handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert asked == [True]
+
+
 def test_the_first_exit_code_is_kept_and_twistd_ends_with_it(handlers, exits):
     host = TwistdHost(Reactor(), name="hapi-test")
     host.services.startService()

@@ -25,6 +25,7 @@ from hapi.switches import read_git_actions
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
+DRAIN_SECONDS, MAX_DRAIN_SECONDS = 10.0, 600
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 OWN_PATHS = frozenset({"api", "cli", "health", "ready", "metrics", "socket.io", "assets"})
@@ -62,8 +63,8 @@ class HubOptions:
     notify: NotifyOptions = field(factory=NotifyOptions)
     git_actions: bool = False  # whether people may change repositories from the page
     name: str = ""  # among the hubs of a database; "": that of the host
-    # Where the other hubs of a database reach this one, an origin; None: one hub serves at a time.
-    advertise: str | None = None
+    advertise: str | None = None  # where other hubs reach this one; None: it serves alone
+    drain_seconds: float = DRAIN_SECONDS  # in which a hub with `advertise` closes its sockets
 
     @property
     def used_database(self) -> Path | DatabaseUrl:
@@ -113,7 +114,6 @@ class HubOptions:
             or settings.get("publicUrl")
             or None
         )
-        database = _database(given, environ, settings)
         web_root = read_path(
             "webRoot",
             given.get("web_root") or environ.get("HAPI_WEB_ROOT") or settings.get("webRoot"),
@@ -142,7 +142,7 @@ class HubOptions:
             host=host,
             port=PORT if port is None else read_port(port),
             token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
-            database=database,
+            database=_database(given, environ, settings),
             public_url=None if public is None else origin(public),
             cors_origins=tuple(
                 item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")
@@ -161,7 +161,7 @@ class HubOptions:
             notify=NotifyOptions.read(given, environ, settings),
             git_actions=read_git_actions(environ, settings, given.get("git_actions")),
             name=_hub_name(given, environ, settings),
-            advertise=_advertised(given, environ, settings, database),
+            **_advertising(given, environ, settings),
         )
 
 
@@ -188,6 +188,43 @@ def _hub_name(
     return next((read_hub_name(value, name) for name, value in named.items() if value), "")
 
 
+def _advertising(
+    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`advertise` and `drain_seconds`."""
+    address = flags.get("advertise") or environ.get("HAPI_ADVERTISE") or settings.get("advertise")
+    named = {
+        "--drain-seconds": flags.get("drain_seconds"),
+        "HAPI_DRAIN_SECONDS": environ.get("HAPI_DRAIN_SECONDS"),
+        "drainSeconds in settings.json": settings.get("drainSeconds"),
+    }
+    seconds = next(
+        (
+            read_drain_seconds(value, name)
+            for name, value in named.items()
+            if value not in (None, "")
+        ),
+        DRAIN_SECONDS,
+    )
+    return {
+        "advertise": origin(address, "--advertise") if address else None,
+        "drain_seconds": seconds,
+    }
+
+
+def read_drain_seconds(value: object, name: str) -> float:
+    """Seconds from the setting `name`. Raises ConfigurationError."""
+    try:
+        seconds = float(value) if isinstance(value, str | int | float) else -1.0
+    except ValueError:
+        seconds = -1.0
+    if isinstance(value, bool) or not 0 <= seconds <= MAX_DRAIN_SECONDS:
+        raise configuration_error(
+            name, f"{name} must be a number of seconds from 0 to {MAX_DRAIN_SECONDS}"
+        )
+    return seconds
+
+
 def read_hub_name(value: object, name: str) -> str:
     """The hub's name from the setting `name`. Raises ConfigurationError."""
     if isinstance(value, str) and HUB_NAME.fullmatch(value):
@@ -195,25 +232,6 @@ def read_hub_name(value: object, name: str) -> str:
     raise configuration_error(
         name, f"{name} must be a name of letters, digits, dots, hyphens and underscores, up to 64"
     )
-
-
-def _advertised(
-    flags: Mapping[str, Any],
-    environ: Mapping[str, str],
-    settings: Mapping[str, Any],
-    database: Path | DatabaseUrl | None,
-) -> str | None:
-    url = (
-        flags.get("advertise") or environ.get("HAPI_ADVERTISE") or settings.get("advertise") or None
-    )
-    if url is None:
-        return None
-    if not isinstance(database, DatabaseUrl):
-        raise ConfigurationError(
-            "several hubs (--advertise, HAPI_ADVERTISE, advertise in settings.json) need "
-            "a database in PostgreSQL (--database postgresql://...)"
-        )
-    return origin(url)
 
 
 def hide_password(database: object, given: object) -> None:

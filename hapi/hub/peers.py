@@ -88,7 +88,11 @@ def works(hub: Hub) -> dict[str, Work]:
         body = convert(given["body"], PostMessage)
         await hub.messages.post_here(session(given), body)
 
+    async def end(given: dict[str, Any]) -> None:
+        await hub.presence.end_here(session(given), given["event"], by_machine=True)
+
     return {
+        "end-session": end,
         "merge": merge,
         "archive": archive,
         "delete": delete,
@@ -117,7 +121,9 @@ def connect_peers(
         registry, works(hub), lambda request, name: serve_live(registry, request, name)
     )
     registry.rpc.peers = others
-    hub.dispatcher.passing = RequestPassing(cluster, client, hub.authenticator.address)
+    hub.dispatcher.passing = RequestPassing(
+        cluster, client, hub.authenticator.address, others.statistics.passed
+    )
     server.namespaces["/cli"] = HomeSockets(
         reactor,
         hub.cli,

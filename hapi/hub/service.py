@@ -28,6 +28,7 @@ from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.authority import is_loopback
+from hapi.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from hapi.hub.standby import StandbyHub
@@ -113,6 +114,7 @@ class HubService(Service):
     def startService(self) -> None:
         options = self.options
         try:
+            check_advertised(options)
             options.home.prepare()
             for path in options.home.make_files_private():
                 self.log.warn(MADE_PRIVATE, path=str(path))
@@ -233,6 +235,23 @@ class HubService(Service):
         if self._store is not None:
             self._store.database.verify_files()
 
+    # --- draining ---------------------------------------------------------------------------------
+
+    @property
+    def drain_seconds(self) -> float:
+        """How long `stopService` lets clients move to other hubs, before the time that it takes."""
+        return self.options.drain_seconds if self.options.advertise else 0.0
+
+    async def drain(self, seconds: float) -> None:
+        """Let clients move to other hubs before the service is stopped; see Serving.drain."""
+        if self._serving is not None:
+            await self._serving.drain(seconds)
+
+    def hurry(self) -> None:
+        """End `drain` at once."""
+        if self._serving is not None:
+            self._serving.hurry()
+
     # --- stopping ---------------------------------------------------------------------------------
 
     def stopService(self) -> Deferred[None]:
@@ -246,6 +265,7 @@ class HubService(Service):
         await run_step(
             self._reactor, 2.0, "Opening the database", self._started.when_fired, self.log
         )
+        await self.drain(self.drain_seconds)
         serving, port = self._own, self._port
         if serving is not None:
             serving.stop_tasks()
@@ -259,6 +279,12 @@ class HubService(Service):
         if self._store is not None:
             await run_step(self._reactor, 2.0, "Closing the database", self._store.close, self.log)
         self._lock.release()
+
+
+def check_advertised(options: HubOptions) -> None:
+    """Raises ConfigurationError if several hubs are to serve a database that only one can open."""
+    if options.advertise is not None and isinstance(options.used_database, Path):
+        raise ConfigurationError("--advertise is for hubs of a database in PostgreSQL (--database)")
 
 
 def hub_service(reactor: Any, options: HubOptions) -> HubService:

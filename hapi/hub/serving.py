@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 STUCK_CHECK_INTERVAL = 30.0  # seconds
+DRAIN_NOTICE = 0.2  # the part of the time of a drain in which no socket is closed
+DRAIN_INTERVAL = 0.25  # seconds between two portions of sockets
 
 
 @frozen(eq=False, repr=False)
@@ -67,6 +71,8 @@ class Serving:
         self._reactor, self._options, self._secrets = reactor, options, secrets
         self._policy = policy
         self._loops: list[LoopingCall] = []
+        self._drain_pause: Deferred[None] | None = None
+        self._is_hurried = False
         self.cluster: Cluster | None = None  # with other hubs
         self._peers: PeerConnections | None = None
         self.hub = Hub(
@@ -171,6 +177,48 @@ class Serving:
                 loop.stop()
         self.hub.retention.stop()
         self.hub.older_messages.stop()
+
+    async def drain(self, seconds: float) -> None:
+        """Let clients move to other hubs, within `seconds`: `/ready` tells that this hub stops, and
+        after a part of the time, in which a balancer notices that, the sockets are closed in
+        portions. Event streams stay until `end_connections`. `hurry` ends this at once.
+        """
+        if seconds <= 0:
+            return
+        self.log.info("Closing all sockets within {seconds} s", seconds=seconds)
+        self.hub.monitoring.is_draining = True
+        if self.cluster is not None:
+            self.cluster.drain()
+        now = self._reactor.seconds
+        end = now() + seconds
+        await self._pause(seconds * DRAIN_NOTICE)
+        while self.server.connections and not self._is_hurried and now() < end:
+            portions = max(1, round((end - now()) / DRAIN_INTERVAL))
+            count = ceil(len(self.server.connections) / portions)
+            for connection in list(self.server.connections)[:count]:
+                connection.end("the hub stops")
+            await self._pause(min(DRAIN_INTERVAL, max(end - now(), 0.0)))
+
+    def hurry(self) -> None:
+        """End `drain` at once."""
+        self._is_hurried = True
+        self._end_pause()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless there is no time left."""
+        if self._is_hurried:
+            return
+        pause: Deferred[None] = Deferred()
+        self._drain_pause = pause
+        call = self._reactor.callLater(seconds, self._end_pause)
+        await pause
+        if call.active():
+            call.cancel()
+
+    def _end_pause(self) -> None:
+        pause, self._drain_pause = self._drain_pause, None
+        if pause is not None:
+            pause.callback(None)
 
     async def end_connections(self) -> None:
         """Close event streams and sockets, within some three seconds. Sessions keep running."""

@@ -17,13 +17,9 @@ class Options(usage.Options):
         ["host", None, None, "Address to listen on [127.0.0.1]"],
         ["port", None, None, "Port to listen on [3006]", int],
         ["database", None, None, "Database: a file or a postgresql:// URL [hub.db in the home]"],
-        [
-            "advertise",
-            None,
-            None,
-            "URL at which other hubs of the database reach this one",
-        ],
         ["name", None, None, "Name among the hubs of a PostgreSQL database [the host name]"],
+        ["advertise", None, None, "Serve with other hubs, which reach this one at this URL"],
+        ["drain-seconds", None, None, "Time to close connections with --advertise [10]"],
         ["home", None, None, "Directory for settings, logs and data [~/.hapi]"],
         ["public-url", None, None, "Origin under which people reach the hub"],
         ["tls-cert", None, None, "File of the certificate chain (PEM), to serve HTTPS"],
@@ -66,9 +62,11 @@ class Options(usage.Options):
         from hapi.redaction import escape_control
         from hapi.settings import ConfigurationError, InvalidSettings
 
-        flags = {name: self[name] for name in ("host", "port", "database", "name", "advertise")}
+        flags = {name: self[name] for name in ("host", "port", "database", "name")}
         flags |= {
             "public_url": self["public-url"],
+            "advertise": self["advertise"],
+            "drain_seconds": self["drain-seconds"],
             "base_path": self["base-path"],
             "web_root": self["web-root"],
             "tls_cert": self["tls-cert"],
@@ -133,6 +131,7 @@ def makeService(options: Any) -> IService:
     )
     hub = SavedHub(reactor, options["options"])
     hub.setServiceParent(host.services)  # type: ignore[no-untyped-call]
+    host.on_impatience = hub.hurry
     if options["options"].tls is not None:  # otherwise there is nothing to read again
         host.on_hangup = hub.reload
     return host.services

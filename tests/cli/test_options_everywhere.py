@@ -26,6 +26,8 @@ HUB = {
     "--web-root": ("HAPI_WEB_ROOT", "webRoot", 5),
     "--database": ("HAPI_DATABASE", "database", 5),
     "--name": ("HAPI_HUB_NAME", "hubName", "a b"),
+    "--advertise": ("HAPI_ADVERTISE", "advertise", "nonsense"),
+    "--drain-seconds": ("HAPI_DRAIN_SECONDS", "drainSeconds", 601),
     "--keep-sessions": ("HAPI_KEEP_SESSIONS", "keepSessions", "x"),
     "--vapid-subject": ("VAPID_SUBJECT", "vapidSubject", "nobody"),
     "--push-private-addresses": (

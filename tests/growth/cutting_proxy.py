@@ -8,7 +8,8 @@ from attrs import define, field
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
-COMMITTED = b"COMMIT\0"  # in what a database server answers to COMMIT (CommandComplete)
+# What a database server is sent to commit, and what it answers (CommandComplete).
+COMMIT, COMMITTED = b"COMMIT", b"COMMIT\0"
 
 
 class _End(Protocol):
@@ -36,7 +37,9 @@ class _Pair:
     client: Any = None
     server: Any = None
     early: list[bytes] = field(factory=list)  # what came before the server was connected
-    has_committed: bool = False  # before
+    # Answers are held back, because the connection will be lost once it is known that COMMIT was
+    # answered.
+    is_committing: bool = False
     is_over: bool = False
 
     def made(self, end: _End) -> None:
@@ -62,20 +65,18 @@ class _Pair:
         if end.is_client and self.server is None:
             self.early.append(data)
             return
-        if end.is_client:
-            if self.proxy.loses == "question" and self.has_committed:
-                self._lose()
+        if end.is_client and self.proxy.loses is not None and COMMIT in data:
+            if self.proxy.loses == "question":
+                self.proxy.commit_lost()
+                self.abort()
                 return
-        elif COMMITTED in data:
-            if self.proxy.loses == "answer":
-                self._lose()
-                return
-            self.has_committed = True
+            self.is_committing, self.proxy.loses = True, None
+        elif self.is_committing:
+            if COMMITTED in data:
+                self.proxy.commit_lost()
+                self.abort()
+            return
         (self.server if end.is_client else self.client).transport.write(data)
-
-    def _lose(self) -> None:
-        self.proxy.commit_lost()
-        self.abort()
 
     def pause(self) -> None:
         for end in (self.client, self.server):
@@ -109,8 +110,8 @@ class CuttingProxy:
     """Passes connections on to `target`, a port of this machine, which may change.
 
     `cut()` breaks them all and refuses new ones, as a host does that is gone; `silence()` keeps
-    them and lets nothing through, as a network does that drops packets. `lose_commit` breaks a
-    connection that writes: when it asks the server something, or when the server answers COMMIT.
+    them and lets nothing through, as a network does that drops packets. `lose_commit` breaks the
+    connection of the next COMMIT: before the server gets it, or before the client gets the answer.
     """
 
     reactor: Any

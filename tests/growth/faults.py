@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from tests.growth import plan as names
@@ -63,6 +64,8 @@ class Faults:
                 await self._cut_commit(hub, "question" if fault.choice < 0.3 else "answer")
             case names.CRASH_DATABASE:
                 await self.servers.crash_database(CRASH_PAUSE)
+            case names.HOLD_LOCK:
+                await deferToThread(self.servers.hold_lock, fault.seconds)
             case names.PROMOTE:
                 await self.servers.promote()
         self.done[fault.name] += 1

@@ -11,6 +11,7 @@ from attrs import field, frozen
 KILL, DRAIN, STOP, ROLLING = "kill", "drain", "stop", "rolling"
 CUT_DATABASE, SILENCE_DATABASE, CUT_COMMIT = "cut-database", "silence-database", "cut-commit"
 CRASH_DATABASE, PROMOTE = "crash-database", "promote"
+HOLD_LOCK = "hold-lock"  # a transaction of somebody else that keeps all hubs from writing
 CUT_HUBS = "cut-hubs"
 FAULTS = (
     KILL,
@@ -21,10 +22,11 @@ FAULTS = (
     SILENCE_DATABASE,
     CUT_COMMIT,
     CRASH_DATABASE,
+    HOLD_LOCK,
     PROMOTE,
     CUT_HUBS,
 )
-OF_DATABASE = {CUT_DATABASE, SILENCE_DATABASE, CUT_COMMIT, CRASH_DATABASE}
+OF_DATABASE = {CUT_DATABASE, SILENCE_DATABASE, CUT_COMMIT, CRASH_DATABASE, HOLD_LOCK}
 MAX_PAUSE, MIN_PAUSE = 7.0, 2.0  # seconds between two faults
 
 

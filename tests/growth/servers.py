@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import sys
+import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,16 @@ class Servers:
     # --- the database
     async def crash_database(self, seconds: float) -> None:
         await deferToThread(self.database.restart, seconds)
+
+    def hold_lock(self, seconds: float) -> None:
+        """Hold the lock that every transaction of a hub takes."""
+        import psycopg
+
+        from hapi.hub.store.postgres.locks import ORDER
+
+        with psycopg.connect(self.database.url(DATABASE, "postgres")) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (ORDER,))
+            time.sleep(seconds)
 
     async def promote(self) -> None:
         """The database is lost; its replica takes its place and its address."""

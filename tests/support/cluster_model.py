@@ -4,6 +4,7 @@ off from the database.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from hapi.hub.domain.entities import SESSION_TIMEOUT
 from hapi.hub.store.interface import StoreFailed
 from hapi.net.common.errors import ConnectRefused
 from tests.support.cluster_stage import ClusterStage, HubStage, PageReader
-from tests.support.hub_stage import MemoryPeer, result_of, waits
+from tests.support.hub_stage import MemoryPeer
 
 LEAVES_AFTER = 20.0  # seconds after which a client leaves a hub that does not answer
 
@@ -33,6 +34,7 @@ class Process:
     hub: HubStage | None = None
     peer: MemoryPeer | None = None
     _silent_since: float = 0.0
+    _attempt: int = 0
 
     def _deliver(self, call: Callable[[], object]) -> None:
         """What arrives at a hub that is stopped waits there."""
@@ -43,10 +45,14 @@ class Process:
         if not self.is_alive or not self.model.is_running(hub):
             return
         self.leave()
+        self._attempt += 1
         claimed = Deferred.fromCoroutine(hub.cluster.claim(self.session_id))
         claimed.addErrback(lambda failure: failure.trap(StoreFailed) and False)
-        assert not waits(claimed)
-        if result_of(claimed) is not True:
+        claimed.addCallback(self._claimed, hub, self._attempt)
+
+    def _claimed(self, is_home: bool, hub: HubStage, attempt: int) -> None:
+        """The hub lets the process in, which may have gone to another one meanwhile."""
+        if not is_home or attempt != self._attempt or not self.is_alive:
             return
         try:
             self.peer = hub.connect(sessionId=self.session_id)
@@ -175,8 +181,8 @@ class Page:
 class ClusterModel:
     """Three hubs, two sessions, and pages; what each does, step by step."""
 
-    def __init__(self) -> None:
-        self.stage = ClusterStage()
+    def __init__(self, shared: Any = None) -> None:
+        self.stage = ClusterStage(shared=shared)
         self.started = 3
         self.turn = 0
         self.buffers: dict[HubStage, list[Callable[[], object]]] = {}
@@ -246,10 +252,17 @@ class ClusterModel:
     def stop(self, hub: HubStage) -> None:
         hub.memory.stop_hub()
 
-    def resume(self, hub: HubStage) -> None:
+    def resume(self, hub: HubStage, reads_first: bool = False) -> None:
+        """`reads_first`: it reads what came over its sockets before its timers run."""
+        buffer = self.buffers.pop(hub, [])
+        if reads_first:
+            hub.memory.clock.is_stopped = False
+            for call in buffer:
+                call()
         hub.memory.resume_hub()
-        for call in self.buffers.pop(hub, []):
-            call()
+        if not reads_first:
+            for call in buffer:
+                call()
 
     # --- time
 
@@ -263,18 +276,13 @@ class ClusterModel:
 
     # --- what is stored
 
-    def _rows(self, session_id: str) -> list[Any]:
-        rows = self.stage.shared.store.latest(session_id, 100_000)
-        return list(result_of(Deferred.fromCoroutine(rows)))
-
     def stored(self, session_id: str) -> list[int]:
         """The numbers of the messages, in order."""
-        import msgspec
-
-        return [msgspec.json.decode(row.content)["content"]["n"] for row in self._rows(session_id)]
+        rows = self.stage.shared.rows(session_id)
+        return [json.loads(content)["content"]["n"] for _, content in rows]
 
     def seqs(self, session_id: str) -> list[int]:
-        return [row.seq for row in self._rows(session_id)]
+        return [seq for seq, _ in self.stage.shared.rows(session_id)]
 
     def check(self) -> None:
         """After all faults are over."""

@@ -13,6 +13,7 @@ from hapi.hub.access.auth import Principal
 from hapi.hub.cluster.cluster import Cluster
 from hapi.hub.domain.events import Subscription
 from hapi.hub.http.sse import EventStream
+from hapi.hub.store.interface import StoreFailed
 from tests.support.hub_stage import EPOCH, Stage, result_of
 from tests.support.shared_memory import SharedMemory, SharedMemoryStore
 
@@ -22,10 +23,10 @@ SWEEP_INTERVAL = 5.0  # seconds
 class HubStage(Stage):
     """One hub of several."""
 
-    def __init__(self, shared: SharedMemory, name: str, **options: Any) -> None:
+    def __init__(self, shared: Any, name: str, **options: Any) -> None:
         self.memory: SharedMemoryStore = shared.hub(name)
         super().__init__(self.memory, start=EPOCH, clock=self.memory.clock, loads=False, **options)
-        self.name = name
+        self.name, self._is_sweeping = name, False
         self.cluster = Cluster(
             self.registry, self.memory, name, f"http://{name}.example:3006", "0.0.0"
         )
@@ -34,6 +35,17 @@ class HubStage(Stage):
 
     def claim(self, owner: str) -> bool:
         return bool(result_of(Deferred.fromCoroutine(self.cluster.claim(owner))))
+
+    def begin_sweep(self) -> None:
+        """As the service does: not while one is under way, which may wait for the database."""
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            sweep = Deferred.fromCoroutine(self.hub.presence.sweep())
+            sweep.addErrback(lambda failure: failure.trap(StoreFailed))
+            sweep.addBoth(self._swept)
+
+    def _swept(self, _: Any) -> None:
+        self._is_sweeping = False
 
     def caught_up(self) -> None:
         result_of(Deferred.fromCoroutine(self.cluster.caught_up()))
@@ -53,9 +65,9 @@ class HubStage(Stage):
 class ClusterStage:
     """Hubs a, b, c … of one database."""
 
-    def __init__(self, names: str = "abc", delay: float | None = 0.0) -> None:
-        self.clock = Clock()
-        self.shared = SharedMemory(self.clock, delay)
+    def __init__(self, names: str = "abc", delay: float | None = 0.0, shared: Any = None) -> None:
+        self.shared = shared or SharedMemory(Clock(), delay)
+        self.clock = self.shared.clock
         self.hubs = [self.start(name) for name in names]
 
     def start(self, name: str) -> HubStage:
@@ -71,7 +83,7 @@ class ClusterStage:
             if int(self.clock.seconds() // SWEEP_INTERVAL) != before:
                 for hub in self.hubs:
                     if not hub.memory.clock.is_stopped:
-                        hub.sweep()
+                        hub.begin_sweep()
 
     def settle(self) -> None:
         """Let all hubs read what has been published."""

@@ -23,6 +23,7 @@ from hapi.hub.store.shared import Member
 from hapi.net.client.link import HubLink
 from hapi.net.common.rpc import RpcTable
 from hapi.net.server.socket_server import SocketServer
+from hapi.net.server.tls import HttpsFactory
 from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
 from hapi.settings import HubAccess
 from tests.support.shared_memory import SharedMemory
@@ -87,7 +88,8 @@ class StandInCluster:
 class GroupHub:
     """One hub on a real port."""
 
-    def __init__(self, name: str, store: Any) -> None:
+    def __init__(self, name: str, store: Any, certificate: Any = None) -> None:
+        """`certificate`: a ServerCertificate for localhost, if it is reached by TLS."""
         from hapi.hub.http.proxies import NO_PROXIES
 
         reactor: Any = default_reactor
@@ -108,8 +110,12 @@ class GroupHub:
             HostPolicy(), self.hub.rest, self.hub.streams, self.server.resource, PageResource()
         )
         self.site = hub_site(self.root, reactor, self.hub.authenticator, self.server.body_limit)
-        self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
-        self.url = f"http://127.0.0.1:{self.port.getHost().port}"
+        factory: Any = self.site
+        if certificate is not None:
+            factory = HttpsFactory(certificate, self.site)
+        self.port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        origin = "http://127.0.0.1" if certificate is None else "https://localhost"
+        self.url = f"{origin}:{self.port.getHost().port}"
         self.connections: Any = None
         self.cluster: Any = None
         self.links: list[HubLink] = []
@@ -248,9 +254,9 @@ class HubGroup:
         hub.join(StandInCluster(name, self.homes, self.known))
         return hub
 
-    async def add_real(self, shared: SharedMemory, name: str) -> GroupHub:
+    async def add_real(self, shared: SharedMemory, name: str, certificate: Any = None) -> GroupHub:
         """A hub with a Cluster on a database that the hubs share."""
-        hub = self.hubs[name] = GroupHub(name, shared.hub(name))
+        hub = self.hubs[name] = GroupHub(name, shared.hub(name), certificate)
         cluster = Cluster(hub.registry, hub.store, name, hub.url, "1")
         hub.hub.join(cluster)
         await cluster.start()

@@ -142,11 +142,13 @@ class SharedMemory:
         fields: dict[str, Any],
         live: dict[str, Any] | None = None,
     ) -> None:
-        number = self.newest + (2 if self.newest % 5 == 4 else 1)  # ids have gaps
-        self.entries.append(JournalEntry(number, hub, namespace, kind, fields, live))
         owner = fields.get("sessionId") or fields.get("machineId")
         home = self.homes.get(owner or "")
-        if owner and live is not None and (home is None or home.hub == hub):
+        if live is not None and home is not None and home.hub != hub:
+            return
+        number = self.newest + (2 if self.newest % 5 == 4 else 1)  # ids have gaps
+        self.entries.append(JournalEntry(number, hub, namespace, kind, fields, live))
+        if owner and live is not None:
             self.live[owner] = live
 
     def move(
@@ -171,6 +173,14 @@ class SharedMemory:
                 hub.bell()
             elif self.delay is not None:
                 self.clock.callLater(self.delay, hub.bell)
+
+    def rows(self, session_id: str) -> list[Any]:
+        """Number and content of the messages of a session, in order."""
+        query = "SELECT seq, content FROM messages WHERE session_id = ? ORDER BY seq"
+        found = self.store.database.connection.execute(query, (session_id,))
+        return [tuple(row) for row in found.fetchall()]
+
+    def close(self) -> None: ...
 
     def trim(self, keep: int) -> None:
         """Delete all entries but the newest ones."""

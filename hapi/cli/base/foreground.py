@@ -15,3 +15,9 @@ def reload(logging: Any, program: Any, supervision: Any) -> None:
     for part in (program, supervision):
         if part is not None:
             part.reload()
+
+
+def allow_drain(host: Any, hub: Any) -> None:
+    """Give `hub` the time in which clients move to other hubs; a second signal ends that."""
+    host.on_impatience = hub.hurry
+    host.shutdown_timeout += hub.drain_seconds

@@ -99,8 +99,14 @@ _OPTIONS = (
     click.option(
         "--advertise",
         metavar="URL",
-        help="Serve a PostgreSQL database together with other hubs, which reach this one at URL. "
-        "[env: HAPI_ADVERTISE; default: one hub serves, the others wait]",
+        help="Serve the database together with other hubs, which reach this one at URL, e.g. "
+        "http://10.0.0.5:3006. [env: HAPI_ADVERTISE; default: one hub serves, the others wait]",
+    ),
+    click.option(
+        "--drain-seconds",
+        metavar="SECONDS",
+        help="Time in which a hub with --advertise that is stopped closes its connections. "
+        "[env: HAPI_DRAIN_SECONDS; default: 10]",
     ),
     click.option(
         "--keep-sessions",
@@ -162,6 +168,7 @@ VARIABLES = (  # of these options; none is secret, unless a URL of a database ha
     "DB_PATH",
     "HAPI_HUB_NAME",
     "HAPI_ADVERTISE",
+    "HAPI_DRAIN_SECONDS",
     "HAPI_KEEP_SESSIONS",
     "HAPI_MAX_DATABASE_SIZE",
     "VAPID_SUBJECT",

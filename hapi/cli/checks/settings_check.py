@@ -13,6 +13,7 @@ from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import (
     read_base_path,
     read_database,
+    read_drain_seconds,
     read_hub_name,
     read_list,
     read_port,
@@ -274,6 +275,8 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "basePath": _base_path,
     "database": _database,
     "hubName": _hub_name,
+    "advertise": _address("advertise"),
+    "drainSeconds": lambda value: _raised(lambda: read_drain_seconds(value, "drainSeconds")),
     "tunnel": _tunnel,
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),

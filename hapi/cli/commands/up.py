@@ -158,7 +158,7 @@ class Up:
         with lighter_libraries():
             from twisted.internet.task import deferLater
 
-            from hapi.cli.base.foreground import reload
+            from hapi.cli.base.foreground import allow_drain, reload
             from hapi.cli.checks.settings_check import log_problems
             from hapi.cli.runner.background import POLL_INTERVAL
             from hapi.cli.runner.running import is_reachable
@@ -171,6 +171,7 @@ class Up:
             host.leave()
             return
         hub: Any = hub_service(reactor, options)
+        allow_drain(host, hub)
         hub.setServiceParent(host.services)
         host.services.startService()
         await hub.when_listening

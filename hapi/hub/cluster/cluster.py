@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,7 +34,7 @@ from hapi.request_id import run_for_nobody
 KEY_NAME = "hub-key"  # of the secret that signs what hubs ask each other
 CATCH_UP_TIMEOUT = 2.0  # seconds that a request waits for what other hubs have published
 CLAIM_TIMEOUT = 5.0  # seconds that a claim waits for what the home before has published
-UNREACHABLE = "the hub cannot reach its database, so that other hubs take over its sessions"
+UNREACHABLE = "The hub cannot reach its database, so that other hubs take over its sessions"
 
 
 @define(eq=False, repr=False)
@@ -162,6 +163,10 @@ class Cluster:
         """Whether `owner` is at home here, as far as this hub knows."""
         return self.membership.is_alive and self.homes.is_here(owner)
 
+    def has_moved(self, owner: str) -> bool:
+        """Whether `owner` is at home at another hub, up or not, as far as this hub knows."""
+        return self.homes.find(owner) is not None and not self.homes.is_here(owner)
+
     def elsewhere(self, owner: str) -> Member | None:
         """The hub where `owner` is at home; None: here, nowhere, or at a hub that is not up."""
         return self._member(self.homes.find(owner))
@@ -203,10 +208,14 @@ class Cluster:
         """Wait until this hub has seen what any hub has published before this call, for
         CATCH_UP_TIMEOUT at most.
         """
-        try:
-            newest = await self.store.newest_entry()
-        except (StoreBusy, StoreFull, StoreFailed):
+        if not self.membership.is_alive:
             return  # what is known is shown
+        answer: OneShotObserver[int] = OneShotObserver()  # a read that is late is not cut off
+        Deferred.fromCoroutine(self.store.newest_entry()).addBoth(answer.fire)
+        try:
+            newest = await answer.when_fired().addTimeout(CATCH_UP_TIMEOUT, self.registry.clock)
+        except (StoreBusy, StoreFull, StoreFailed, TimeoutError):
+            return
         if await self.journal.reached(newest, CATCH_UP_TIMEOUT):
             await self.picture.when_read()
 

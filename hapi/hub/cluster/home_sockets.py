@@ -102,6 +102,7 @@ class HomeSockets:
             self._inner.disconnected(peer, reason)
             return
         relay.close()
+        self._others.statistics.relays -= 1
         self._places.leave(self._principals.pop(peer))
 
     def close_sockets(self, owner: str) -> None:
@@ -163,9 +164,13 @@ class HomeSockets:
     async def _relay(
         self, member: Member, peer: Peer, auth: dict[str, Any], owner: str, principal: Principal
     ) -> bool:
-        """Relay the socket if the other hub has sockets of `owner`; whether it does."""
-        if not await self._others.sockets(member, owner):
+        """Relay the socket if the other hub has sockets of `owner` and goes on to serve them;
+        whether it does.
+        """
+        if member.is_draining or not await self._others.sockets(member, owner):
             return False
+        if peer.is_passed_on:  # the hub that relays it did not know yet
+            self._try_again(peer, MOVING)
         try:
             self._places.take(principal)
         except NoPlace as error:
@@ -181,6 +186,7 @@ class HomeSockets:
             self._places.leave(principal)
             raise
         self.relays[peer], self._principals[peer] = relay, principal
+        self._others.statistics.relays += 1
         return True
 
     def _try_again(self, peer: Peer, reason: str, cause: Exception | None = None) -> NoReturn:

@@ -5,6 +5,7 @@ they are, and answered as it answers.
 from __future__ import annotations
 
 import string
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 from urllib.parse import quote_from_bytes
@@ -68,7 +69,7 @@ STARTING = frozenset(
         *("/api/sessions/<session_id>/fork", "/api/machines/<machine_id>/spawn"),
     )
 )
-MOVED_MEANWHILE = "The session has moved to another hub meanwhile; look at it, and try again"
+MOVING = "The session or machine is moving to another hub; look at it, and try again in a moment"
 
 
 class Directory(Protocol):
@@ -99,13 +100,14 @@ class RequestPassing:
     _directory: Directory
     _client: PeerClient
     _address: Callable[[Any], str]  # of the client of a request
+    _passed: Counter[str]  # by result: see PASSED
     log = Logger()
 
     async def serve(
         self, request: Any, ids: Mapping[str, str], here: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """The result of `here`, the handler of the request, or None if another hub has answered
-        it. Raises what the handler raises, and Unavailable.
+        """The result of `here`, the handler of the request; `request.is_answered` if another hub
+        has answered it. Raises what the handler raises, and Unavailable.
         """
         owner, member = self._home(request, ids)
         if request_is_passed_on(request):
@@ -120,10 +122,10 @@ class RequestPassing:
                 return await here()
             except Moved as moved:
                 owner, member = moved.owner, await self._directory.look_up(moved.owner)
-                if member is None:
-                    raise
                 if request.route in STARTING:
-                    raise Unavailable(MOVED_MEANWHILE, "session_moved") from moved
+                    raise Unavailable(MOVING, "session_moved") from moved
+                if member is None:  # it is here again, or its hub has died
+                    return await self._here_at_last(request, here)
         try:
             return await self._pass_on(request, member)
         except (Elsewhere, PeerUnreachable) as problem:
@@ -141,12 +143,13 @@ class RequestPassing:
 
     async def _here_at_last(self, request: Any, here: Callable[[], Awaitable[Any]]) -> Any:
         if request.channel is None:  # the client is gone, and the body with it
+            request.is_answered = True
             return None
         request.content.seek(0)
         try:
             return await here()
         except Moved as moved:
-            raise Unavailable(MOVED_MEANWHILE, "session_moved") from moved
+            raise Unavailable(MOVING, "session_moved") from moved
 
     async def _serve_passed_on(
         self,
@@ -201,7 +204,7 @@ class RequestPassing:
     ) -> Any:
         if request.method in (b"GET", b"HEAD") and request.route in READ_ANYWHERE:
             return await self._here_at_last(request, here)
-        reason = str(problem) if isinstance(problem, PeerFailed) else MOVED_MEANWHILE
+        reason = str(problem) if isinstance(problem, PeerFailed) else MOVING
         self.log.warn("A request could not be passed on: {reason}", reason=reason)
         raise HubUnreachable(
             "The hub that serves this cannot be reached at the moment; try again", "hub_unreachable"
@@ -218,8 +221,10 @@ class RequestPassing:
             await sending
         except (CancelledError, PeerFailed):
             if request.channel is not None:
+                self._passed["unreachable"] += 1
                 raise
             # The client is gone.
+        request.is_answered = True
 
     async def _send(self, request: Any, member: Member) -> None:
         target = quote_from_bytes(request.uri, safe=string.punctuation)
@@ -231,15 +236,21 @@ class RequestPassing:
             _Content.of(request),
         )
         if response.headers.getRawHeaders(ELSEWHERE_HEADER) is not None:
+            self._passed["misdirected"] += 1
             _stop(response)
             raise Elsewhere(member.name)
+        self._passed["answered"] += 1
         _write_head(request, response)
         if request.method == b"HEAD" or response.code in NO_BODY_CODES:
             _stop(response)
             request.finish()
             return
         response.deliverBody(body := _Body(request))
-        if await self._client.watched(member, body.finished):
+        try:
+            is_whole = await self._client.watched(member, body.finished)
+        except PeerFailed:
+            is_whole = False
+        if is_whole and request.channel is not None:
             request.finish()
         elif request.channel is not None:
             request.channel.abort()  # the client must not take a part for the whole

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from attrs import define
+from attrs import define, field
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -23,7 +23,8 @@ from hapi.hub.cluster.peer_calls import (
     PeerUnreachable,
 )
 from hapi.hub.domain.entities import START_TIMEOUT
-from hapi.hub.domain.errors import CallFailed, TargetMissing, Unavailable
+from hapi.hub.domain.errors import CallFailed, DomainError, TargetMissing, Unavailable
+from hapi.hub.domain.rpc import PeerStatistics
 from hapi.hub.store.shared import Member, Moved
 from hapi.net.server.http import encode_json
 from hapi.request_id import current_request_id
@@ -57,6 +58,7 @@ class OtherHubs:
 
     _directory: Directory
     client: PeerClient
+    statistics: PeerStatistics = field(factory=PeerStatistics)
     log = Logger()
 
     def elsewhere(self, owner: str) -> bool:
@@ -140,6 +142,24 @@ class OtherHubs:
 
     async def _post(self, member: Member, path: str, body: Any, timeout: float) -> Any:
         """The result of a route. Raises NotHere, PeerFailed, and what the other hub raised."""
+        result = "failed"
+        try:
+            answer = await self._exchange(member, path, body, timeout)
+            result = "ok"
+        except (NotHere, PeerUnreachable):
+            result = "missing"
+            raise
+        except (PeerLost, PeerLate) as error:
+            result = "gone" if isinstance(error, PeerLost) else "timeout"
+            raise
+        except DomainError:
+            result = "error"
+            raise
+        finally:
+            self.statistics.asked[result] += 1
+        return answer
+
+    async def _exchange(self, member: Member, path: str, body: Any, timeout: float) -> Any:
         content = encode_json(body)
         answer = await self.client.ask(
             member, "POST", path, content, timeout=timeout, request_id=current_request_id()

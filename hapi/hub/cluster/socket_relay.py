@@ -21,7 +21,7 @@ from hapi.hub.cluster.signatures import HOP
 from hapi.hub.store.shared import Member
 from hapi.net.client.connection import Connection
 from hapi.net.client.endpoint import websocket_url
-from hapi.net.common.errors import ConnectRefused
+from hapi.net.common.errors import ConnectRefused, describe_connection_error
 from hapi.net.common.websocket import ClientSocketFactory
 from hapi.net.server.peers import Peer
 from hapi.protocol.channel import AckReceived, EventReceived, ack_text, event_text
@@ -78,12 +78,15 @@ class SocketRelay:
         factory = ClientSocketFactory(self._reactor, url, {HOP_HEADER: hop}, self._begin)
         self._timer = self._reactor.callLater(OPEN_TIMEOUT, self._fail, "it did not answer")
         connecting = self._client.endpoints.of(self._member.url).connect(factory)
-        connecting.addErrback(lambda failure: self._fail(str(failure.value)))
+        connecting.addErrback(
+            lambda failure: self._fail(describe_connection_error(failure.value, self._member.url))
+        )
         try:
             await self._opened
-        except CancelledError:  # the client has left
+        except BaseException as error:
             connecting.cancel()
-            self.close()
+            if isinstance(error, CancelledError):  # the client has left
+                self.close()
             raise
         finally:
             if self._timer.active():
@@ -91,6 +94,8 @@ class SocketRelay:
 
     def close(self) -> None:
         """The client has left."""
+        if not self._opened.called:
+            self._give_up(RelayFailed("the client has left"))
         self._is_closed = True
         self._acks.clear()
         self._unsent.clear()
@@ -113,6 +118,9 @@ class SocketRelay:
     def connection_opened(self, connection: Connection, date: str | None) -> None: ...
 
     def connection_joined(self, connection: Connection) -> None:
+        if self._opened.called:
+            connection.end("given up")
+            return
         self._is_open = True
         self._peer.on_readable = self._resume
         self._opened.callback(None)

@@ -55,7 +55,9 @@ class Sender(Protocol):
 class _Event:
     attempt: Callable[[], Awaitable[object]]
     sender: Sender
-    is_exclusive: bool  # runs when all before it are stored, and alone
+    # Runs when all before it are stored, and alone. So does an event that failed: its handler may
+    # have to ask first what became of the last attempt, and later events must not overtake it.
+    is_exclusive: bool
     number: int
     size: int = 0
     arrived_at: float = 0.0  # clock seconds
@@ -216,6 +218,7 @@ class EventQueue:
         if self._running.pop(event.number, None) is None:  # stopped meanwhile
             return
         self._failed[event.number] = event
+        event.is_exclusive = True
         if self.code is None:
             self.log.error(
                 "Events of session {session_id} cannot be stored and are kept: {reason}",

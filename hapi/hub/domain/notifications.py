@@ -22,6 +22,7 @@ from hapi.protocol.agents import agent_named
 from hapi.units import plural
 
 PERMISSION_DELAY = 0.5  # seconds: a request answered meanwhile needs no notification
+NEW_REQUEST = 1500  # ms: of an older one the hub has notified that served the session before
 READY_COOLDOWN = 5.0  # seconds between two notifications that a session is ready
 END_DELAY = 5.0  # seconds: a session that is resumed meanwhile has not ended
 STUCK_AFTER = 600.0  # seconds without a record in the middle of a turn
@@ -162,11 +163,17 @@ class Notifications:
             self.log.failure("A notification could not be passed on")
 
     def took_over(self, session_id: str) -> None:
-        """Another hub has notified of this session so far."""
+        """Another hub has notified of this session so far, but not of what it has just heard."""
         session = self.registry.sessions.get(session_id)
         if session is not None:
-            self._seen_requests[session_id] = set(session.requests)
+            since = self.registry.now() - NEW_REQUEST
+            self._seen_requests[session_id] = {
+                name
+                for name, request in session.requests.items()
+                if _as_number(request.get("createdAt")) < since
+            }
             self._last_record[session_id] = self.registry.clock.seconds()
+            self.state_changed(session)
 
     def remembers(self, session_id: str) -> bool:
         kept = (self._seen_requests, self._pending, self._last_ready, self._last_record)

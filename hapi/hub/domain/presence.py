@@ -20,6 +20,7 @@ from hapi.hub.domain.entities import (
     admissible,
     checked_health,
 )
+from hapi.hub.domain.errors import Unavailable
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
@@ -67,7 +68,7 @@ class Presence:
     async def session_alive(self, session: HubSession, event: dict[str, Any]) -> None:
         registry = self.registry
         time = admissible(event.get("time"), registry.now())
-        if time is None:
+        if time is None or registry.has_moved(session.id):
             return
         await registry.serialized(session, lambda: self._alive(session, event, time))
 
@@ -123,7 +124,8 @@ class Presence:
         session.row = await registry.store.change_session(session.id, settings)
 
     async def session_ready(self, session: HubSession, event: dict[str, Any]) -> None:
-        if admissible(event.get("time"), self.registry.now()) is not None:
+        is_late = self.registry.has_moved(session.id)
+        if admissible(event.get("time"), self.registry.now()) is not None and not is_late:
             session.ready = True
 
     async def session_end(
@@ -132,6 +134,21 @@ class Presence:
         """`by_machine`: its runner reports that the process is dead. Prompts not yet taken then
         wait for the process that continues the session, as they do after a hand-off.
         """
+        if not by_machine:
+            await self.end_here(session, event)
+            return
+        given = {"session": session.id, "event": event}
+        try:
+            await self.registry.at_home(
+                session.id, "end-session", given, lambda: self.end_here(session, event, True)
+            )
+        except Unavailable as error:  # until another hub serves the session
+            raise StoreBusy(str(error)) from error
+
+    async def end_here(
+        self, session: HubSession, event: dict[str, Any], by_machine: bool = False
+    ) -> None:
+        """`session_end` at the hub that serves the session."""
         reason, time = event.get("reason"), admissible(event.get("time"), self.registry.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
@@ -166,6 +183,8 @@ class Presence:
             session.row = await self.registry.store.change_session(
                 session.id, {"active_at": session.active_at}
             )
+        except Moved:
+            pass  # the hub that serves it by now knows better
         except Exception:
             self.log.failure(
                 "Could not save when session {session_id} was last alive", session_id=session.id
@@ -175,7 +194,7 @@ class Presence:
 
     def machine_alive(self, machine: HubMachine, event: dict[str, Any]) -> None:
         time = admissible(event.get("time"), self.registry.now())
-        if time is not None:
+        if time is not None and not self.registry.has_moved(machine.id):
             machine.health = checked_health(event.get("health"))
             self.machine_seen(machine, time)
 

@@ -12,6 +12,7 @@ from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.rpc import PASSED, RESULTS
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import Histogram, LagMeter, RequestCounters
 from hapi.net.server.prometheus import (
@@ -219,6 +220,25 @@ class Metrics:
             "hapi_hub_holds_duties",
             "1 if this hub does what has to be done once for all hubs.",
             int(cluster.holds_duties),
+        )
+        if (peers := registry.peers) is None:
+            return
+        yield _count_by(
+            "hapi_hub_passed_requests",
+            "HTTP requests that were passed on to the hub that serves their session or machine.",
+            ("result",),
+            {(result,): peers.statistics.passed[result] for result in PASSED},
+        )
+        yield _count_by(
+            "hapi_hub_peer_calls",
+            "What sessions and machines at other hubs were asked to do.",
+            ("result",),
+            {(result,): peers.statistics.asked[result] for result in RESULTS},
+        )
+        yield _gauge(
+            "hapi_hub_relayed_sockets",
+            "Sockets of runners and sessions that are connected here and served by another hub.",
+            peers.statistics.relays,
         )
 
     def _requests(self) -> Iterable[Metric]:

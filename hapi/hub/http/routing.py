@@ -189,7 +189,9 @@ class Passing(Protocol):
     async def serve(
         self, request: Any, ids: Mapping[str, str], here: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """The result of `here`, which runs the handler, or None if another hub has answered."""
+        """The result of `here`, which runs the handler. If another hub has answered, or nobody
+        waits for an answer any more, `request.is_answered` is true instead.
+        """
 
 
 @define(eq=False, repr=False)
@@ -233,7 +235,7 @@ class Dispatcher:
             require(principal, needed_scope(request))
             context = RequestContext(self._registry, principal, request, operation_of(handler))
             result = await self._result(context, handler, ids)
-            if result is None and self.passing is not None:
+            if getattr(request, "is_answered", False):
                 return None
             response = result if isinstance(result, Response) else Response(200, result)
         except Exception as error:

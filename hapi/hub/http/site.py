@@ -122,7 +122,9 @@ class RootResource(Resource):
         if not path.startswith(b"/") and path != b"*":
             # A proxy and the hub could understand a whole URL differently (RFC 9112, 3.2.2).
             return _FixedResponse(http.BAD_REQUEST, {"error": "The request target is not a path"})
-        if not self.host_policy.allows_host(host):
+        # The name by which the other hubs of the database reach this one need not be one of people.
+        is_of_peer = any(getattr(request, each, None) is not None for each in ("peer", "hop"))
+        if not is_of_peer and not self.host_policy.allows_host(host):
             return _FixedResponse(421, {"error": WRONG_NAME})
         if self._base_path and path == self._base_path:
             request.setHeader("Location", f"{path.rpartition(b'/')[2].decode()}/")

@@ -92,7 +92,8 @@ class ISharedStore(IStore):
     ) -> None:
         """Append an entry. It is committed after all turns that were begun before, and before all
         that are begun later. Not awaited; what cannot be stored for good is logged and lost.
-        `live` is kept for `live_states` unless its owner is at home at another hub.
+        An entry with `live` is dropped if its owner is at home at another hub; otherwise `live` is
+        kept for `live_states`.
         """
 
     def on_journal(call: Callable[[], object]) -> None:

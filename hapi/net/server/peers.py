@@ -84,6 +84,8 @@ class Transport(Protocol):
     def address(self) -> str | None: ...
     @property
     def absence(self) -> float: ...
+    @property
+    def is_passed_on(self) -> bool: ...
     def send_text(self, text: str) -> None: ...
     def authenticated(self) -> None: ...
     def close(self) -> None: ...
@@ -116,6 +118,11 @@ class Peer:
     def address(self) -> str | None:
         """The address the client connects from."""
         return self._socket.address
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether another hub relays the client."""
+        return self._socket.is_passed_on
 
     @property
     def is_reading(self) -> bool:
@@ -237,6 +244,10 @@ class ClientConnection:
     @property
     def absence(self) -> float:
         return self._socket.absence
+
+    @property
+    def is_passed_on(self) -> bool:
+        return self._socket.is_passed_on
 
     @property
     def is_flowing(self) -> bool:

@@ -50,6 +50,7 @@ class LimitedRequest(Request):
     began_at = 0.0  # clock seconds at which its head had arrived
     peer: Any = None  # what a signature of another hub in the head says (hapi.hub.cluster)
     hop: Any = None  # the same of a request that another hub passes on
+    is_answered = False  # whether another hub has answered it
     channel: LimitedChannel | None  # type: ignore[assignment]
     max_body_size = MAX_BODY_SIZE  # bytes
     _received = _reserved = 0  # bytes

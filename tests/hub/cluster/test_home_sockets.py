@@ -339,6 +339,39 @@ async def test_a_hub_that_accepts_and_does_not_answer_fails_a_relay(monkeypatch,
     await port.stopListening()
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_socket_leaves_a_home_that_is_about_to_stop(shared, a, b):
+    await a.machine("m1")
+    await a.link("machine", "m1")
+    a.cluster.drain()
+    await until(lambda: shared.members["a"].is_draining)
+    await b.cluster.membership.beat()
+    await b.link("machine", "m1")
+    assert home(shared, "m1") == "b"
+    await until(lambda: len(b.registry.rooms.room("machine:m1")) == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_relayed_socket_is_not_relayed_again(monkeypatch, group, shared, a, b, c):
+    """c takes a for the home; a has just lost it to b, which has a socket of the session."""
+    await a.session()
+    await b.link("session", S1)
+    member = next(each for each in c.cluster.members if each.id == "a")
+
+    async def stale(self, owner):
+        return member if self is c.cluster else await look_up(self, owner)
+
+    look_up = type(c.cluster).look_up
+    monkeypatch.setattr(type(c.cluster), "look_up", stale)
+    monkeypatch.setattr(c.server.namespaces["/cli"], "_others", Silent(c.registry.peers))
+    raw = await Raw(c, {"token": TOKEN, "sessionId": S1}).start()
+    await until(lambda: raw.ended or raw.joined)
+    assert not relay_to(a)
+    raw.socket.abort()
+    await until(lambda: raw.ended)
+    assert raw.refused is None
+
+
 class Silent:
     def __init__(self, others):
         self.client = others.client

@@ -117,3 +117,21 @@ async def test_a_deleted_session_with_many_messages_is_gone_at_all_hubs(hubs):
     assert not await a.store.session_row(S1)
     await until(lambda: S1 not in a.registry.sessions, "gone at a")
     assert a.store.statistics.batches.sizes.count > 0
+
+
+@pytest.mark.leaves_timers  # of a notification
+@pytest_twisted.ensureDeferred
+async def test_a_runner_reports_the_end_of_a_session_that_another_hub_serves(hubs):
+    a, b = [await hubs.start(name) for name in "ab"]
+    await a.machine("m1")
+    await a.session(S1, machineId="m1")
+    runner, link = await a.link("machine", "m1"), await b.link("session", S1)
+    link.emit("session-alive", {"sid": S1, "time": b.now(), "thinking": True}, keep=False)
+    await until(lambda: a.registry.sessions[S1].active, "active")
+    b.links.remove(link)
+    await link.stopService()
+    runner.emit("session-end", {"sid": S1, "time": a.now(), "reason": "killed"})
+    await until(lambda: not a.registry.sessions[S1].active, "ended at a")
+    await until(lambda: not b.registry.sessions[S1].active, "ended at b")
+    await runner.call("ping")
+    assert runner.connected

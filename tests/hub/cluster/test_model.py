@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.support.cluster_model import ClusterModel
+from tests.support.store_stage import empty_database
 
 NUMBERS = st.integers(0, 5)
 
@@ -16,9 +24,13 @@ NUMBERS = st.integers(0, 5)
 class Hubs(RuleBasedStateMachine):
     model: ClusterModel
 
+    def shared(self) -> Any:
+        """The database; None: one in memory."""
+        return None
+
     @initialize()
     def start(self) -> None:
-        self.model = ClusterModel()
+        self.model = ClusterModel(self.shared())
         for process in self.model.processes.values():
             process.look()
 
@@ -71,10 +83,10 @@ class Hubs(RuleBasedStateMachine):
     def stop(self, number: int) -> None:
         self.model.stop(self.hub(number))
 
-    @rule(number=NUMBERS)
-    def go_on(self, number: int) -> None:
+    @rule(number=NUMBERS, reads_first=st.booleans())
+    def go_on(self, number: int, reads_first: bool) -> None:
         if not self.model.is_running(hub := self.hub(number)):
-            self.model.resume(hub)
+            self.model.resume(hub, reads_first)
 
     @rule(number=NUMBERS)
     def cut(self, number: int) -> None:
@@ -98,14 +110,33 @@ class Hubs(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "model"):
-            self.model.check()
+            try:
+                self.model.check()
+            finally:
+                self.model.stage.shared.close()
 
 
-TestHubs = Hubs.TestCase
-TestHubs.settings = settings(
-    max_examples=15,
-    stateful_step_count=25,
+# A failure is shown as it was found: to shrink it takes minutes.
+LIMITS = settings(
     deadline=None,
     derandomize=True,
+    database=None,
+    phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+TestHubs = Hubs.TestCase
+TestHubs.settings = settings(LIMITS, max_examples=15, stateful_step_count=25)
+
+
+@pytest.mark.postgres
+def test_three_hubs_on_postgres(database_url: str) -> None:
+    class PostgresHubs(Hubs):
+        def shared(self) -> Any:
+            from tests.support.shared_postgres import DatabaseClock, SharedPostgres
+
+            empty_database(database_url)
+            return SharedPostgres(DatabaseClock(), database_url)
+
+    run_state_machine_as_test(
+        PostgresHubs, settings=settings(LIMITS, max_examples=3, stateful_step_count=12)
+    )

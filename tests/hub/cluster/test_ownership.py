@@ -165,3 +165,31 @@ def test_figures_of_the_hubs_are_those_of_each(hubs):
     assert found["hapi_hub_homes"] == 1
     assert found["hapi_hub_members_up"] == 2
     assert found["hapi_hub_journal_lag_seconds"] <= 0.5
+
+
+def test_what_a_socket_still_sends_to_a_hub_that_has_lost_its_session_changes_nothing(hubs):
+    a, b, _ = hubs.hubs
+    session_id = a.session()
+    peer = arrive(a, session_id)
+    hubs.settle()
+    second = arrive(b, session_id)
+    second.send("session-end", {"sid": session_id, "time": b.now()})
+    hubs.settle()
+    a.alive(peer, session_id)
+    hubs.settle()
+    assert [hub.registry.sessions[session_id].active for hub in hubs.hubs] == [False] * 3
+
+
+def test_a_permission_request_of_the_moment_is_notified_by_the_hub_that_takes_over(hubs):
+    a, b, _ = hubs.hubs
+    session_id = a.session()
+    peer = arrive(a, session_id)
+    hubs.settle()
+    pages = [hub.listen() for hub in hubs.hubs]
+    state = {"requests": {"r1": {"tool": "Bash", "arguments": {}, "createdAt": a.now()}}}
+    peer.ask("update-state", {"sid": session_id, "expectedVersion": 1, "agentState": state})
+    hubs.clock.advance(0.3)
+    hubs.settle()
+    b.claim(session_id)
+    hubs.tick(5)
+    assert [len(page.of("toast")) for page in pages] == [1, 1, 1]

@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 
 from hapi.hub.cluster.signatures import HOP, Signer
 from hapi.hub.domain.resume import Resuming
-from hapi.hub.store.shared import Moved
+from hapi.hub.store.shared import Member, Moved
 from hapi.hub.store.sqlite import memory_store
 from tests.support.hub_group import KEY, S1, HubGroup, until
 
@@ -162,6 +162,37 @@ async def test_an_answer_is_fetched_only_as_fast_as_the_client_reads_it(group, a
     await slow.lost
 
 
+class Deaf(Protocol):
+    """Accepts connections and reads nothing."""
+
+    def connectionMade(self):
+        self.transport.pauseProducing()
+        self.factory.connections.append(self.transport)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_waits_on_the_disk_for_a_hub_that_reads_slowly(group, a):
+    factory = Factory.forProtocol(Deaf)
+    factory.connections = []
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}"
+    group.known["deaf"] = Member("deaf", "deaf", url, "1", 0, 0, True)
+    await a.session(S1)
+    group.homes[S1] = "deaf"
+    body = json.dumps({"filename": "x", "content": "QUJD" * (10 << 20), "mimeType": "a/b"})
+    pending = Deferred.fromCoroutine(a.rest("POST", f"{PATH}/upload", body.encode()))
+    await until(lambda: factory.connections)
+    await until(lambda: a.connections._client.waits_for)
+    await deferLater(reactor, 0.3)  # it would have sent tens of megabytes
+    writers = [each for each in reactor.getWriters() if hasattr(each, "dataBuffer")]
+    held = sum(len(each.dataBuffer) - each.offset + each._tempDataLen for each in writers)
+    assert held < 1 << 20
+    for transport in factory.connections:
+        transport.abortConnection()
+    assert (await pending)[0] == 502
+    await port.stopListening()
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_leaves_ends_the_request_at_the_other_hub(group, a, b):
     called = []
@@ -249,6 +280,19 @@ async def test_a_handler_that_finds_that_its_session_has_moved_is_run_there_with
     a.store.write_metadata = turn
     assert await a.rest("PATCH", PATH, {"name": "moved"}) == (200, {"ok": True})
     assert group.hubs["b"].registry.sessions[S1].metadata["name"] == "moved"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_no_hub_can_change_at_the_moment_is_answered_so(group, a):
+    """Its home is dead, and the others do not know yet."""
+    await session_at(group, "a")
+
+    async def turn(*args):
+        raise Moved(S1, "dead")
+
+    a.store.write_metadata = turn
+    status, found = await a.rest("PATCH", PATH, {"name": "moved"})
+    assert (status, found["code"]) == (503, "session_moved")
 
 
 @pytest_twisted.ensureDeferred

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
 
 from tests.support.postgres import PostgresServer
 from tests.support.store_stage import KINDS, empty_database, open_store, wait
@@ -20,6 +22,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     names = pyfuncitem._fixtureinfo.argnames
     pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def running_reactor() -> None:
+    """Stores use their threads only while the reactor runs, which begins when somebody waits."""
+    from twisted.internet import reactor
+
+    pytest_twisted.blockon(deferLater(reactor, 0.0))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

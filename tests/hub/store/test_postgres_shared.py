@@ -16,7 +16,7 @@ from hapi.hub.store.interface import StoreAway
 from hapi.hub.store.postgres import journal
 from hapi.hub.store.postgres.store import PostgresStore
 from hapi.hub.store.shared import HOME_CHANGED, Home, ISharedStore, Moved
-from tests.support.store_stage import machine, message, session, wait
+from tests.support.store_stage import machine, message, prompt, session, wait
 
 pytestmark = pytest.mark.postgres
 
@@ -232,8 +232,17 @@ def test_only_the_home_writes(pair: Any) -> None:
     assert (moved.owner, moved.hub) == ("s1", first.hub_id)
     assert done[1] is True  # nothing else fails with it
     wait(first.add_message(message("b"), None))
-    for refused in (second.discard_session("s1"), second.consume("s1", ["x"], 5, True)):
+    wait(first.add_message(prompt("p"), None))
+    for refused in (
+        second.consume("s1", ["p"], 5, True),
+        second.set_delivery("p", "indeterminate"),
+        second.delete_message("p"),
+        second.merge_session("s1", "s2", session("s2")),
+        second.discard_session("s1"),
+    ):
         assert isinstance(all_of(refused)[0], Moved)
+    assert wait(first.set_delivery("p", "indeterminate"))
+    assert wait(first.delete_message("p")) is not None
     wait(second.claim("s1"))
     assert isinstance(all_of(first.add_message(message("c"), None))[0], Moved)
     assert [row.id for row in wait(second.latest("s1", 9))] == ["b"]

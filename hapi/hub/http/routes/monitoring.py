@@ -43,6 +43,7 @@ class Monitoring:
     sockets: Places
     streams: EventsResource
     requests: RequestCounters = field(factory=RequestCounters)
+    is_draining: bool = False  # the hub is about to stop
     lag: LagMeter = field(init=False)
     started_at: float = field(init=False)  # clock seconds
     _probed_at: float = float("-inf")  # clock seconds
@@ -62,9 +63,11 @@ class Monitoring:
         Files and lock of the database are looked at each time. While writes fail and nobody writes,
         the store is written to, to find out.
         """
-        if self.streams.stopped:
+        if self.streams.stopped or self.is_draining:
             return STOPPING
-        store = self.registry.store
+        store, cluster = self.registry.store, self.registry.cluster
+        if cluster is not None and cluster.problem is not None:
+            return cluster.problem
         try:
             await store.check()
         except (StoreBusy, StoreFull, StoreFailed) as error:

@@ -115,13 +115,23 @@ class BatchJournal:
     def begin(self, connection: PostgresConnection, owners: Iterable[str]) -> None:
         """`owners`: those of the turns of the transaction."""
         self._entries, self._homes, self._claims = [], {}, {}
-        wanted = [storable(owner) for owner in owners] if self.is_active else []
-        if wanted:
+        if self.is_active:
+            self._read_homes(connection, [storable(owner) for owner in owners])
+
+    def _read_homes(self, connection: PostgresConnection, owners: list[str]) -> None:
+        unknown = [owner for owner in owners if owner not in self._homes]
+        if unknown:
             for owner, hub, epoch in connection.execute(
                 "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
-                (wanted,),
+                (unknown,),
             ).fetchall():
                 self._homes[owner] = hub, epoch
+
+    def verify_other(self, connection: PostgresConnection, owner: str) -> None:
+        """The same as `verify` for an owner that `begin` was not told of."""
+        if self.is_active:
+            self._read_homes(connection, [storable(owner)])
+            self.verify(owner)
 
     def verify(self, owner: str) -> None:
         """Raises Moved if another hub serves `owner`, or this one in a later epoch."""
@@ -210,35 +220,31 @@ class BatchJournal:
 
     def end(self, connection: PostgresConnection) -> None:
         """Write the entries, and tell the other hubs of them after the COMMIT."""
-        entries = self._entries
+        entries = self._own_entries(connection)
         if not entries:
             return
         columns = ("namespace", "session_id", "machine_id", "kind", "body", "live")
         values = [[getattr(entry, name) for entry in entries] for name in columns]
         connection.execute(APPEND, [self.hub_id, *values])
-        self._set_live(connection)
-        connection.execute(f"NOTIFY {CHANNEL}")
-
-    def _set_live(self, connection: PostgresConnection) -> None:
         states = {
             entry.owner: entry.live
-            for entry in self._entries
+            for entry in entries
             if entry.owner is not None and entry.live is not None
         }
-        unknown = [owner for owner in states if owner not in self._homes]
-        if unknown:
-            for owner, hub, epoch in connection.execute(
-                "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
-                (unknown,),
-            ).fetchall():
-                self._homes[owner] = hub, epoch
-        own = {
-            owner: state
-            for owner, state in states.items()
-            if self._homes.get(owner, (None, 0))[0] in (None, self.hub_id)
-        }
-        if own:
-            connection.execute(SET_LIVE, [self.hub_id, list(own), list(own.values())])
+        if states:
+            connection.execute(SET_LIVE, [self.hub_id, list(states), list(states.values())])
+        connection.execute(f"NOTIFY {CHANNEL}")
+
+    def _own_entries(self, connection: PostgresConnection) -> list[_Entry]:
+        """The entries without those that tell of what another hub serves by now."""
+        owners = {entry.owner for entry in self._entries if entry.live is not None}
+        self._read_homes(connection, [owner for owner in owners if owner is not None])
+        return [
+            entry
+            for entry in self._entries
+            if entry.live is None
+            or self._homes.get(entry.owner or "", (None, 0))[0] in (None, self.hub_id)
+        ]
 
     def committed(self) -> None:
         """In the writer's thread, after the COMMIT."""

@@ -17,7 +17,7 @@ from hapi.hub.store.postgres.listener import JournalListener
 from hapi.hub.store.postgres.locks import HOLDERS
 from hapi.hub.store.postgres.shared_tables import SharedTables, member_from
 from hapi.hub.store.postgres.transaction import PostgresTransaction
-from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm
+from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm, SessionRow
 from hapi.hub.store.shared import DEAD_AFTER, ISharedStore, Member
 from hapi.hub.store.sql_store import DISCARDED, SqlStore, SqlTransaction
 from hapi.metrics import Histogram
@@ -142,6 +142,36 @@ class PostgresStore(SharedTables, SqlStore):
             self._publish(transaction.events)
 
         return await self._counted(self.database.write(apply, committed, owner))
+
+    async def set_delivery(self, message_id: str, delivery: str) -> bool:
+        def change(turn: SqlTransaction) -> bool:
+            self._verify_session_of(turn, message_id)
+            return turn.set_delivery(message_id, delivery)
+
+        return await self.turn(message_id, change)
+
+    async def delete_message(self, message_id: str) -> SessionRow | None:
+        def change(turn: SqlTransaction) -> SessionRow | None:
+            self._verify_session_of(turn, message_id)
+            return turn.delete_message(message_id)
+
+        return await self.turn(message_id, change)
+
+    def _verify_session_of(self, turn: Any, message_id: str) -> None:
+        """Raises Moved if another hub serves the session of the message."""
+        found = turn.connection.execute(
+            "SELECT session_id FROM messages WHERE id = ?", (message_id,)
+        ).fetchone()
+        if found is not None:
+            self.journal.verify_other(turn.connection, found[0])
+
+    async def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
+        def change(turn: Any) -> SessionRow:
+            self.journal.verify_other(turn.connection, old)
+            merged: SessionRow = turn.merge_session(old, new, row)
+            return merged
+
+        return await self.turn(new, change)
 
     async def check(self) -> None:
         self.database.writer.check()
