@@ -27,8 +27,9 @@ from hapi.hub.store.postgres.tables import prepare
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.hub.store.transfer.transfer import Report
 from tests.support.filled_store import fill
+from tests.support.peers import User
 from tests.support.postgres import PASSWORD
-from tests.support.programs import Stage
+from tests.support.programs import CANARY, Program, Stage, until
 from tests.support.store_stage import wait
 
 pytestmark = pytest.mark.postgres
@@ -194,3 +195,39 @@ def test_an_interruption_leaves_both_databases_as_they_were(
     assert digest(file) == before
     assert run("--from", str(file), "--to", database_url).exit_code == 0
     assert sessions(database_url) == 4
+
+
+@pytest.mark.program
+def test_a_hub_goes_on_in_the_other_database_and_keeps_its_people_logged_in(
+    stage: Stage, home: Home, database_url: str, run: Callable[..., Any]
+) -> None:
+    environ = {"HAPI_HOME": str(home.path), "CLI_API_TOKEN": CANARY}
+
+    def started(name: str, *more: str) -> tuple[Program, User]:
+        words = [*HAPI, "hub", "--port", "0", "--json", *more]
+        hub = stage.start(name, words, environ)
+        hub.ready(lambda: '"url"' in hub.output)
+        return hub, User(str(json.loads(hub.output)["url"]), CANARY)
+
+    hub, user = started("before")
+    user.login()
+    token = user.jwt
+    hub.end()
+    store = SqliteStore(home.path / "hub.db", Clock())
+    wait(store.open())
+    fill(store)
+    wait(store.close())
+    assert run("--from", str(home.path / "hub.db"), "--to", database_url).exit_code == 0
+
+    hub, user = started("after", "--database", database_url)
+    user.jwt = token
+    until(lambda: user.call("GET", "/ready"))
+    ids = {each["id"] for each in user.get("/api/sessions")["sessions"]}
+    assert ids == {"long", "copy", "new"}
+    assert user.get("/api/sessions/long/messages")["messages"]
+    words = [*HAPI, "hub", "migrate", "--from", database_url, "--to", str(stage.path / "back.db")]
+    refused = stage.start("refused", words, {"HAPI_HOME": str(stage.directory("elsewhere"))})
+    assert refused.exit_code(60) == 3
+    assert "is in use by the hub" in refused.output
+    hub.end()
+    assert run("--from", database_url, "--to", str(stage.path / "back.db")).exit_code == 0

@@ -26,7 +26,15 @@ from twisted.python.failure import Failure
 
 from hapi.hub.store.rows import MessageRow, SearchTerm, TurnEvent
 from tests.support.programs import level
-from tests.support.store_stage import EPOCH, machine, open_store, prompt, session, wait
+from tests.support.store_stage import (
+    EPOCH,
+    machine,
+    open_postgres,
+    open_store,
+    prompt,
+    session,
+    wait,
+)
 from tests.support.store_steps import (
     SESSIONS,
     Step,
@@ -283,7 +291,8 @@ def make_stores(
         place = tmp_path / str(count)
         place.mkdir()
         stores = {kind: open_store(kind, place, reactor) for kind in ("memory", "sqlite")}
-        stores["postgres"] = open_store("postgres", place, reactor, contract_database())
+        # Every second time as one of several hubs, which also write a journal.
+        stores["postgres"] = open_postgres(contract_database(), reactor, shared=count % 2 == 0)
         return stores
 
     return make

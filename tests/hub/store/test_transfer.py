@@ -170,6 +170,26 @@ def test_a_character_that_postgresql_cannot_store_is_replaced_and_counted(
     wait(copied.close())
 
 
+def test_what_a_killed_hub_left_in_the_log_is_moved_and_the_log_stays(
+    file: Path, url: str, tmp_path: Path, reactor: Any
+) -> None:
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("UPDATE sessions SET effort = 'in the log' WHERE id = 'long'")
+        writer.commit()
+        (tmp_path / "killed").mkdir()
+        for suffix in ("", "-wal"):
+            copy = tmp_path / f"killed/hub.db{suffix}"
+            copy.write_bytes(Path(f"{file}{suffix}").read_bytes())
+    killed = tmp_path / "killed/hub.db"
+    before = digest(killed), digest(Path(f"{killed}-wal"))
+    forth(killed, url)
+    assert (digest(killed), digest(Path(f"{killed}-wal"))) == before
+    store = open_postgres(url, reactor)
+    assert {row.effort for row in wait(store.sessions()) if row.id == "long"} == {"in the log"}
+    wait(store.close())
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
