@@ -16,7 +16,7 @@ from twisted.web.iweb import IRequest
 
 from hapi.hub.domain import errors
 from hapi.hub.http.compression import Compressor
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull, StoreLost
 from hapi.net.server.http import (
     BodyTooLarge,
     StatusTable,
@@ -45,6 +45,7 @@ STATUSES: StatusTable = {
     errors.OperationFailed: http.INTERNAL_SERVER_ERROR,
     errors.RpcError: http.INTERNAL_SERVER_ERROR,
     StoreFailed: http.INTERNAL_SERVER_ERROR,
+    StoreAway: http.SERVICE_UNAVAILABLE,
     StoreLost: http.SERVICE_UNAVAILABLE,
     errors.RestartFailed: http.BAD_GATEWAY,
     errors.Unavailable: http.SERVICE_UNAVAILABLE,
@@ -59,6 +60,7 @@ MESSAGES: Mapping[type[Exception], str] = {
     StoreBusy: "The database is busy, try again",
     StoreFull: "No space left for the database",
     StoreFailed: "The database failed",
+    StoreAway: "The database cannot be reached at present, try again",
     StoreLost: "The hub's database was deleted, replaced or moved, so nothing can be saved; "
     "the hub's log says how its owner gets it back",
 }
@@ -105,7 +107,7 @@ def error_response(error: Exception, operation: str) -> Response:
         body |= error.details
     if isinstance(error, errors.TryLater):
         headers["Retry-After"] = str(error.retry_after)
-    elif isinstance(error, StoreBusy):
+    elif isinstance(error, StoreBusy | StoreAway):
         headers["Retry-After"] = "1"
     return Response(status, body, headers)
 
