@@ -8,8 +8,7 @@ from attrs import define, field
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
-# What a database server is sent to commit, and what it answers (CommandComplete).
-COMMIT, COMMITTED = b"COMMIT", b"COMMIT\0"
+COMMITTED = b"COMMIT\0"  # in what a database server answers to COMMIT (CommandComplete)
 
 
 class _End(Protocol):
@@ -37,9 +36,7 @@ class _Pair:
     client: Any = None
     server: Any = None
     early: list[bytes] = field(factory=list)  # what came before the server was connected
-    # Answers are held back, because the connection will be lost once it is known that COMMIT was
-    # answered.
-    is_committing: bool = False
+    has_committed: bool = False  # before
     is_over: bool = False
 
     def made(self, end: _End) -> None:
@@ -65,18 +62,20 @@ class _Pair:
         if end.is_client and self.server is None:
             self.early.append(data)
             return
-        if end.is_client and self.proxy.loses is not None and COMMIT in data:
-            if self.proxy.loses == "question":
-                self.proxy.commit_lost()
-                self.abort()
+        if end.is_client:
+            if self.proxy.loses == "question" and self.has_committed:
+                self._lose()
                 return
-            self.is_committing, self.proxy.loses = True, None
-        elif self.is_committing:
-            if COMMITTED in data:
-                self.proxy.commit_lost()
-                self.abort()
-            return
+        elif COMMITTED in data:
+            if self.proxy.loses == "answer":
+                self._lose()
+                return
+            self.has_committed = True
         (self.server if end.is_client else self.client).transport.write(data)
+
+    def _lose(self) -> None:
+        self.proxy.commit_lost()
+        self.abort()
 
     def pause(self) -> None:
         for end in (self.client, self.server):
@@ -110,8 +109,8 @@ class CuttingProxy:
     """Passes connections on to `target`, a port of this machine, which may change.
 
     `cut()` breaks them all and refuses new ones, as a host does that is gone; `silence()` keeps
-    them and lets nothing through, as a network does that drops packets. `lose_commit` breaks the
-    connection of the next COMMIT: before the server gets it, or before the client gets the answer.
+    them and lets nothing through, as a network does that drops packets. `lose_commit` breaks a
+    connection that writes: when it asks the server something, or when the server answers COMMIT.
     """
 
     reactor: Any

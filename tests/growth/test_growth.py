@@ -42,3 +42,11 @@ def test_clients_behind_nginx_get_and_send_everything_while_the_hub_is_restarted
 @pytest.mark.peer("haproxy")
 def test_a_hub_that_is_killed_and_restarted_loses_and_doubles_nothing():
     carry_out("--seconds", "20", "--messages", "2000", "--prompts", "80", "--faults", "kill,drain")
+
+
+@pytest.mark.program
+@pytest.mark.postgres
+@pytest.mark.peer("haproxy")
+def test_a_standby_takes_over_and_a_lost_answer_to_commit_doubles_nothing():
+    words = ["--store", "postgres", "--hubs", "2", "--seconds", "25", "--messages", "1500"]
+    carry_out(*words, "--prompts", "60", "--faults", "kill,cut-commit")
