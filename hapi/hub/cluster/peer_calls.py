@@ -91,6 +91,19 @@ class BytesProducer:
             self._producer.stopProducing()
 
 
+@implementer(IStreamClientEndpoint)
+@frozen(eq=False, repr=False)
+class _QuietEndpoint:
+    """An endpoint whose connections are not logged one by one."""
+
+    _endpoint: Any
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        protocolFactory.noisy = False
+        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
+        return connecting
+
+
 @implementer(IAgentEndpointFactory)
 @frozen(eq=False, repr=False)
 class PeerEndpoints:
@@ -113,11 +126,12 @@ class PeerEndpoints:
             plain = TCP4ClientEndpoint(self._reactor, host, port, timeout=CONNECT_TIMEOUT)
         else:
             plain = HostnameEndpoint(self._reactor, host, port, timeout=CONNECT_TIMEOUT)
+        quiet = _QuietEndpoint(plain)
         if not secure:
-            return plain  # type: ignore[no-any-return]
+            return quiet
         from hapi.net.client.tls import TlsEndpoint
 
-        return TlsEndpoint(plain, host)
+        return _QuietEndpoint(TlsEndpoint(quiet, host))
 
 
 class _Collector(Protocol):
@@ -278,6 +292,8 @@ class PeerClient:
         except PeerFailed:
             raise
         except Exception as error:  # of names, of TCP, of TLS, of HTTP: many unrelated classes
+            if member.id not in self._open:
+                raise PeerLost(f"The hub {member.name} is gone") from None
             raise problem_of(error, member) from error
         finally:
             waiting.discard(pending)

@@ -147,7 +147,7 @@ async def test_a_call_ends_when_the_others_know_that_its_hub_is_dead(group, a):
     pending = Deferred.fromCoroutine(call(a, timeout=600.0))
     await until(lambda: a.connections._client.waits_for)
     group.declare_down("b")
-    with pytest.raises(CallFailed) as raised:
+    with pytest.raises(CallFailed, match="The hub b is gone") as raised:
         await pending
     assert raised.value.gone
 
