@@ -381,6 +381,8 @@ class Cluster:
         self.pages.check(frozenset(member.id for member in self.members if member.is_up))
         await self.duties.check()
         epoch = await self.store.journal_epoch()
+        if not self._journal_epoch:  # this hub is just joining the others
+            return
         if epoch != self._journal_epoch and not self._is_stopped:
             self.log.warn(
                 "The database has been taken over by a replica, which may lack the last entries of "

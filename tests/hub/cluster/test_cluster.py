@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from hapi.hub.store.shared import ISharedStore, Moved
@@ -27,6 +28,20 @@ def test_a_session_that_one_hub_stores_is_known_to_all(hubs):
     assert [hub.registry.sessions[session_id].metadata["host"] for hub in (a, b, c)] == [
         "devbox"
     ] * 3
+
+
+def test_a_hub_that_joins_does_not_take_the_database_for_another_one():
+    lines = []
+
+    def watch(event):
+        lines.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(watch)
+    try:
+        ClusterStage().settle()
+    finally:
+        globalLogPublisher.removeObserver(watch)
+    assert not [line for line in lines if "replica" in line]
 
 
 def test_a_claim_tells_the_other_hubs_where_a_session_is_at_home(hubs):
