@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from hapi.hub.store.columns import as_key
 from hapi.protocol.json import MAX_STRING_LENGTH, bounded, check_number_of_values, cut
 
 # Tools that keep the agent's to-do list, in small letters and without underscores: Claude Code,
@@ -62,7 +63,7 @@ def stream_of(content: Any) -> str | None:
     """The id of a reasoning stream whose earlier snapshots this record replaces."""
     kind, data = record(content)
     found = data.get("id") if kind == "codex" and data.get("type") == "reasoning" else None
-    return found if isinstance(found, str) and found else None
+    return as_key(found) if isinstance(found, str) and found else None
 
 
 def is_ready(content: Any) -> bool:

@@ -4,6 +4,7 @@ database. Their SQL is the same for SQLite and PostgreSQL, with `?` for values.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -24,6 +25,8 @@ from hapi.protocol.json import bounded
 T = TypeVar("T")
 
 
+# Characters, as of local ids. An entry of an index in PostgreSQL has at most 2,704 bytes.
+MAX_KEY_LENGTH = 512
 JSON_COLUMNS = frozenset(
     {"metadata", "agent_state", "model", "todos", "team_state", "runner_state", "keys", "settings"}
 )
@@ -63,6 +66,15 @@ def read_content(text: str) -> Document:
         return msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return read_document(text)
+
+
+def as_key(text: str) -> str:
+    """`text`, which an agent has chosen, as part of a key: a digest if it is longer than any id
+    should be, or has a character that not every database can store.
+    """
+    if len(text) <= MAX_KEY_LENGTH and text.isprintable():
+        return text
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def packed(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.hub.store.columns import SqlConnection, SqlDatabase, read_document
+from hapi.hub.store.columns import SqlConnection, SqlDatabase, as_key, read_document
 from hapi.hub.store.rows import TokenUse
 
 MAX_COUNT = 1 << 50  # tokens; a larger count is nonsense, and SQLite adds with 64 bits
@@ -73,7 +73,7 @@ def record_use(
     connection.execute(
         INSERT,
         (
-            message_id if found.id is None else f"{session_id}/{found.id}",
+            message_id if found.id is None else f"{session_id}/{as_key(found.id)}",
             at,
             namespace,
             session_id,
@@ -142,7 +142,10 @@ def _is_use(found: _Reported) -> bool:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    """A text as every database can store it."""
+    if not isinstance(value, str):
+        return ""
+    return value.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _count(value: Any) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from hapi.hub.domain.content import stream_of
 from hapi.hub.store.rows import (
     SavedPromptRow,
     ScratchEntryRow,
@@ -180,3 +181,25 @@ def test_the_records_of_one_request_count_once_with_their_highest_figures(filled
     )
     assert sessions == 1
     assert isinstance(found.input, int)
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00", "x" * 9000, "🦑" * 512, "\n"])
+def test_no_name_that_an_agent_chooses_keeps_its_record_from_being_stored(
+    filled: Any, odd: str
+) -> None:
+    for number in range(2):
+        row = answer(f"m{number}", odd, 3)
+        content = {**row.content}
+        content["content"]["data"]["message"]["model"] = odd
+        wait(filled.add_message(row, None))
+        total = {"inputTokens": 1}
+        data = {"type": "token_count", "model": odd, "info": {"total": total}}
+        content = {"role": "agent", "content": {"type": "codex", "data": data}}
+        wait(filled.add_message(message(f"n{number}", content=content), None))
+        data = {"type": "reasoning", "id": odd, "live": True}
+        content = {"role": "agent", "content": {"type": "codex", "data": data}}
+        row = message(f"o{number}", content=content, stream=stream_of(content))
+        wait(filled.add_message(row, None))
+    assert [row.id for row in wait(filled.latest("s1", 9))] == ["m0", "n0", "m1", "n1", "o1"]
+    found, _ = wait(filled.token_use("default", 0))
+    assert [(use.input, use.requests) for use in found] == [(5, 3)]
