@@ -88,6 +88,7 @@ class PostgresDatabase:
         change: Callable[[PostgresConnection], T],
         committed: Callable[[T], object] = lambda result: None,
         owner: str | None = None,
+        moves_homes: bool = False,
     ) -> T:
         """Run `change` in a transaction; see PostgresWriter.write."""
-        return await self.writer.write(change, committed, owner)
+        return await self.writer.write(change, committed, owner, moves_homes)

@@ -1,7 +1,9 @@
 """The journal of events, the homes, and what else several hubs write in their transactions.
 
-All of it is written under the lock ORDER, so that ids of entries are in the order of the commits,
-and what a transaction reads of the homes holds until it is committed.
+Entries are written at the end of a transaction, under the lock ORDER that is held until it is
+committed, so that their ids are in the order of the commits. What a transaction reads of the homes
+holds until it is committed, since it shares the lock HOMES: homes change in transactions that have
+it alone.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from attrs import define, field, frozen
 
 from hapi.hub.store.columns import as_json, read_document
 from hapi.hub.store.postgres.connection import PostgresConnection
+from hapi.hub.store.postgres.locks import HOMES, ORDER
 from hapi.hub.store.rows import TurnEvent
 from hapi.hub.store.shared import HOME_CHANGED, Home, JournalEntry, Moved
 
@@ -112,10 +115,14 @@ class BatchJournal:
     _homes: dict[str, tuple[str | None, int]] = field(factory=dict)
     _entries: list[_Entry] = field(factory=list)
 
-    def begin(self, connection: PostgresConnection, owners: Iterable[str]) -> None:
-        """`owners`: those of the turns of the transaction."""
+    def begin(
+        self, connection: PostgresConnection, owners: Iterable[str], moves_homes: bool
+    ) -> None:
+        """`owners`: those of the turns of the transaction. `moves_homes`: it changes homes."""
         self._entries, self._homes, self._claims = [], {}, {}
         if self.is_active:
+            lock = "pg_advisory_xact_lock" if moves_homes else "pg_advisory_xact_lock_shared"
+            connection.execute(f"SELECT {lock}(?)", (HOMES,))
             self._read_homes(connection, [storable(owner) for owner in owners])
 
     def _read_homes(self, connection: PostgresConnection, owners: list[str]) -> None:
@@ -223,6 +230,7 @@ class BatchJournal:
         entries = self._own_entries(connection)
         if not entries:
             return
+        connection.execute("SELECT pg_advisory_xact_lock(?)", (ORDER,))
         columns = ("namespace", "session_id", "machine_id", "kind", "body", "live")
         values = [[getattr(entry, name) for entry in entries] for name in columns]
         connection.execute(APPEND, [self.hub_id, *values])

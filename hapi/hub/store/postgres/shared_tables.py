@@ -89,14 +89,15 @@ class SharedTables:
 
     async def claim(self, owner: str, live: dict[str, Any] | None = None) -> Home:
         return await self.database.write(
-            lambda connection: self.journal.claim(connection, owner, live)
+            lambda connection: self.journal.claim(connection, owner, live), moves_homes=True
         )
 
     async def release(self, owner: str) -> None:
         await self.database.write(
             lambda connection: self.journal.release(
                 connection, "owner = ? AND hub = ?", [owner, self.hub_id]
-            )
+            ),
+            moves_homes=True,
         )
 
     async def home(self, owner: str) -> Home | None:
@@ -121,23 +122,29 @@ class SharedTables:
         await self.database.write(join)
 
     async def beat(self, is_draining: bool = False) -> list[Member]:
-        def beat(connection: PostgresConnection) -> list[Any]:
+        def beat(connection: PostgresConnection) -> tuple[list[Any], bool]:
             connection.execute(
                 "UPDATE hubs SET seen_at = now_ms(), is_draining = ? WHERE id = ?",
                 (int(is_draining), self.hub_id),
             )
-            self.journal.release(connection, DEAD, [self.hub_id])
             rows: list[Any] = connection.execute(MEMBERS).fetchall()
-            return rows
+            dead = f"SELECT EXISTS (SELECT 1 FROM homes WHERE hub IS NOT NULL AND {DEAD})"
+            return rows, bool(connection.execute(dead, (self.hub_id,)).fetchone()[0])
 
-        return [member_from(row) for row in await self.database.write(beat)]
+        rows, any_dead = await self.database.write(beat)
+        if any_dead:
+            await self.database.write(
+                lambda connection: self.journal.release(connection, DEAD, [self.hub_id]),
+                moves_homes=True,
+            )
+        return [member_from(row) for row in rows]
 
     async def leave(self) -> None:
         def leave(connection: PostgresConnection) -> None:
             connection.execute("UPDATE hubs SET is_member = 0 WHERE id = ?", (self.hub_id,))
             self.journal.release(connection, "hub = ?", [self.hub_id])
 
-        await self.database.write(leave)
+        await self.database.write(leave, moves_homes=True)
 
     async def attend(self, name: str, url: str, version: str) -> list[Member]:
         """A sign of life of a hub that need not have acquired the database; all members."""

@@ -1,10 +1,10 @@
 """Group commit in PostgreSQL: what waits while a transaction runs shares the next one.
 
 One connection writes, in a thread of its own; it holds the lock WRITING, so that who writes holds
-it by construction. A transaction takes the lock ORDER first: its ids are in the order of the
-commits, whoever else writes. When a change fails after it wrote, the whole batch runs once more,
-with a savepoint for each change. That is rare, and savepoints would cost each change two more
-statements.
+it by construction. Hubs that share the database run their transactions at the same time; what they
+write to the journal is ordered at their ends (see journal.py). When a change fails after it wrote,
+the whole batch runs once more, with a savepoint for each change. That is rare, and savepoints would
+cost each change two more statements.
 
 Each batch stores its number. If the connection breaks after COMMIT was sent, the number tells
 whether it was done: the batch is finished, or runs once more. So changes must be re-runnable, and
@@ -28,7 +28,6 @@ from hapi.hub.store.disk_thread import Worker
 from hapi.hub.store.interface import StoreAway, StoreFailed
 from hapi.hub.store.postgres.connection import AGAIN, PostgresConnection, is_away, store_error
 from hapi.hub.store.postgres.journal import BatchJournal
-from hapi.hub.store.postgres.locks import ORDER
 from hapi.hub.store.postgres.pipeline import AddMessage, Capture, Captured, Replay, Unsuited, send
 from hapi.hub.store.postgres.session import LockLost, WritingSession
 from hapi.hub.store.postgres.stall import StallWatch
@@ -42,7 +41,6 @@ MAX_WAITING = 1_000  # changes that wait while the database is away
 AWAY_TIMEOUT = 10.0  # seconds that changes wait for a database that is away
 RETRY_INTERVAL = 0.2  # seconds between two attempts to reach it
 MAX_REPETITIONS = 3  # of a batch that met a deadlock
-FENCE = "SELECT pg_advisory_xact_lock(?)"
 FINISH = "UPDATE hubs SET last_batch = ?, seen_at = now_ms() WHERE id = ?"
 
 
@@ -52,6 +50,7 @@ class _Change(Generic[T]):
     committed: Callable[[T], object]
     done: Deferred[T]
     owner: str | None
+    moves_homes: bool
     result: T | None = None
     error: Failure | None = None
 
@@ -103,6 +102,7 @@ class PostgresWriter:
         apply: Callable[[PostgresConnection], T],
         committed: Callable[[T], object] = lambda result: None,
         owner: str | None = None,
+        moves_homes: bool = False,
     ) -> T:
         """Run `apply` in the next transaction, if this hub may change `owner`. After the COMMIT,
         `committed` is called with its result, then this returns; both in the order of the changes.
@@ -116,7 +116,7 @@ class PostgresWriter:
             raise self._lock_lost()
         if self.is_away and len(self._waiting) >= MAX_WAITING:
             raise StoreAway("the database is away")
-        change: _Change[T] = _Change(apply, committed, Deferred(), owner)
+        change: _Change[T] = _Change(apply, committed, Deferred(), owner, moves_homes)
         self._waiting.append(change)
         if not self._running:
             self._running = True
@@ -262,13 +262,16 @@ class PostgresWriter:
             raise
 
     def _was_stored(self, connection: PostgresConnection) -> bool:
-        """Whether the COMMIT that got no answer was done. It is over when ORDER is free."""
-        connection.execute("BEGIN")
-        connection.execute(FENCE, (ORDER,))
-        row = connection.execute(
-            "SELECT last_batch FROM hubs WHERE id = ?", (self.session.hub_id,)
-        ).fetchone()
-        connection.execute("COMMIT")
+        """Whether the COMMIT that got no answer was done. It is over when the row of this hub is
+        free, which each transaction changes.
+        """
+        query = "SELECT last_batch FROM hubs WHERE id = ? FOR UPDATE"
+        try:
+            row = connection.execute(query, (self.session.hub_id,)).fetchone()
+        except psycopg.Error as error:
+            if is_away(error):
+                raise
+            raise StoreAway("a COMMIT got no answer, and is not over") from error
         return row is not None and int(row[0]) >= self._number
 
     def _store_now(self, connection: PostgresConnection, batch: list[_Change[Any]]) -> None:
@@ -289,9 +292,8 @@ class PostgresWriter:
         self, connection: PostgresConnection, batch: list[_Change[Any]], way: int
     ) -> None:
         connection.execute("BEGIN")
-        connection.execute(FENCE, (ORDER,))
         owners = {change.owner for change in batch if change.owner is not None}
-        self.journal.begin(connection, owners)
+        self.journal.begin(connection, owners, any(change.moves_homes for change in batch))
         left = deque(batch)
         while left:
             run = self._captured(left) if way == PIPELINED else []
@@ -304,9 +306,9 @@ class PostgresWriter:
                     self._apply_under_savepoint(connection, change)
                 else:
                     self._apply(connection, change)
-        self.journal.end(connection)
         if connection.execute(FINISH, (self._number, self.session.hub_id)).rowcount == 0:
             self.session.enter(connection, self._number)
+        self.journal.end(connection)
         self._unknown = True
         status = connection.execute("COMMIT").statusmessage
         self._unknown = False
