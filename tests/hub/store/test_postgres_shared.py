@@ -256,6 +256,52 @@ def test_turns_after_a_claim_are_those_of_the_new_home_at_once(pair: Any) -> Non
     assert added.message.seq == 1
 
 
+def begin(awaitable: Any) -> Deferred[Any]:
+    async def result() -> Any:
+        return await awaitable
+
+    return Deferred.fromCoroutine(result())
+
+
+async def until_somebody_waits_for_a_row(store: PostgresStore, reactor: Any) -> None:
+    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event IN ('transactionid', 'tuple')"
+    while not await store.database.read(query):
+        await deferLater(reactor, 0.01)
+
+
+def test_a_hub_that_waits_in_a_transaction_holds_no_other_one_up(
+    pair: Any, database_url: str, reactor: Any
+) -> None:
+    first, second = pair
+    wait(first.create_session(session("s2")))
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT 1 FROM sessions WHERE id = 's1' FOR UPDATE")
+        slow = begin(first.add_message(message("a"), None))
+        wait(begin(until_somebody_waits_for_a_row(second, reactor)))
+        assert wait(second.add_message(message("b", "s2"), None)).message.seq == 1
+        assert not slow.called
+    assert wait(slow).message.seq == 1
+
+
+def test_a_claim_waits_for_turns_that_have_seen_the_home_of_before(
+    pair: Any, database_url: str, reactor: Any
+) -> None:
+    first, second = pair
+    wait(first.claim("s1"))
+
+    def change(turn: Any) -> None:
+        turn.change_session("s1", {"pinned": True})
+        turn.publish("default", "changed", sessionId="s1")
+
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT 1 FROM sessions WHERE id = 's1' FOR UPDATE")
+        turn = begin(first.turn("s1", change))
+        wait(begin(until_somebody_waits_for_a_row(second, reactor)))
+        claimed = begin(second.claim("s1"))
+    assert (wait(turn), wait(claimed).epoch) == (None, 2)
+    assert kinds(second) == [HOME_CHANGED, "changed", HOME_CHANGED]
+
+
 def test_the_state_of_who_is_at_home_elsewhere_is_not_kept(pair: Any) -> None:
     first, second = pair
     wait(first.claim("s1", {"active": True}))

@@ -148,7 +148,7 @@ class Faults:
         self.server.restart(after=self.random.choice([0.0, 0.5]))
 
     def hold_the_order(self) -> None:
-        """Somebody else holds the lock that each transaction takes first."""
+        """Somebody else holds the lock that each transaction takes at its end."""
         with psycopg.connect(self.server.url(DATABASE)) as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (ORDER,))
             self._hold(0.3)
