@@ -55,6 +55,7 @@ class StandInCluster:
     looked_up: list[str] = field(factory=list)
     on_lost: list[Any] = field(factory=list)
     on_gained: list[Any] = field(factory=list)
+    problem: str | None = None
 
     @property
     def members(self) -> list[Member]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 from urllib.parse import quote_from_bytes
 
 import msgspec
@@ -79,6 +79,8 @@ class Directory(Protocol):
     def hub_id(self) -> str: ...
     @property
     def members(self) -> list[Member]: ...
+    @property
+    def problem(self) -> str | None: ...
     def elsewhere(self, owner: str) -> Member | None: ...
     def look_up(self, owner: str) -> Awaitable[Member | None]: ...
     def is_home(self, owner: str) -> bool: ...
@@ -110,6 +112,13 @@ class RequestPassing:
         has answered it. Raises what the handler raises, and Unavailable.
         """
         owner, member = self._home(request, ids)
+        problem = self._directory.problem
+        if problem is not None and request.method not in (b"GET", b"HEAD"):
+            # Others may have taken over what is at home here. After a standstill, what clients have
+            # sent meanwhile comes first; they have been told that it failed.
+            if request_is_passed_on(request):
+                self._refuse_passed_on(request)
+            raise Unavailable(f"{problem[0].upper()}{problem[1:]}", "hub_not_ready")
         if request_is_passed_on(request):
             return await self._serve_passed_on(request, owner, member, here)
         if owner is not None and member is None and request.route in STARTING:
@@ -163,6 +172,10 @@ class RequestPassing:
                 return await here()
             except Moved:
                 pass
+        self._refuse_passed_on(request)
+        return None
+
+    def _refuse_passed_on(self, request: Any) -> NoReturn:
         request.setHeader(ELSEWHERE_HEADER, "1")
         raise Misdirected("This hub does not serve that session or machine")
 

@@ -113,6 +113,8 @@ class PeerResource(Resource):
                 self._reply(request, http.OK, {"sockets": self._sockets(name)})
             case "GET", "live":
                 self._stream(request, name)
+            case "POST", "rpc" | "work" if self._is_silent:
+                self._reply(request, http.OK, NOT_HERE)
             case "POST", "rpc":
                 asked = msgspec.json.decode(content, type=RpcCall)
                 await self._answer(request, lambda: self._call(asked))
@@ -121,6 +123,14 @@ class PeerResource(Resource):
                 await self._answer(request, lambda: work(given))
             case _:
                 self._reply(request, http.NOT_FOUND, {"error": "Not found"})
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the others may take this hub for dead. After a standstill, what they have asked
+        meanwhile comes first; they have given it up.
+        """
+        cluster = self._registry.cluster
+        return cluster is not None and cluster.problem is not None
 
     async def _answer(self, request: Any, work: Callable[[], Awaitable[Any]]) -> None:
         """Reply with the result, or with the error that the other hub raises again."""
@@ -137,7 +147,7 @@ class PeerResource(Resource):
     def _sockets(self, owner: str) -> int:
         """How many sockets of a session or machine are connected here."""
         registry = self._registry
-        if registry.peers is None or registry.peers.elsewhere(owner):
+        if registry.peers is None or registry.peers.elsewhere(owner) or self._is_silent:
             return 0
         found = registry.sessions.get(owner) or registry.machines.get(owner)
         return 0 if found is None else len(registry.rooms.room(found.room))

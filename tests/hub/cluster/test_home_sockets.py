@@ -7,8 +7,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
-from hapi.hub.cluster import socket_relay
+from hapi.hub.cluster import members, socket_relay
 from hapi.hub.cluster.socket_relay import SocketRelay
+from hapi.hub.domain.errors import TargetMissing
 from hapi.hub.store.shared import Member
 from hapi.net.client.connection import Connection
 from hapi.net.client.endpoint import websocket_url
@@ -337,6 +338,21 @@ async def test_a_hub_that_accepts_and_does_not_answer_fails_a_relay(monkeypatch,
     await alive(b, link)
     assert b.hub.cli.places.taken == 1
     await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_to_a_hub_that_has_stood_still_is_not_executed(monkeypatch, shared, a, b):
+    called = []
+    await a.machine("m1")
+    await a.link("machine", "m1", spawn=called.append)
+    await until(lambda: b.cluster.elsewhere("m1"))
+    monkeypatch.setattr(members, "SILENT_AFTER", -1.0)  # no beat is as young as that
+    with pytest.raises(TargetMissing):
+        await b.registry.rpc.call("m1", "spawn")
+    assert not called
+    monkeypatch.undo()
+    assert await b.registry.rpc.call("m1", "spawn") is None
+    assert len(called) == 1
 
 
 @pytest_twisted.ensureDeferred

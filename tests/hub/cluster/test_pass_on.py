@@ -296,6 +296,20 @@ async def test_what_no_hub_can_change_at_the_moment_is_answered_so(group, a):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_hub_that_the_others_may_take_for_dead_changes_nothing(group, a, b):
+    """As it is when it goes on after a standstill: what was sent meanwhile comes first."""
+    await session_at(group, "b")
+    b.cluster.problem = "the hub cannot reach its database"
+    status, found = await b.rest("PATCH", PATH, {"name": "x"})
+    assert (status, found["code"]) == (503, "hub_not_ready")
+    assert found["error"] == "The hub cannot reach its database"
+    assert (await b.rest("GET", PATH))[0] == 200
+    status, found = await a.rest("PATCH", PATH, {"name": "x"})
+    assert (status, found["code"]) == (502, "hub_unreachable")
+    assert "name" not in b.registry.sessions[S1].metadata
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_machine_is_registered_at_its_home_whatever_hub_is_asked(group, a, b):
     for hub in group.hubs.values():
         await hub.machine("m1")
