@@ -254,6 +254,8 @@ class ClusterModel:
 
     def resume(self, hub: HubStage, reads_first: bool = False) -> None:
         """`reads_first`: it reads what came over its sockets before its timers run."""
+        if hub not in self.hubs:
+            return
         buffer = self.buffers.pop(hub, [])
         if reads_first:
             hub.memory.clock.is_stopped = False

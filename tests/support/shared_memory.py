@@ -382,6 +382,10 @@ class SharedMemoryStore(SqliteStore):
         self.shared.give_up(self.hub_id, self.hub_id)
         self.shared.tell(self)
 
+    async def end_stale_holder(self) -> bool:
+        self._reach()
+        return False
+
     async def holds_duties(self) -> bool:
         self._reach()
         if self.shared.duties is None:

@@ -52,6 +52,10 @@ class Duties:
     async def check(self) -> None:
         """Ask who holds the duties, and take them over if nobody does."""
         try:
+            if not self._holds and not all(
+                member.is_up for member in self._members.members.values()
+            ):
+                await self._store.end_stale_holder()
             self._set(await self._store.holds_duties())
         except (StoreBusy, StoreFull, StoreFailed):
             self._set(False)  # the database may have given them to another hub

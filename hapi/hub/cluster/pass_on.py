@@ -85,6 +85,7 @@ class Directory(Protocol):
     def look_up(self, owner: str) -> Awaitable[Member | None]: ...
     def is_home(self, owner: str) -> bool: ...
     def caught_up(self) -> Awaitable[None]: ...
+    def know(self, owner: str) -> Awaitable[bool]: ...
 
 
 class Elsewhere(Exception):
@@ -189,6 +190,8 @@ class RequestPassing:
             needs = not self._directory.is_home(owner)
         if needs:
             await self._directory.caught_up()
+        if owner is not None:  # the event of a new one may be stored a moment after its row
+            await self._directory.know(owner)
 
     def _home(self, request: Any, ids: Mapping[str, str]) -> tuple[str | None, Member | None]:
         """What the request concerns, and the other hub where that is at home."""

@@ -142,6 +142,11 @@ class ISharedStore(IStore):
     def leave() -> Awaitable[None]:
         """Leave the members, and give up all homes of this hub."""
 
+    def end_stale_holder() -> Awaitable[bool]:
+        """End the connections of hubs that stand still, which hold the duties or the database and
+        have given no sign of life for DEAD_AFTER seconds; whether there were any.
+        """
+
     def holds_duties() -> Awaitable[bool]:
         """Whether this hub is the one that does what has to be done once for all hubs. It takes
         that over if nobody has it.

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from hapi.hub.cluster_member import ClusterMember
+from hapi.hub.cluster.cluster import Cluster
 from tests.support.cluster_stage import PageReader
 from tests.support.hub_group import S1, GroupHub, until
 from tests.support.store_stage import message
@@ -19,15 +19,11 @@ pytestmark = pytest.mark.postgres
 
 
 class Member(GroupHub):
-    def __init__(self, name: str, store: Any) -> None:
-        super().__init__(name, store)
-        self.member_of = ClusterMember(
-            reactor, self.hub, self.root, self.site, self.server, name, self.url
-        )
-
     async def start(self) -> None:
-        await self.member_of.start()
-        self.cluster, self.connections = self.member_of.cluster, self.member_of._connections
+        cluster = Cluster(self.registry, self.store, self.name, self.url, "0")
+        self.hub.join(cluster)
+        await cluster.start()
+        self.join(cluster)
 
 
 class Hubs:

@@ -88,6 +88,16 @@ class Hubs(RuleBasedStateMachine):
         if not self.model.is_running(hub := self.hub(number)):
             self.model.resume(hub, reads_first)
 
+    @rule(number=NUMBERS, hub=NUMBERS, reads_first=st.booleans())
+    def overtake(self, number: int, hub: int, reads_first: bool) -> None:
+        """A session leaves a hub that stands still, where its messages wait."""
+        process = self.process(number)
+        if process.is_alive and (left := process.hub) is not None:
+            self.model.stop(left)
+            process.say()
+            process.connect(self.hub(hub))
+            self.model.resume(left, reads_first)
+
     @rule(number=NUMBERS)
     def cut(self, number: int) -> None:
         self.hub(number).memory.cut()
@@ -126,6 +136,20 @@ LIMITS = settings(
 )
 TestHubs = Hubs.TestCase
 TestHubs.settings = settings(LIMITS, max_examples=15, stateful_step_count=25)
+
+
+@pytest.mark.parametrize("reads_first", [False, True])
+def test_what_waited_at_a_stopped_hub_is_stored_once(reads_first: bool) -> None:
+    model = ClusterModel()
+    process = next(iter(model.processes.values()))
+    process.connect(model.hubs[1])
+    model.stop(model.hubs[1])
+    for _ in range(3):
+        process.say()
+    process.connect(model.hubs[2])
+    model.resume(model.hubs[1], reads_first)
+    process.say()
+    model.check()
 
 
 @pytest.mark.postgres
