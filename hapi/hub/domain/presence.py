@@ -24,7 +24,7 @@ from hapi.hub.domain.errors import Unavailable
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import Written
 from hapi.hub.store.shared import Moved
 from hapi.metrics import LONG_TIMES, Histogram
@@ -244,7 +244,10 @@ class Presence:
             is_silent = machine.active and now - machine.last_seen > MACHINE_TIMEOUT
             if is_silent and await self._may_judge(machine.id):
                 self.machine_gone(machine)
-        await self.messages.deliver_due()
+        try:
+            await self.messages.deliver_due()
+        except StoreAway:
+            pass  # the store has logged it, and will be asked again
 
     async def _may_judge(self, owner: str) -> bool:
         """Whether this hub may say that `owner` is silent, and no other hub serves it by now."""
