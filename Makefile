@@ -52,7 +52,7 @@ help:
 	@echo "make test   the test suite, npm programs and browser included (ARGS='tests/cli' for a part)"
 	@echo "make agents the tests with every real agent (1 GB of packages); ARGS='qwen kimi' for some of them"
 	@echo "make faults the tests that name a fault, at release level (hours); ARGS='tests/runner' for a part"
-	@echo "make growth a hub, its balancer and its clients while the hub fails (ARGS='--help' for more)"
+	@echo "make growth three hubs of one database while they and it fail, for minutes (ARGS='--help' for more)"
 	@echo "make coverage  the branches of lock, hand-off, processes, guard and codec that their tests take"
 	@echo "make lint   ruff and mypy; TypeScript, ESLint and Prettier for the page's scripts"
 	@echo "make docs   the documentation, as docs/_build/html"
@@ -78,7 +78,8 @@ faults: $(VENV)/.ready-test peers
 
 # The seed of a run that failed draws the same faults again: ARGS='--seed 7'.
 growth: $(VENV)/.ready-test peers
-	$(BIN)/python -m tests.growth --messages 100000 --seconds 300 --prompts 2000 --spawns 200 --browser $(ARGS)
+	$(BIN)/python -m tests.growth --store postgres --hubs 3 --active --replica --browser \
+	  --messages 100000 --seconds 600 --prompts 2000 --spawns 200 $(ARGS)
 
 coverage: $(VENV)/.ready-test
 	$(BIN)/python -m benchmarks.branches $(ARGS)

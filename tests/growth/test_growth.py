@@ -32,10 +32,13 @@ def carry_out(*words: str) -> None:
 
 
 @pytest.mark.program
+@pytest.mark.postgres
 @pytest.mark.peer("nginx")
-def test_clients_behind_nginx_get_and_send_everything_while_the_hub_is_restarted():
-    words = ["--balancer", "nginx", "--seconds", "8", "--messages", "800", "--prompts", "40"]
-    carry_out(*words, "--faults", "drain")
+def test_clients_behind_nginx_miss_nothing_while_active_hubs_are_restarted_one_by_one():
+    words = ["--balancer", "nginx", "--store", "postgres", "--hubs", "3", "--active"]
+    carry_out(
+        *words, "--seconds", "15", "--messages", "900", "--prompts", "40", "--faults", "rolling"
+    )
 
 
 @pytest.mark.program
@@ -50,3 +53,12 @@ def test_a_hub_that_is_killed_and_restarted_loses_and_doubles_nothing():
 def test_a_standby_takes_over_and_a_lost_answer_to_commit_doubles_nothing():
     words = ["--store", "postgres", "--hubs", "2", "--seconds", "25", "--messages", "1500"]
     carry_out(*words, "--prompts", "60", "--faults", "kill,cut-commit")
+
+
+@pytest.mark.program
+@pytest.mark.postgres
+@pytest.mark.peer("haproxy")
+def test_three_active_hubs_that_are_killed_and_cut_off_lose_and_double_nothing():
+    words = ["--store", "postgres", "--hubs", "3", "--active", "--seconds", "45"]
+    words += ["--messages", "2000", "--prompts", "80", "--spawns", "30"]
+    carry_out(*words, "--faults", "kill,drain,cut-database,cut-hubs,cut-commit")
