@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from hapi.cli.base.hub_database import used_database
 from hapi.cli.checks.check import Check
+from hapi.cli.checks.postgres_check import check_postgres
 from hapi.home import Home
 from hapi.hub.options import HubOptions
 from hapi.hub.store.backup import lost_database
@@ -27,8 +28,9 @@ LARGE_LOG = 256 << 20  # bytes of hub.db-wal
 def check_database(home: Home, environ: Mapping[str, str]) -> list[Check]:
     """Nothing, if no hub has used this home."""
     path, hub = used_database(None)
+    limit = HubOptions.from_environment(environ, home=home).retention.database_size
     if not isinstance(path, Path):
-        return [Check("database", "good", f"{path}, to be backed up with pg_dump")]
+        return [check_postgres(path, limit)]
     if (lost := lost_database(path, hub) if hub is not None else None) is not None:
         text = (
             f"{path} was deleted or replaced while the hub (process {lost.pid}) runs, which saves "
@@ -37,7 +39,6 @@ def check_database(home: Home, environ: Mapping[str, str]) -> list[Check]:
         return [Check("database", "broken", text)]
     if not path.exists():
         return []
-    limit = HubOptions.from_environment(environ, home=home).retention.database_size
     return [judge(path, _size(path), limit, _log_size(path), size_on_disk(path))]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from hapi.cli.app import hapi as root
 from hapi.cli.checks.database_check import check_database
+from hapi.cli.checks.postgres_check import check_postgres
 from hapi.hub.lock import HubLock
 from hapi.hub.store.database_url import DatabaseUrl
 
@@ -81,12 +83,50 @@ def test_another_url_than_that_of_the_running_hub_is_not_in_use(run, home):
     assert not facts["running"]
 
 
-def test_doctor_shows_the_database_without_its_password(home, monkeypatch):
+@pytest.fixture
+def checked(home, monkeypatch):
+    """What doctor finds about the database of a URL."""
     monkeypatch.setenv("HAPI_HOME", str(home.path))
-    monkeypatch.setenv("HAPI_DATABASE", URL)
-    (check,) = check_database(home, {})
-    assert SHOWN in check.text
-    assert "hunter2" not in check.text
+
+    def check(url, **environ):
+        monkeypatch.setenv("HAPI_DATABASE", url)
+        (found,) = check_database(home, environ)
+        assert "hunter2" not in found.text
+        assert found.text.startswith(str(DatabaseUrl.parse(url)))
+        return found.finding, found.text
+
+    return check
+
+
+def test_doctor_names_a_database_that_cannot_be_reached_without_its_password(checked):
+    pytest.importorskip("psycopg")
+    finding, text = checked("postgresql://hapi:hunter2@127.0.0.1:1/hapi")
+    assert finding == "broken"
+    assert "cannot be used" in text
+    assert "\n" not in text
+
+
+def test_doctor_names_what_is_missing_for_postgresql(checked, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert checked(URL) == ("broken", f"{SHOWN} needs psycopg: pip install 'hapi-runner[postgres]'")
+
+
+def test_doctor_notes_a_database_beyond_its_limit(database_url, shared_postgres):
+    name = database_url.split("?")[0].rsplit("/")[-1]
+    shared_postgres.execute("CREATE TABLE hubs ()", name)
+    check = check_postgres(DatabaseUrl.parse(database_url), 1 << 20)
+    assert check.finding == "note"
+    assert "more than its limit of 1M (--max-database-size)" in check.text
+
+
+def test_doctor_shows_the_size_of_a_database_and_writes_nothing(
+    checked, shared_postgres, database_url
+):
+    assert checked(database_url) == ("good", f"{database_url} holds nothing yet")
+    shared_postgres.execute("CREATE TABLE hubs ()", database_url.split("?")[0].rsplit("/")[-1])
+    finding, text = checked(database_url)
+    assert finding == "good"
+    assert text.endswith("; it is backed up with pg_dump")
 
 
 def test_a_service_file_names_the_database_as_it_is(run):
