@@ -73,7 +73,7 @@ class PostgresDatabase:
     async def _close(self) -> None:
         await self._writer.close()
         self._is_open = False
-        self.readers.close()
+        await self.readers.close()
         await self._worker.run(self._writer.session.close)
         self._worker.stop()
 

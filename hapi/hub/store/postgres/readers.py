@@ -12,7 +12,7 @@ import psycopg
 from attrs import define, field
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from hapi.hub.store.interface import StoreAway, StoreFailed
@@ -123,8 +123,10 @@ class Readers:
                     self._idle.append(connection)
         return result
 
-    def close(self) -> None:
-        """End reads that run, and close."""
+    async def close(self) -> None:
+        """End reads that run, and close. One that waits for an answer to its attempt to connect
+        takes until CONNECT_TIMEOUT.
+        """
         self._is_closed = True
         for attempt in self._busy:
             attempt.interrupt()
@@ -132,4 +134,4 @@ class Readers:
             self._idle.pop().close()
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.stop()
+            await deferToThread(pool.stop)  # which waits for its threads
