@@ -388,3 +388,31 @@ def test_a_claim_survives_a_connection_that_breaks(pair: Any, database_url: str)
     )
     wait(first.add_message(message("a"), None))
     assert isinstance(all_of(second.add_message(message("b"), None))[0], Moved)
+
+
+def test_two_hubs_change_a_session_that_is_at_home_nowhere_one_after_the_other(pair):
+    first, second = pair
+
+    def rename(store: PostgresStore) -> Any:
+        def change(turn: Any) -> Any:
+            row = turn.session("s1")
+            names = [*(row.metadata or {}).get("names", []), store.hub_id]
+            return turn.write_metadata("s1", row.metadata_version, {"names": names}, {})
+
+        return store.turn("s1", change)
+
+    written = []
+    for number in range(20):
+        written += all_of(
+            rename(first),
+            rename(second),
+            first.add_message(message(f"a{number}", "s1"), None),
+            second.add_message(message(f"b{number}", "s1"), None),
+            first.add_message(message(f"c{number}", "s1", local_id=f"local-{number}"), None),
+            second.add_message(message(f"d{number}", "s1", local_id=f"local-{number}"), None),
+        )
+    assert not [each for each in written if isinstance(each, Exception)]
+    rows = wait(first.after_seq("s1", 0, 1000, 10**15))
+    assert [row.seq for row in rows] == list(range(1, 61))
+    row = wait(second.session_row("s1"))
+    assert len(row.metadata["names"]) == 40

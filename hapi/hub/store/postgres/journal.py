@@ -3,7 +3,8 @@
 Entries are written at the end of a transaction, under the lock ORDER that is held until it is
 committed, so that their ids are in the order of the commits. What a transaction reads of the homes
 holds until it is committed, since it shares the lock HOMES: homes change in transactions that have
-it alone.
+it alone. What is at home nowhere may be changed by two hubs at the same moment: they do it one
+after the other, by the lock UNOWNED.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from attrs import define, field, frozen
 
 from hapi.hub.store.columns import as_json, read_document
 from hapi.hub.store.postgres.connection import PostgresConnection
-from hapi.hub.store.postgres.locks import HOMES, ORDER
+from hapi.hub.store.postgres.locks import HOMES, ORDER, UNOWNED
 from hapi.hub.store.rows import TurnEvent
 from hapi.hub.store.shared import HOME_CHANGED, Home, JournalEntry, Moved
 
@@ -123,7 +124,12 @@ class BatchJournal:
         if self.is_active:
             lock = "pg_advisory_xact_lock" if moves_homes else "pg_advisory_xact_lock_shared"
             connection.execute(f"SELECT {lock}(?)", (HOMES,))
-            self._read_homes(connection, [storable(owner) for owner in owners])
+            self._prepare(connection, [storable(owner) for owner in owners])
+
+    def _prepare(self, connection: PostgresConnection, owners: list[str]) -> None:
+        self._read_homes(connection, owners)
+        if any(self._homes.get(owner, (None, 0))[0] is None for owner in owners):
+            connection.execute("SELECT pg_advisory_xact_lock(?)", (UNOWNED,))
 
     def _read_homes(self, connection: PostgresConnection, owners: list[str]) -> None:
         unknown = [owner for owner in owners if owner not in self._homes]
@@ -137,7 +143,7 @@ class BatchJournal:
     def verify_other(self, connection: PostgresConnection, owner: str) -> None:
         """The same as `verify` for an owner that `begin` was not told of."""
         if self.is_active:
-            self._read_homes(connection, [storable(owner)])
+            self._prepare(connection, [storable(owner)])
             self.verify(owner)
 
     def verify(self, owner: str) -> None:

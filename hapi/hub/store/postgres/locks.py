@@ -11,6 +11,7 @@ ORDER = _BASE + 2  # of a transaction that has entries for the journal, until it
 DUTIES = _BASE + 3  # of the connection that writes: what one hub does for all
 HOMES = _BASE + 5  # of a transaction: shared by turns, exclusive of what changes homes
 MIGRATION = _BASE + 4  # of the transaction that changes tables
+UNOWNED = _BASE + 6  # of a transaction that changes what is at home at no hub: any hub may
 
 # The connections that hold WRITING, and their hubs. `silence`: milliseconds since a hub gave a sign
 # of life, or its connection was used.
