@@ -1,15 +1,25 @@
-"""A page in Chromium: what a person sees of one session."""
+"""A page in Chromium: what a person sees of one session.
+
+    python -m tests.growth.browser URL SESSION FILE
+
+is a program of its own, which writes what the page shows to FILE each second. The access token is
+in the environment.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from attrs import define
+from twisted.internet.task import deferLater
 
 from tests.growth.sessions import parse_text
+from tests.support.programs import Stage
 
 if TYPE_CHECKING:
     from tests.growth.run import Run
@@ -18,73 +28,73 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
 TIMEOUT = 60_000.0  # ms
 LAST = 15  # messages at the end of the conversation that are compared
-CHECK_TIMEOUT = 60  # tries, one a second
+START_TIMEOUT, CHECK_TIMEOUT = 60, 60  # seconds
+TOKEN = "GROWTH_TOKEN"
 
 
 @define(eq=False)
 class BrowserPage:
-    """Playwright's own thread is the only one that uses it."""
+    """The program, as the driver sees it."""
 
+    reactor: Any
+    stage: Stage
     url: str
     token: str
     session_id: str
-    errors: list[str] = field(factory=list)
-    _pool: ThreadPool = field(factory=lambda: ThreadPool(1, 1, name="browser"))
-    _playwright: Any = None
-    _browser: Any = None
-    _page: Any = None
 
-    async def _do(self, work: Any) -> Any:
-        from twisted.internet import reactor
-
-        return await deferToThreadPool(reactor, self._pool, work)
+    @property
+    def file(self) -> Path:
+        return self.stage.path / "browser.json"
 
     async def start(self) -> None:
-        self._pool.start()
-        await self._do(self._start)
-
-    def _start(self) -> None:
-        from playwright.sync_api import sync_playwright
-
-        self._playwright = sync_playwright().start()
-        program = shutil.which("chromium")
-        self._browser = self._playwright.chromium.launch(executable_path=program, args=FLAGS)
-        self._page = self._browser.new_page(viewport={"width": 1280, "height": 900})
-        self._page.set_default_timeout(TIMEOUT)
-        self._page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self._page.goto(f"{self.url}/sessions/{self.session_id}#token={self.token}")
-        self._page.locator(".shell").wait_for()
-
-    def _texts(self) -> list[str]:
-        return self._page.locator("main").inner_text().splitlines()
+        argv = [sys.executable, "-m", "tests.growth.browser", self.url, self.session_id]
+        program = self.stage.start("browser", [*argv, str(self.file)], {TOKEN: self.token})
+        for _ in range(START_TIMEOUT * 10):
+            if self.file.exists():
+                return
+            if not program.running:
+                break
+            await deferLater(self.reactor, 0.1)
+        raise RuntimeError(f"the page in Chromium does not come up:\n{program.output[-2000:]}")
 
     async def check(self, run: Run) -> tuple[str, bool, str, list[str]]:
         """The arguments of a check: the page shows the end of its conversation, in order, once."""
         session = next(each for each in run.sessions if each.id == self.session_id)
         wanted = list(range(session.written - LAST + 1, session.written + 1))
-        found: list[int] = []
-        from twisted.internet import reactor
-        from twisted.internet.task import deferLater
-
+        shown: dict[str, Any] = {}
         for _ in range(CHECK_TIMEOUT):
-            lines = await self._do(self._texts)
-            numbers = [numbered[1] for line in lines if (numbered := parse_text(line.strip()))]
-            found = numbers[-LAST:]
-            if found == wanted:
+            shown = json.loads(self.file.read_text())
+            if shown["numbers"][-LAST:] == wanted:
                 break
-            await deferLater(reactor, 1.0)
-        is_same = found == wanted
-        numbers = f"the last {LAST} messages {'are' if is_same else 'are not'} there, in order"
-        details = [f"shown {found}, wanted {wanted}", *self.errors]
-        told = f"{numbers}; {len(self.errors)} errors of scripts"
-        return "page in Chromium", is_same and not self.errors, told, details
+            await deferLater(self.reactor, 1.0)
+        is_same = shown["numbers"][-LAST:] == wanted
+        told = f"the last {LAST} messages {'are' if is_same else 'are not'} there, in order; "
+        told += f"{len(shown['errors'])} errors of scripts"
+        details = [f"shown {shown['numbers'][-LAST:]}, wanted {wanted}", *shown["errors"]]
+        return "page in Chromium", is_same and not shown["errors"], told, details
 
-    async def stop(self) -> None:
-        def stop() -> None:
-            if self._browser is not None:
-                self._browser.close()
-            if self._playwright is not None:
-                self._playwright.stop()
 
-        await self._do(stop)
-        self._pool.stop()
+def main(url: str, session_id: str, file: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(TIMEOUT)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{url}/sessions/{session_id}#token={os.environ[TOKEN]}")
+        page.locator(".shell").wait_for()
+        while True:
+            lines = page.locator("main").inner_text().splitlines()
+            found = [parse_text(line.strip()) for line in lines]
+            numbers = [numbered[1] for numbered in found if numbered is not None]
+            new = Path(f"{file}.new")
+            new.write_text(json.dumps({"numbers": numbers, "errors": errors}))
+            new.replace(file)
+            page.wait_for_timeout(1000)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -117,7 +117,9 @@ class Run:
         if plan.browser:
             from tests.growth.browser import BrowserPage
 
-            self.browser = BrowserPage(self.servers.url, self.token, self.sessions[0].id)
+            self.browser = BrowserPage(
+                self.reactor, self.servers.stage, self.servers.url, self.token, self.sessions[0].id
+            )
             await self.browser.start()
         lasting = self.sessions[: plan.sessions - SHORT_SESSIONS]
         self.people = People(self.reactor, self.rest, lasting, self.runners, plan.seed)
@@ -213,8 +215,6 @@ class Run:
         """Stop the clients; `end` ends the programs."""
         for page in self.pages:
             page.stop()
-        if self.browser is not None:
-            await self.browser.stop()
         for session in self.sessions:
             if session.is_running:
                 await session.die()

@@ -166,7 +166,9 @@ class Servers:
         """Wait until the balancer has a hub."""
         behind = HubProcess("balancer", self.stage, self.port, {}, [])
         behind.program = self.balancer
-        await self.wait(behind, "/health")
+        for hub in self.hubs if self.plan.active else ():
+            await self.wait(hub, "/ready")
+        await self.wait(behind, "/ready")
 
     async def restart(self, hub: HubProcess) -> None:
         """Start a hub that has ended, and wait until it answers."""
