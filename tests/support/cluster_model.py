@@ -35,6 +35,7 @@ class Process:
     peer: MemoryPeer | None = None
     _silent_since: float = 0.0
     _attempt: int = 0
+    _is_reconciled: bool = False
 
     def _deliver(self, call: Callable[[], object]) -> None:
         """What arrives at a hub that is stopped waits there."""
@@ -58,10 +59,24 @@ class Process:
             self.peer = hub.connect(sessionId=self.session_id)
         except ConnectRefused:
             return
-        self.hub, self._silent_since = hub, self.model.seconds
+        self.hub, self._silent_since, self._is_reconciled = hub, self.model.seconds, False
+        self.alive()
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        """Send what is not stored. The hub tells what is when nothing is held back."""
+        hub, peer = self.hub, self.peer
+        assert hub is not None
+        if (session := hub.registry.sessions.get(self.session_id)) is not None:
+            settled = Deferred.fromCoroutine(hub.registry.require_settled(session))
+            settled.addCallbacks(self._settled, lambda failure: failure.trap(StoreFailed), (peer,))
+
+    def _settled(self, _: None, peer: MemoryPeer | None) -> None:
+        if peer is not self.peer or self._is_reconciled:
+            return
+        self._is_reconciled = True
         known = set(self.model.stored(self.session_id))
         self.unconfirmed = [number for number in self.unconfirmed if number not in known]
-        self.alive()
         for number in self.unconfirmed:
             self._send(number)
         self._ping()
@@ -87,6 +102,8 @@ class Process:
             self.connect(self.model.any_hub())
         elif self.is_alive:
             self.alive()
+            if not self._is_reconciled and self.hub is not None and self.model.is_running(self.hub):
+                self._reconcile()
 
     def alive(self) -> None:
         hub, peer = self.hub, self.peer
@@ -96,8 +113,9 @@ class Process:
     def say(self) -> None:
         number, self.said = self.said, self.said + 1
         self.unconfirmed.append(number)
-        self._send(number)
-        self._ping()
+        if self._is_reconciled:
+            self._send(number)
+            self._ping()
 
     def _send(self, number: int) -> None:
         peer = self.peer
