@@ -129,7 +129,7 @@ class StandbyHub:
             self._policy(),
             self._guard,
         )
-        serving.hub.status.of_database = self.role.report
+        serving.hub.status.of_database = self._report
         if self._options.advertise is None:
             await serving.load()
         else:
@@ -171,5 +171,12 @@ class StandbyHub:
             "sockets": 0,
             "eventStreams": 0,
             "database": {"usedBytes": 0, "freeBytes": 0},
-            **self.role.report(),
+            **self._report(),
         }
+
+    def _report(self) -> dict[str, Any]:
+        """`role` and `hubs` of the status."""
+        cluster = None if self.serving is None else self.serving.hub.registry.cluster
+        if cluster is not None:  # it gives the signs of life, and hears of those of others
+            self.role.members = list(cluster.members)
+        return self.role.report()

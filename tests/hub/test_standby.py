@@ -21,6 +21,7 @@ from hapi.hub import HubOptions, hub_service
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
 from hapi.settings import ConfigurationError, read_settings, update_settings
+from tests.support.programs import free_port
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
 SOCKET = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
@@ -52,7 +53,8 @@ def hubs(reactor, homes, database_url):
 
     async def start(name: str, url: str = "", **more: Any) -> Any:
         database = DatabaseUrl.parse(url or database_url)
-        options = HubOptions(homes(name), port=0, database=database, name=name, **more)
+        given = {"port": 0, "database": database, "name": name, **more}
+        options = HubOptions(homes(name), **given)
         hub = hub_service(reactor, options)
         started.append(hub)
         hub.startService()
@@ -142,6 +144,30 @@ async def test_a_standby_answers_that_it_waits_and_serves_after_the_active_hub_h
     status, found = await get(f"{b.url}/api/sessions", **web)  # with the web token of the other
     assert [session["id"] for session in found["sessions"]] == [made["session"]["id"]]
     assert (await get(f"{b.url}/ready"))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_hubs_that_serve_together_know_each_other(hubs: Any, reactor: Any) -> None:
+    started = {}
+    for name in "ab":
+        port = free_port()
+        address = f"http://127.0.0.1:{port}"
+        started[name] = await hubs(name, port=port, advertise=address, drain_seconds=0.0)
+    told: dict[str, Any] = {}
+
+    async def ask_both() -> bool:
+        for name, hub in started.items():
+            _, login = await deferToThread(ask, f"{hub.url}/api/auth", {"accessToken": hub.token})
+            headers = {"Authorization": f"Bearer {login['token']}"}
+            _, told[name] = await deferToThread(ask, f"{hub.url}/api/hub-status", **headers)
+        return all(len(status["hubs"]) == 2 for status in told.values())
+
+    while not await ask_both():
+        await deferLater(reactor, 0.2)
+    for status in told.values():
+        assert status["role"] == "active"
+        found = {(hub["name"], hub["role"], hub["url"], hub["isUp"]) for hub in status["hubs"]}
+        assert found == {(name, "active", hub.url, True) for name, hub in started.items()}
 
 
 @pytest_twisted.ensureDeferred
