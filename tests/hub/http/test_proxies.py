@@ -152,7 +152,7 @@ async def test_sockets_have_the_address_of_their_client_too(reactor, home):
     for link in links:
         link.startService()
         await status_of(link, "connected")
-    addresses = sorted(connection.address for connection in service.server.connections)
+    addresses = sorted(connection.address for connection in service.hub.sockets.connections)
     assert addresses == ["127.0.0.1", "192.0.2.1"]
     for link in links:
         await link.stopService()
