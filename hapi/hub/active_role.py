@@ -145,7 +145,7 @@ class ActiveRole:
                     "seenAt": member.seen_at,
                     "isUp": member.is_up,
                 }
-                for member in self.members
+                for member in told_members(self.members)
             ],
         }
 
@@ -336,6 +336,16 @@ async def _leave(store: Any) -> None:
         await store.depart()
     except PROBLEMS:
         pass  # the others see that it gives no sign of life
+
+
+def told_members(members: list[Member]) -> list[Member]:
+    """Those that are worth telling: of hubs that are lost, the last one of each name that has no
+    successor.
+    """
+    newest: dict[str, Member] = {}
+    for member in sorted(members, key=lambda each: (each.is_up, each.started_at)):
+        newest[member.name] = member
+    return [member for member in members if member.is_up or newest[member.name] is member]
 
 
 def _named(member: Member) -> str:

@@ -7,7 +7,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from hapi.hub.active_role import told_members
 from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.shared import Member
 from tests.support.hub_stage import result_of
 from tests.support.role_stage import RoleStage
 
@@ -39,6 +41,15 @@ def test_the_second_hub_waits_and_names_the_first_to_its_owner(stage, pair):
         ("a", "active", True),
         ("b", "standby", True),
     }
+
+
+def test_of_lost_hubs_the_last_of_each_name_without_a_successor_is_told():
+    def hub(name, started_at, is_up):
+        return Member(f"{name}{started_at}", name, "", "1", started_at, started_at, is_up)
+
+    members = [hub("a", 1, False), hub("a", 2, False), hub("b", 1, False), hub("b", 2, True)]
+    assert [hub.id for hub in told_members(members)] == ["a2", "b2"]
+    assert [hub.id for hub in told_members([hub("a", 1, True), hub("a", 2, True)])] == ["a1", "a2"]
 
 
 def test_after_an_orderly_stop_the_standby_serves_within_two_seconds(stage, pair):

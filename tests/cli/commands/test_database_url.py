@@ -70,7 +70,7 @@ def test_the_database_of_a_running_hub_is_known_without_being_named(run, home):
 
 def test_status_shows_the_database_without_its_password(run):
     result = run("hub", "status", HAPI_DATABASE=URL)
-    assert f"Database:    {SHOWN}\n" in result.stdout
+    assert f"Database: {SHOWN}\n" in result.stdout
 
 
 def test_another_url_than_that_of_the_running_hub_is_not_in_use(run, home):

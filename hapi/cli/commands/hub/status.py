@@ -164,7 +164,8 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
     yield "Database", _database(facts["database"])
     if (free := facts["database"]["diskFreeBytes"]) is not None:
         yield "Disk", f"{format_size(free)} free"
-    yield "Last backup", _backup(facts["lastBackup"], now)
+    if not is_url(facts["database"]["path"]):
+        yield "Last backup", _backup(facts["lastBackup"], now)
 
 
 def _hub(hub: Mapping[str, Any]) -> str:
