@@ -171,10 +171,20 @@ class Servers:
         await self.wait(behind, "/ready")
 
     async def restart(self, hub: HubProcess) -> None:
-        """Start a hub that has ended, and wait until it answers."""
-        if not hub.is_running:
-            hub.start()
-        await self.wait(hub)
+        """Start a hub that has ended, and wait until it answers. One that ends again, because it
+        does not reach its database, is started again, as by a service manager.
+        """
+        deadline = self.reactor.seconds() + START_TIMEOUT
+        while True:
+            if not hub.is_running:
+                hub.start()
+            try:
+                await self.wait(hub)
+                return
+            except RuntimeError:
+                if self.reactor.seconds() > deadline:
+                    raise
+            await deferLater(self.reactor, 1.0)
 
     async def drain(self, hub: HubProcess) -> None:
         """SIGTERM, and wait for the exit."""
