@@ -44,14 +44,14 @@ def test_clients_behind_nginx_miss_nothing_while_active_hubs_are_restarted_one_b
 @pytest.mark.program
 @pytest.mark.peer("haproxy")
 def test_a_hub_that_is_killed_and_restarted_loses_and_doubles_nothing():
-    carry_out("--seconds", "20", "--messages", "2000", "--prompts", "80", "--faults", "kill,drain")
+    carry_out("--seconds", "15", "--messages", "2000", "--prompts", "80", "--faults", "kill,drain")
 
 
 @pytest.mark.program
 @pytest.mark.postgres
 @pytest.mark.peer("haproxy")
 def test_a_standby_takes_over_and_a_lost_answer_to_commit_doubles_nothing():
-    words = ["--store", "postgres", "--hubs", "2", "--seconds", "25", "--messages", "1500"]
+    words = ["--store", "postgres", "--hubs", "2", "--seconds", "20", "--messages", "1500"]
     carry_out(*words, "--prompts", "60", "--faults", "kill,cut-commit")
 
 
@@ -59,6 +59,6 @@ def test_a_standby_takes_over_and_a_lost_answer_to_commit_doubles_nothing():
 @pytest.mark.postgres
 @pytest.mark.peer("haproxy")
 def test_three_active_hubs_that_are_killed_and_cut_off_lose_and_double_nothing():
-    words = ["--store", "postgres", "--hubs", "3", "--active", "--seconds", "45"]
+    words = ["--store", "postgres", "--hubs", "3", "--active", "--seconds", "36"]
     words += ["--messages", "2000", "--prompts", "80", "--spawns", "30"]
     carry_out(*words, "--faults", "kill,drain,cut-database,cut-hubs,cut-commit")
