@@ -8,97 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
-from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from hapi.hub.store.shared import DEAD_AFTER, HOME_CHANGED, Home, ISharedStore, Moved
+from hapi.hub.store.shared import HOME_CHANGED, Home, ISharedStore, Moved
 from tests.support.programs import until
-from tests.support.shared_memory import SharedMemory
-from tests.support.store_stage import (
-    POSTGRES,
-    machine,
-    message,
-    open_postgres,
-    session,
-    wait,
-)
+from tests.support.shared_hubs import MemoryHubs, PostgresHubs
+from tests.support.store_stage import POSTGRES, machine, message, session, wait
 
 ALL = 10_000  # entries
-
-
-@define(eq=False)
-class MemoryHubs:
-    """Hubs of a database in memory."""
-
-    shared: SharedMemory = field(factory=lambda: SharedMemory(Clock()))
-    count: int = 0
-
-    def hub(self) -> Any:
-        self.count += 1
-        return self.shared.hub(f"hub{self.count}")
-
-    def silence(self, store: Any) -> None:
-        """The hub gives no more signs of life."""
-        self.shared.clock.advance(DEAD_AFTER + 1)
-        others = [each for each in self.shared.members if each != store.hub_id]
-        for each in self.shared.hubs:
-            if each.hub_id in others:
-                wait(each.beat())
-
-    def end(self, store: Any) -> None:
-        """The process of the hub is gone."""
-        store.kill()
-
-    def trim(self, keep: int) -> None:
-        self.shared.trim(keep)
-
-    def settle(self) -> None:
-        self.shared.clock.advance(1)
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
-@define(eq=False)
-class PostgresHubs:
-    """Hubs of a database in PostgreSQL."""
-
-    url: str
-    reactor: Any
-    stores: list[Any] = field(factory=list)
-
-    def hub(self) -> Any:
-        self.stores.append(open_postgres(self.url, self.reactor, shared=True))
-        return self.stores[-1]
-
-    def execute(self, statement: str, *values: object) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement, values)  # type: ignore[call-overload]
-
-    def silence(self, store: Any) -> None:
-        past = int(DEAD_AFTER * 1000) + 1
-        self.execute("UPDATE hubs SET seen_at = seen_at - %s WHERE id = %s", past, store.hub_id)
-
-    def end(self, store: Any) -> None:
-        self.stores.remove(store)
-        wait(store.close())
-
-    def trim(self, keep: int) -> None:
-        newest = wait(self.stores[0].newest_entry())
-        self.execute("UPDATE events SET at = 0 WHERE id <= %s", newest - keep)
-        while wait(self.stores[0].trim_journal()):
-            pass
-
-    def settle(self) -> None:
-        """Bells come by themselves."""
-
-    def close(self) -> None:
-        for store in self.stores:
-            wait(store.close())
 
 
 @pytest.fixture(params=["memory", POSTGRES])
@@ -350,6 +269,9 @@ def test_hubs_know_each_other(pair: tuple[Any, Any]) -> None:
         ("b", "http://b", "1.1", True),
     }
     assert (found[second.hub_id].is_draining, found[first.hub_id].is_draining) == (True, False)
+    wait(second.leave())
+    wait(second.join("b", "http://b", "1.1"))
+    assert [each.is_draining for each in wait(first.beat())] == [False, False]
     wait(first.claim("s1"))
     wait(first.leave())
     assert [each.name for each in wait(second.beat())] == ["b"]

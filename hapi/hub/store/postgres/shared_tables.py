@@ -115,7 +115,8 @@ class SharedTables:
     async def join(self, name: str, url: str, version: str) -> None:
         def join(connection: PostgresConnection) -> None:
             connection.execute(
-                "UPDATE hubs SET name = ?, url = ?, version = ?, is_member = 1 WHERE id = ?",
+                "UPDATE hubs SET name = ?, url = ?, version = ?, is_member = 1, is_draining = 0"
+                " WHERE id = ?",
                 (name, url, version, self.hub_id),
             )
 
