@@ -50,6 +50,10 @@ class PostgresDatabase:
             self._is_open = True
 
     @property
+    def is_closing(self) -> bool:
+        return self._closing
+
+    @property
     def batches(self) -> BatchStatistics:
         return BatchStatistics(self._writer.sizes, self._writer.seconds)
 

@@ -7,15 +7,14 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from hapi.deferreds import run_in_background
 from hapi.hub.store.columns import as_json, machine_from, read_document, session_from
 from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.database import PostgresDatabase
 from hapi.hub.store.postgres.journal import NEWEST, BatchJournal, entries_after, trim
+from hapi.hub.store.postgres.publisher import Publisher
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.hub.store.shared import DEAD_AFTER, Home, JournalEntry, Member
 from hapi.hub.store.sql_store import DISCARDED
-from hapi.request_id import run_for_nobody
 
 MEMBERS = (
     "SELECT *, now_ms() - seen_at AS silence FROM hubs WHERE is_member = 1 ORDER BY started_at, id"
@@ -42,6 +41,7 @@ class SharedTables:
     database: PostgresDatabase
     hub_id: str
     journal: BatchJournal
+    publisher: Publisher
     _bells: list[Callable[[], object]]
 
     log = Logger()
@@ -58,11 +58,7 @@ class SharedTables:
         def append(connection: PostgresConnection) -> None:
             self.journal.append_encoded(namespace, kind, fields, body, state)
 
-        run_for_nobody(
-            lambda: run_in_background(
-                self.database.write(append), self.log, "An event for pages could not be stored"
-            )
-        )
+        self.publisher.publish(append)
 
     def on_journal(self, call: Callable[[], object]) -> None:
         self._bells.append(call)

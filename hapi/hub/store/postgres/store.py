@@ -15,6 +15,7 @@ from hapi.hub.store.postgres.database import PostgresDatabase
 from hapi.hub.store.postgres.index import PostgresIndex
 from hapi.hub.store.postgres.listener import JournalListener
 from hapi.hub.store.postgres.locks import HOLDERS
+from hapi.hub.store.postgres.publisher import Publisher
 from hapi.hub.store.postgres.shared_tables import SharedTables, member_from
 from hapi.hub.store.postgres.transaction import PostgresTransaction
 from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm, SessionRow
@@ -50,6 +51,7 @@ class PostgresStore(SharedTables, SqlStore):
         self.statistics.batches = self.database.batches
         self.index = PostgresIndex()
         self.journal = self.database.journal
+        self.publisher = Publisher(reactor, self.database.write, lambda: self.database.is_closing)
         self._bells: list[Callable[[], object]] = []
         self._listener: JournalListener | None = None
 
