@@ -55,7 +55,8 @@ HUB = Service(
 class Installation:
     """What a service runs: `argv` starts with an absolute path, `environment` has no secrets.
 
-    `binds_low_port`: it listens on a port that only root may listen on by default.
+    `binds_low_port`: it listens on a port that only root may listen on by default. `stop_timeout`:
+    seconds that it gets to stop before it is killed.
     """
 
     argv: tuple[str, ...]
@@ -64,6 +65,7 @@ class Installation:
     log: str = ""  # for launchd, which has no log of its own
     service: Service = RUNNER
     binds_low_port: bool = False
+    stop_timeout: int = STOP_TIMEOUT
 
 
 def text_of(kind: Kind, what: Installation) -> str:
@@ -109,7 +111,7 @@ def systemd(what: Installation, *, of_user: bool) -> str:
         f"# {meanings}; 75: restart.",
         f"RestartPreventExitStatus={' '.join(map(str, codes))}",
         "RestartForceExitStatus=75",
-        f"TimeoutStopSec={STOP_TIMEOUT}",
+        f"TimeoutStopSec={what.stop_timeout}",
         "",
         "[Install]",
         f"WantedBy={'default' if of_user else 'multi-user'}.target",
@@ -167,7 +169,7 @@ def supervisord(what: Installation) -> str:
         "startsecs=2",
         "startretries=10",
         "stopsignal=TERM",
-        f"stopwaitsecs={STOP_TIMEOUT}",
+        f"stopwaitsecs={what.stop_timeout}",
         "stopasgroup=false",
         "killasgroup=false",
     ]
@@ -196,7 +198,7 @@ def launchd(what: Installation) -> str:
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": 10,
-        "ExitTimeOut": STOP_TIMEOUT,
+        "ExitTimeOut": what.stop_timeout,
         "AbandonProcessGroup": what.service.keeps_children,
         "ProcessType": "Interactive",
         **({"StandardOutPath": what.log, "StandardErrorPath": what.log} if what.log else {}),

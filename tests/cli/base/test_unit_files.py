@@ -248,6 +248,27 @@ def test_the_hub_command_takes_the_options_of_the_hub(home):
     assert "KillMode" not in service
 
 
+@pytest.mark.parametrize(
+    ("kind", "section_name", "key"),
+    [("systemd", "Service", "TimeoutStopSec"), ("supervisord", "program:hapi-hub", "stopwaitsecs")],
+)
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("", "20"),
+        ("--drain-seconds 90", "20"),
+        ("--advertise http://10.0.0.5:3006", "30"),
+        ("--advertise http://10.0.0.5:3006 --drain-seconds 89.5", "110"),
+    ],
+)
+def test_a_hub_of_several_gets_the_time_that_it_lets_its_clients_move(
+    home, kind, section_name, key, words, seconds
+):
+    options = f"hub install-service --kind {kind} --database postgresql://hapi@db1/hapi {words}"
+    done = CliRunner().invoke(hapi, options.split())
+    assert section(done.stdout, section_name)[key] == seconds
+
+
 def test_an_invalid_option_of_the_hub_gets_into_no_service(home):
     done = CliRunner().invoke(hapi, ["hub", "install-service", "--keep-sessions", "x"])
     assert done.exit_code == 2 or isinstance(done.exception, Exception)

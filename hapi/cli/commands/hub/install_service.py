@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import evolve
 
 from hapi.cli.base.common_options import home_option, is_home_given
 from hapi.cli.base.errors import CommandError, exit_codes_epilog
@@ -20,8 +22,8 @@ from hapi.cli.base.service_installation import (
     installation_options,
     service_environment,
 )
-from hapi.cli.base.unit_files import HUB
-from hapi.hub.options import read_database
+from hapi.cli.base.unit_files import HUB, STOP_TIMEOUT
+from hapi.hub.options import HubOptions, read_database
 from hapi.hub.store.database_url import SETTING, DatabaseUrl, is_url
 
 LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")  # ip(7)
@@ -53,8 +55,6 @@ def command(
     home is that of that user, who must be able to run this program. Stopping or restarting the
     service leaves the sessions running.
     """
-    from hapi.hub import HubOptions
-
     target = Target.chosen(kind, write, path, force, user)
     flags = absolute(hub_flags(values))
     account = Account.find(user)
@@ -70,7 +70,12 @@ def command(
     what = installation(
         HUB, words, environ, target, variables(environ), binds_low_port=binds_low_port
     )
-    install(target, what)
+    install(target, evolve(what, stop_timeout=stop_timeout(options)))
+
+
+def stop_timeout(options: HubOptions) -> int:
+    """Seconds in which the hub has stopped: one of several first lets its clients go elsewhere."""
+    return STOP_TIMEOUT + (0 if options.advertise is None else math.ceil(options.drain_seconds))
 
 
 def refuse_passwords(flags: Mapping[str, Any], environ: Mapping[str, str]) -> None:
