@@ -22,7 +22,7 @@ from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.audit_log import LOGIN, NOBODY, AuditLog
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import Moved
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
@@ -214,7 +214,11 @@ class CliNamespace:
         if failure.check(Moved):  # answered by the hub that serves the session or machine
             peer.hang_up("another hub serves it")
             return
-        if failure.check(StoreBusy, StoreFull, StoreFailed):
+        if failure.check(StoreAway):  # which the store has logged
+            self.log.info(
+                "Event {name} was not stored: {reason}", name=name, reason=str(failure.value)
+            )
+        elif failure.check(StoreBusy, StoreFull, StoreFailed):
             self.log.error(
                 "Event {name} could not be stored: {reason}", name=name, reason=str(failure.value)
             )

@@ -29,7 +29,7 @@ from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.options import HubOptions
 from hapi.hub.records.indexing import SWEEP_INTERVAL as INDEXING_INTERVAL
 from hapi.hub.secrets import HubSecrets
-from hapi.hub.store.interface import IStore, StoreLost, StoreRefused
+from hapi.hub.store.interface import IStore, StoreAway, StoreLost, StoreRefused
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
@@ -163,7 +163,7 @@ class Serving:
     async def _guarded(self, run: Callable[[], Awaitable[object]]) -> None:
         try:
             await run()
-        except StoreLost:
+        except (StoreAway, StoreLost):
             pass  # logged once, where it was noticed
         except Exception:
             self.log.failure("A periodic task of the hub failed and will run again")

@@ -34,7 +34,7 @@ from hapi.request_id import run_for_nobody
 KEY_NAME = "hub-key"  # of the secret that signs what hubs ask each other
 CATCH_UP_TIMEOUT = 2.0  # seconds that a request waits for what other hubs have published
 CLAIM_TIMEOUT = 5.0  # seconds that a claim waits for what the home before has published
-UNREACHABLE = "The hub cannot reach its database, so that other hubs take over its sessions"
+UNREACHABLE = "The hub cannot reach its database; other hubs that do take over its sessions"
 
 
 @define(eq=False, repr=False)

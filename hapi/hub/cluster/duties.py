@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from hapi.hub.cluster.members import Members
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 
 TRIM_INTERVAL = 10.0  # seconds between two looks for entries of the journal to delete
 MAX_PORTIONS = 50  # of entries that are deleted in one go
@@ -75,6 +75,8 @@ class Duties:
             for _ in range(MAX_PORTIONS):
                 if not self.holds or not await self._store.trim_journal():
                     return
+        except StoreAway:
+            pass  # the store has logged it
         except (StoreBusy, StoreFull, StoreFailed) as error:
             self.log.warn("The journal will be trimmed later: {reason}", reason=str(error))
         except Exception:

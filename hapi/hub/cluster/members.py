@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import BEAT_INTERVAL, Member
 
 # Seconds by the clock of this hub after which it no longer takes itself for alive; by the clock of
@@ -77,6 +77,8 @@ class Members:
     async def _guarded(self) -> None:
         try:
             await self.beat()
+        except StoreAway:
+            pass  # the store has logged it
         except (StoreBusy, StoreFull, StoreFailed) as error:
             if not self._is_failing:
                 self._is_failing = True

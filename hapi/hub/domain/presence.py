@@ -183,8 +183,8 @@ class Presence:
             session.row = await self.registry.store.change_session(
                 session.id, {"active_at": session.active_at}
             )
-        except Moved:
-            pass  # the hub that serves it by now knows better
+        except (Moved, StoreAway):
+            pass  # the hub that serves it by now knows better, or the store has logged it
         except Exception:
             self.log.failure(
                 "Could not save when session {session_id} was last alive", session_id=session.id
@@ -238,6 +238,8 @@ class Presence:
         for session in list(registry.sessions.values()):
             try:
                 await self._check_session(session, now)
+            except StoreAway:
+                pass  # the store has logged it, and the session will be checked again
             except Exception:
                 self.log.failure("Could not check session {session_id}", session_id=session.id)
         for machine in list(registry.machines.values()):

@@ -91,7 +91,7 @@ def error_response(error: Exception, operation: str) -> Response:
         log.failure(
             "{operation} failed: the row was deleted meanwhile", Failure(error), operation=operation
         )
-    elif isinstance(error, StoreFailed) and not isinstance(error, StoreLost):
+    elif isinstance(error, StoreFailed) and not isinstance(error, StoreAway | StoreLost):
         log.error("{operation}: {reason}", operation=operation, reason=str(error))
     elif status >= http.INTERNAL_SERVER_ERROR:  # people are shown the request's id
         log.info(

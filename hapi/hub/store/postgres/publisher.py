@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from hapi.deferreds import run_in_background
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFull
@@ -60,7 +60,9 @@ class Publisher:
             self._keep(append)
             if not self._is_retrying:
                 self._is_retrying = True
-                self.log.warn("Events for pages are kept: {reason}", reason=str(error))
+                # The store has logged that it is away.
+                level = LogLevel.info if isinstance(error, StoreAway) else LogLevel.warn
+                self.log.emit(level, "Events for pages are kept: {reason}", reason=str(error))
                 self._run(self._retry())
 
     def _keep(self, append: Append) -> None:

@@ -1,0 +1,97 @@
+"""A database in PostgreSQL that is away: its store logs that once, and nobody else does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, capturedLogs
+
+from hapi.hub.cluster.cluster import UNREACHABLE
+from hapi.hub.cluster.duties import Duties
+from hapi.hub.cluster.members import Members
+from hapi.hub.domain.presence import Presence
+from hapi.hub.http.responses import error_response
+from hapi.hub.serving import Serving
+from hapi.hub.store.interface import StoreAway
+from hapi.hub.store.postgres.publisher import RETRY_INTERVAL, Publisher
+from tests.support.hub_stage import Stage
+
+
+@pytest.fixture
+def alarms() -> Iterator[list[LogEvent]]:
+    """What is logged as a warning or worse."""
+
+    class Alarms(list[LogEvent]):
+        def __iter__(self) -> Iterator[LogEvent]:
+            return (event for event in logged if event["log_level"] >= LogLevel.warn)
+
+    with capturedLogs() as logged:
+        yield Alarms()
+
+
+class AwayStore:
+    """Fails as a store whose database is away."""
+
+    error: Exception = StoreAway("connection refused")
+
+    async def fail(self, *given: Any) -> Any:
+        raise self.error
+
+    beat = holds_duties = trim_journal = fail
+
+
+def run(coroutine: Any) -> None:
+    Deferred.fromCoroutine(coroutine).addErrback(lambda failure: pytest.fail(str(failure)))
+
+
+def guarded(run_task: Any) -> None:
+    run(Serving._guarded(SimpleNamespace(log=Serving.log), run_task))  # type: ignore[arg-type]
+
+
+def test_periodic_tasks_run_again_without_an_alarm(alarms: list[LogEvent]) -> None:
+    guarded(AwayStore().fail)
+    assert list(alarms) == []
+
+
+def test_signs_of_life_and_duties_wait_without_an_alarm(alarms: list[LogEvent]) -> None:
+    clock = Clock()
+    members = Members(AwayStore(), clock, lambda: None, lambda: None)
+    members._alive_at = clock.seconds()
+    duties = Duties(AwayStore(), clock, members)
+    duties._holds = True
+    run(members._guarded())
+    run(duties._trim())
+    assert list(alarms) == []
+
+
+def test_what_is_published_is_kept_without_an_alarm(alarms: list[LogEvent]) -> None:
+    clock, store = Clock(), AwayStore()
+    publisher = Publisher(clock, store.fail)
+    for _ in range(3):
+        publisher.publish(lambda connection: None)
+        clock.advance(RETRY_INTERVAL)
+    assert list(alarms) == []
+
+
+def test_sweeps_check_sessions_again_without_an_alarm(
+    alarms: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage()
+    stage.session()
+    monkeypatch.setattr(Presence, "_check_session", AwayStore().fail)
+    run(stage.hub.presence.sweep())
+    assert list(alarms) == []
+
+
+def test_requests_are_answered_without_an_alarm(alarms: list[LogEvent]) -> None:
+    assert error_response(StoreAway("connection refused"), "GET /api/sessions").status == 503
+    assert list(alarms) == []
+
+
+def test_a_hub_does_not_promise_that_others_reach_the_database() -> None:
+    assert UNREACHABLE.endswith("other hubs that do take over its sessions")
