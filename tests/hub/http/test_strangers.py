@@ -74,7 +74,7 @@ async def test_a_socket_that_floods_before_its_connect_is_closed(
                 return b"reset"
 
     assert await deferToThread(visit)
-    assert not service.server.connections
+    assert not service.hub.sockets.connections
 
 
 @pytest_twisted.ensureDeferred
@@ -119,7 +119,7 @@ async def test_a_message_after_the_connect_may_have_4096_frames_and_no_more(
 async def test_sockets_without_a_token_end_those_that_have_waited_longest_and_no_other(
     reactor: Any, service: Any
 ) -> None:
-    waiting = service._site.unauthenticated
+    waiting = service._serving.site.unauthenticated
     waiting.max_connections = 20
 
     def visit() -> list[bytes]:
@@ -183,7 +183,7 @@ async def test_a_large_body_without_a_token_is_refused_before_it_is_kept(
     assert int(found.split()[1]) == status, found
     assert b"100 Continue" not in found
     assert found.count(b"HTTP/1.1 ") == 1
-    assert service._site.bodies_size == 0
+    assert service._serving.site.bodies_size == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -214,7 +214,7 @@ async def test_a_log_in_with_a_body_that_is_not_large_passes(reactor: Any, servi
 async def test_all_bodies_together_have_a_limit_and_give_their_room_back(
     reactor: Any, service: Any
 ) -> None:
-    service._site.max_bodies_size = 3 << 20
+    service._serving.site.max_bodies_size = 3 << 20
 
     def visit() -> list[int]:
         bearer = {"Authorization": f"Bearer {TOKEN}"}
@@ -238,7 +238,7 @@ async def test_all_bodies_together_have_a_limit_and_give_their_room_back(
             return [*status, int(read_to_end(wire).split()[1])]
 
     assert await deferToThread(visit) == [503, 200]
-    assert service._site.bodies_size == 0
+    assert service._serving.site.bodies_size == 0
 
 
 @pytest.mark.parametrize(
