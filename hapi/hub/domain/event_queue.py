@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import Moved
 
 RETRY_INTERVAL = 1.0  # seconds between two tries while the store fails
@@ -30,11 +30,13 @@ UNMEASURED = 200  # events of a session whose size is not looked at
 STORE_ERRORS: dict[str, type[Exception]] = {
     "store-full": StoreFull,
     "store-busy": StoreBusy,
+    "store-away": StoreAway,  # a StoreFailed as well
     "store-failed": StoreFailed,
 }
 STORE_PROBLEMS = {
     "store-full": "the hub has no space left to store events; it keeps them and tries again",
     "store-busy": "the hub's database is locked by another program; the hub tries again",
+    "store-away": "the hub cannot reach its database; it keeps the events and tries again",
     "store-failed": "the hub cannot store events; it keeps them and tries again",
 }
 

@@ -44,6 +44,7 @@ RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after an unco
 STORE_PROBLEMS = {
     "store-full": "the hub's disk is full",
     "store-busy": "the hub's database is locked by another program",
+    "store-away": "the hub cannot reach its database",
     "store-failed": "the hub's database does not work",
 }
 Json = dict[str, Any]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hapi.hub.domain.event_queue import RETRY_INTERVAL, EventQueue
-from hapi.hub.store.interface import StoreBusy
+from hapi.hub.domain.event_queue import (
+    RETRY_INTERVAL,
+    STORE_ERRORS,
+    STORE_PROBLEMS,
+    EventQueue,
+    store_code,
+)
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 
 
 class Sender:
@@ -70,3 +77,20 @@ def test_an_event_that_asks_first_what_became_of_it_is_not_overtaken():
         store.answer()
     assert store.stored == list("abcde")
     assert len(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreFull("disk"), "store-full"),
+        (StoreBusy("lock"), "store-busy"),
+        (StoreAway("port 5432", unknown=True), "store-away"),
+        (StoreFailed("i/o"), "store-failed"),
+        (ValueError(), None),
+    ],
+)
+def test_each_problem_of_a_store_has_its_code(error, code):
+    assert store_code(error) == code
+    if code is not None:
+        assert type(error) is STORE_ERRORS[code]
+        assert code in STORE_PROBLEMS
