@@ -46,7 +46,9 @@ class HubSecrets:
         elif own != token:
             raise ConfigurationError(
                 "the hubs of this database have another access token than this one (CLI_API_TOKEN, "
-                "cliApiToken in settings.json): all of them need the same"
+                "cliApiToken in settings.json): all of them need the same. Give this one the token "
+                "of the others; if this one's is to count, stop all hubs and run DELETE FROM "
+                "secrets WHERE name = 'access-token' in the database"
             )
         made = signing_secret(home) if home.jwt_secret.exists() else os.urandom(TOKEN_BYTES)
         signing = base64.b64decode(

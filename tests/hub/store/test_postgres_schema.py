@@ -106,6 +106,17 @@ def test_tables_of_the_same_names_are_not_taken_for_ours(database_url: str, reac
     assert table_names(database_url) == {"meta"}
 
 
+def test_tables_that_are_missing_are_named(database_url: str, reactor: Any) -> None:
+    store = PostgresStore(database_url, reactor)
+    wait(store.open())
+    wait(store.close())
+    execute(
+        database_url, "ALTER TABLE messages RENAME TO old_messages", "DROP TABLE scratch_entries"
+    )
+    assert "lacks tables of a hub" in (text := refusal(database_url, reactor))
+    assert "(messages, scratch_entries): restore it from a backup" in text
+
+
 def test_an_old_server_is_refused(
     database_url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,22 @@ def test_a_database_with_rows_is_refused_and_replaced_when_that_is_asked_for(
     assert counts(url) == moved.counts
 
 
+def test_the_secrets_of_another_hub_count_as_rows(file: Path, url: str, reactor: Any) -> None:
+    store = open_postgres(url, reactor)
+    wait(store.secret("access-token", "of another hub"))
+    wait(store.close())
+    with pytest.raises(
+        TransferFailed, match=r"not empty \(a hub has left its access token in it\)"
+    ):
+        forth(file, url)
+    forth(file, url, force=True)
+    store = open_postgres(url, reactor)
+    assert wait(store.secret("access-token", "of the hub that was moved")) == (
+        "of the hub that was moved"
+    )
+    wait(store.close())
+
+
 def test_a_file_that_exists_is_refused_and_replaced_when_that_is_asked_for(
     file: Path, url: str, tmp_path: Path, reactor: Any
 ) -> None:

@@ -10,7 +10,7 @@ import psycopg
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, one_line
 from hapi.hub.store.postgres.locks import MIGRATION
-from hapi.hub.store.postgres.schema import APPLICATION, MIN_SERVER, Migration
+from hapi.hub.store.postgres.schema import APPLICATION, MIN_SERVER, TABLES, Migration
 from hapi.hub.store.shared import DEAD_AFTER
 
 COLUMNS = (
@@ -100,6 +100,12 @@ def _version(connection: PostgresConnection, shown: str, migrations: Sequence[Mi
         raise StoreRefused(
             f"database {shown}: {connection.raw.info.user} may not write its tables; use the role"
             " that created them"
+        )
+    if meta["version"] >= len(migrations) and (missing := TABLES - columns.keys()):
+        raise StoreRefused(
+            f"database {shown} lacks tables of a hub, or {connection.raw.info.user} may not use"
+            f" them ({', '.join(sorted(missing))}): restore it from a backup, or use"
+            " another database"
         )
     return int(meta["version"])
 

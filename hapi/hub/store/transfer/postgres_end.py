@@ -128,7 +128,8 @@ class PostgresTarget(PostgresSource):
         self.connection.execute(
             "UPDATE meta SET trimmed = greatest(trimmed, (SELECT coalesce(max(id), 0) FROM events))"
         )
-        cleared = ", ".join(sorted(TABLES - {"meta", "secrets", "message_index"}))
+        # The secrets as well: those of the hub whose data comes are brought by its home.
+        cleared = ", ".join(sorted(TABLES - {"meta", "message_index"}))
         self.connection.execute(f"TRUNCATE {cleared}")
 
 
@@ -151,9 +152,12 @@ def postgres_target(url: str, shown: str, force: bool) -> Iterator[PostgresTarge
         connection.execute("BEGIN")
         target = PostgresTarget(shown, connection)
         counts = {table: target.count(table) for table in target.tables()}
-        if any(counts.values()):
+        has_secrets = bool(target.count("secrets"))
+        if any(counts.values()) or has_secrets:
             if not force:
                 found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+                if not found:
+                    found = "a hub has left its access token in it"
                 raise TransferFailed(
                     f"database {shown} is not empty ({found}): use another one, or --force to "
                     "delete what it has"
