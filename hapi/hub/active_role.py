@@ -113,9 +113,9 @@ class ActiveRole:
             return STOPPING
         if self._problem:
             return DATABASE_AWAY
-        if self.term is not None and self.term.is_current:
-            return TAKING_OVER
-        return STANDBY
+        if self.term is None:
+            return STANDBY
+        return TAKING_OVER if self.term.is_current else DATABASE_AWAY
 
     @property
     def problem(self) -> str:

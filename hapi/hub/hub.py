@@ -170,7 +170,9 @@ class Hub:
         self.monitoring = Monitoring(
             registry, messages, self.presence, self.cli.places, self.streams
         )
-        self.status = status = HubStatus(registry, self.cli.places, self.monitoring.problem)
+        self.status = status = HubStatus(
+            registry, self.cli.places, self.monitoring.problem, self.monitoring.database_size
+        )
         scratchlist = Scratchlist(registry)
         parts: list[Routes] = [
             AuthRoutes(

@@ -14,6 +14,9 @@ from hapi.hub.access.places import Places
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.retention import is_archived
+from hapi.hub.store.rows import DatabaseSize
+
+UNREADABLE = "The database cannot be read at present"
 
 
 def session_state(session: HubSession, now: float) -> str:
@@ -36,6 +39,7 @@ class HubStatus:
     _registry: HubRegistry
     _sockets: Places
     _problem: Callable[[], Awaitable[str | None]]  # why the hub cannot serve
+    _size: Callable[[], Awaitable[DatabaseSize | None]]  # None: the database cannot be read
     # What is told of a database that several hubs share: `role` and `hubs`.
     of_database: Callable[[], dict[str, Any]] = field(default=dict, init=False)
     _started_at: float = field(init=False)  # clock seconds
@@ -48,7 +52,9 @@ class HubStatus:
         registry = self._registry
         now = registry.clock.seconds()
         problem = await self._problem()
-        size = await registry.store.size()
+        size = await self._size()
+        if size is None and problem is None:  # it was lost meanwhile
+            problem = await self._problem() or UNREADABLE
         uptime = now - self._started_at
         sessions = Counter(session_state(each, now) for each in registry.sessions.values())
         machines = registry.machines.values()
@@ -63,6 +69,9 @@ class HubStatus:
             "machines": {"total": len(machines), "online": sum(each.active for each in machines)},
             "sockets": self._sockets.taken,
             "eventStreams": registry.events.listening,
-            "database": {"usedBytes": size.used, "freeBytes": size.free},
+            "database": {
+                "usedBytes": None if size is None else size.used,
+                "freeBytes": None if size is None else size.free,
+            },
             **self.of_database(),
         }

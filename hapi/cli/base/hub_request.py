@@ -20,6 +20,14 @@ X509_UNTRUSTED = frozenset({2, 18, 19, 20, 21})  # no issuer, or self-signed
 X509_NAME_MISMATCHES = frozenset({62, 64})  # of the host name, of the IP address
 
 
+class NotServing(CommandError):
+    """The hub answers that it does not serve at present, with `reason`."""
+
+    def __init__(self, access: HubAccess, reason: str) -> None:
+        super().__init__(f"the hub at {access.url} answered with HTTP 503: {reason}", UNREACHABLE)
+        self.reason = reason
+
+
 def get_json(access: HubAccess, path: str, seconds: float, logs_in: bool = True) -> Any:
     """The hub's reply to GET `path`, as the person whose access token is in `access`.
 
@@ -38,6 +46,8 @@ def get_json(access: HubAccess, path: str, seconds: float, logs_in: bool = True)
             raise CommandError(
                 f"the hub at {access.url} refused the access token; run `hapi auth login`", REFUSED
             ) from error
+        if error.code == 503:
+            raise NotServing(access, _reason(error)) from error
         raise CommandError(
             f"the hub at {access.url} answered with HTTP {error.code}: {_reason(error)}",
             UNREACHABLE,

@@ -12,7 +12,8 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
-from hapi.hub.domain.errors import AccessDenied
+from hapi.hub.access.auth import Principal
+from hapi.hub.domain.errors import AccessDenied, Unauthenticated
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.responses import error_response, health, render_response
 from hapi.hub.http.site import BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, HostPolicy, RootResource
@@ -79,11 +80,20 @@ class WaitingResource(Resource):
 
     def _answer_owner(self, request: Any) -> bytes:
         try:
-            if not self._authenticator.authenticate_cli(request).owns_hub:
+            if not self._principal(request).owns_hub:
                 raise AccessDenied("Only the owner of the hub may see its status")
         except Exception as error:
             return render_response(request, error_response(error, "GET /api/hub-status"))
         return json_reply(request, http.OK, self._status())
+
+    def _principal(self, request: Any) -> Principal:
+        """Of a web token, or of the access token of who knows that the hub takes no login. Raises
+        Unauthenticated, LoginRateLimited.
+        """
+        try:
+            return self._authenticator.authenticate_api(request)
+        except Unauthenticated:
+            return self._authenticator.authenticate_cli(request)
 
 
 def waiting_site(

@@ -34,10 +34,12 @@ class MachineCounts(TypedDict):
 
 
 class DatabaseSizes(TypedDict):
-    """Bytes. `freeBytes` are filled before the file grows."""
+    """Bytes, null while the database cannot be read. `freeBytes` are filled before the file
+    grows.
+    """
 
-    usedBytes: int
-    freeBytes: int
+    usedBytes: int | None
+    freeBytes: int | None
 
 
 class HubOfDatabase(TypedDict):

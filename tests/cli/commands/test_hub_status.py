@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +19,7 @@ from hapi.cli.app import hapi as root
 from hapi.cli.commands.hub.backup import record_backup
 from hapi.cli.commands.hub.status import status_facts
 from hapi.hub.lock import HubLock
+from hapi.hub.store.interface import StoreAway
 from tests.support.hub_stage import EPOCH, Stage
 from tests.support.programs import CANARY, free_port
 from tests.support.programs import Stage as Programs
@@ -92,6 +96,17 @@ def test_the_hub_counts_its_sessions_by_state():
     assert (found["ready"], found["problem"]) == (True, None)
 
 
+def test_the_hub_tells_its_status_also_when_its_database_was_just_lost(monkeypatch):
+    async def fail():
+        raise StoreAway("the database is away")
+
+    stage = Stage()
+    monkeypatch.setattr(stage.registry.store, "size", fail)
+    found = stage.get("/api/hub-status")
+    assert (found["ready"], found["problem"]) == (False, "The database cannot be read at present")
+    assert found["database"] == {"usedBytes": None, "freeBytes": None}
+
+
 def test_only_the_owner_sees_the_status_of_all_namespaces():
     refused = Stage().rest("GET", "/api/hub-status", namespace="team")
     assert (refused.status, refused.body["error"]) == (
@@ -131,6 +146,37 @@ def test_a_hub_that_does_not_answer_is_named_with_its_process(home):
         assert f"the hub at {url} does not answer: " in result.stderr
         assert "Hub:         running (pid " in result.stdout
     finally:
+        lock.release()
+
+
+def test_a_hub_that_answers_that_it_does_not_serve_is_not_ready_for_that_reason(home):
+    class Refusal(BaseHTTPRequestHandler):
+        def do_POST(self):
+            content = json.dumps({"error": "The hub cannot reach its database"}).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *words):
+            pass
+
+    lock = HubLock(home, home.path / "hub.db")
+    lock.acquire()
+    server = HTTPServer(("127.0.0.1", 0), Refusal)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        lock.announce(f"http://127.0.0.1:{server.server_port}")
+        result = status(home)
+        told = "not ready: The hub cannot reach its database"
+        assert result.stderr == f"hapi: the hub (pid {os.getpid()}) is {told}\n"
+        assert result.exit_code == 1
+        assert f"running (pid {os.getpid()}), {told}\n" in result.stdout
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
         lock.release()
 
 

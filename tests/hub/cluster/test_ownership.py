@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from hapi.hub.cluster.cluster import UNREACHABLE
 from hapi.hub.domain.errors import Conflict
 from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.resume import Resuming
@@ -165,6 +166,16 @@ def test_figures_of_the_hubs_are_those_of_each(hubs):
     assert found["hapi_hub_homes"] == 1
     assert found["hapi_hub_members_up"] == 2
     assert found["hapi_hub_journal_lag_seconds"] <= 0.5
+
+
+def test_a_hub_without_its_database_tells_its_status_without_waiting_for_it(hubs, monkeypatch):
+    a, _, _ = hubs.hubs
+    a.memory.cut()
+    hubs.tick(10)
+    monkeypatch.setattr(a.memory, "size", Deferred)
+    found = a.rest("GET", "/api/hub-status").body
+    assert (found["ready"], found["problem"]) == (False, UNREACHABLE)
+    assert found["database"]["usedBytes"] is None
 
 
 def test_what_a_socket_still_sends_to_a_hub_that_has_lost_its_session_changes_nothing(hubs):

@@ -22,7 +22,7 @@ from hapi.cli.base.errors import (
 )
 from hapi.cli.base.hub_database import used_database
 from hapi.cli.base.hub_options import database_option
-from hapi.cli.base.hub_request import get_json
+from hapi.cli.base.hub_request import NotServing, get_json
 from hapi.cli.base.output import echo, plural, print_json
 from hapi.cli.base.times import ago, local_time
 from hapi.home import Home, read_capped
@@ -32,7 +32,7 @@ from hapi.redaction import escape_control
 from hapi.settings import HubAccess, read_settings
 from hapi.units import format_size
 
-TIMEOUT = 10.0  # seconds for each request
+TIMEOUT = 15.0  # seconds for each request; a read waits up to 10 for a database that was lost
 
 
 @click.command(
@@ -96,6 +96,9 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
             TIMEOUT,
             logs_in=owner.facts.get("role") != "standby",
         )
+    except NotServing as error:
+        facts |= {"ready": False, "problem": error.reason}
+        return facts, CommandError(f"the hub (pid {owner.pid}) is not ready: {error.reason}")
     except CommandError as error:
         return facts, error
     facts |= {**reported, "database": {**reported["database"], **facts["database"]}}

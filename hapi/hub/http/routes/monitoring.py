@@ -20,7 +20,7 @@ from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.responses import MESSAGES, Response
 from hapi.hub.http.routing import RequestContext, Routes, cli, public
 from hapi.hub.http.sse import EventsResource
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import LagMeter, RequestCounters
 from hapi.protocol.rest.hub import NotReady, Ready
@@ -83,9 +83,13 @@ class Monitoring:
         return None if problem is None else MESSAGES[type(problem)]
 
     async def database_size(self) -> DatabaseSize | None:
-        """None while the database cannot be read."""
+        """None while the database cannot be read. That it is away is known, and not waited for."""
+        store, cluster = self.registry.store, self.registry.cluster
+        is_unreachable = cluster is not None and cluster.problem is not None
+        if is_unreachable or isinstance(store.statistics.problem, StoreAway):
+            return None
         try:
-            return await self.registry.store.size()
+            return await store.size()
         except (StoreBusy, StoreFull, StoreFailed):
             return None
 
