@@ -139,7 +139,10 @@ class StandbyHub:
         self.serving = serving
         serving.start(*self._tasks)
         self._waiting_site.close_connections()
-        self.log.info("This hub is the active one of its database")
+        if self._options.advertise is None:
+            self.log.info("This hub is the active one of its database")
+        else:
+            self.log.info("This hub serves its database together with others")
         self._changed()
 
     def _guard(self, root: RootResource) -> GuardedResource:

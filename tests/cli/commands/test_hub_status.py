@@ -72,6 +72,10 @@ def test_a_person_reads_each_fact():
     }
 
 
+def test_a_hub_that_is_starting_has_no_address_yet():
+    assert shown(url=None, peopleUrl=None)["Address"] == "none yet, the hub is starting"
+
+
 def test_a_person_reads_that_the_hub_is_not_ready_and_why():
     facts = shown(ready=False, problem="The database is busy, try again")
     assert facts["Hub"] == "running (pid 7), not ready: The database is busy, try again"

@@ -147,7 +147,7 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         if _waits_well(facts):
             unready = ", standby"
         yield "Hub", f"running (pid {facts['pid']}){unready}"
-        yield "Address", str(facts["url"])
+        yield "Address", str(facts["url"] or "none yet, the hub is starting")
         if facts["peopleUrl"] != facts["url"]:
             yield "Public address", str(facts["peopleUrl"])
     if "version" in facts:
