@@ -77,7 +77,11 @@ def error_for(status: int, body: Any, retry_after: str | None) -> HubError:
     shown = body if isinstance(body, dict) else {}
     message, code = shown.get("error"), shown.get("code")
     if not isinstance(message, str):
-        message = body[:200] if isinstance(body, str) and body else f"HTTP {status}"
+        message = f"HTTP {status}"
+        if isinstance(body, str) and body.lstrip().startswith("<"):
+            message += " of a proxy, which says nothing of the hub"  # a page for people
+        elif isinstance(body, str) and body:
+            message = body[:200]
     if reasons := _reasons(shown.get("issues")):
         message = f"{message} ({reasons})"
     kind = _BY_STATUS.get(status, HubFailed if status >= 500 else UnexpectedReply)

@@ -159,6 +159,15 @@ def test_an_error_tells_when_to_ask_again():
     assert (str(found), found.code, found.retry_after) == ("Too many", "too_many_requests", 7)
 
 
+def test_the_page_of_a_proxy_is_not_shown():
+    found = error_for(503, "<html><body><h1>503 Service Unavailable</h1></body></html>", None)
+    assert (type(found), str(found), found.body) == (
+        TryLater,
+        "HTTP 503 of a proxy, which says nothing of the hub",
+        {},
+    )
+
+
 def test_a_time_without_end_is_no_time_to_ask_again():
     assert error_for(429, {}, "9" * 5000).retry_after is None
 

@@ -24,6 +24,7 @@ T = TypeVar("T")
 FOREIGN = "Session access denied"  # what a hub says of a session of another namespace
 WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INACTIVE = "session_inactive"  # the hub's code
+GATEWAY_STATUSES = (502, 503, 504)
 TIMEOUT = 120.0  # seconds for all requests of a command
 EPILOG = exit_codes_epilog(UNREACHABLE, REFUSED)
 
@@ -56,6 +57,12 @@ def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) 
         except HubError as error:
             if error.code == INACTIVE:
                 raise CommandError(inactive(named)) from error
+            if error.status in GATEWAY_STATUSES and not error.body:  # a hub's has a body of JSON
+                sentence = (
+                    f"the hub at {access.url} cannot be reached: a proxy in front of it answered "
+                    f"with HTTP {error.status}"
+                )
+                raise CommandError(sentence, UNREACHABLE) from error
             raise CommandError(f"the hub at {access.url}: {error}") from error
 
     return run_once(run, seconds)
