@@ -302,7 +302,7 @@ def end_servers(directory: Path | None = None) -> None:
         watcher = watchers.pop(path)
         assert watcher.stdin is not None
         watcher.stdin.close()
-        watcher.wait(30.0)
+        watcher.wait(120.0)
 
 
 atexit.register(end_servers)

@@ -274,6 +274,8 @@ def test_a_hub_that_waits_in_a_transaction_holds_no_other_one_up(
 ) -> None:
     first, second = pair
     wait(first.create_session(session("s2")))
+    wait(first.claim("s1"))
+    wait(second.claim("s2"))
     with psycopg.connect(database_url) as other:
         other.execute("SELECT 1 FROM sessions WHERE id = 's1' FOR UPDATE")
         slow = begin(first.add_message(message("a"), None))
