@@ -9,6 +9,9 @@ import subprocess
 import pytest
 from twisted.internet.defer import Deferred
 
+from hapi.hub.cluster.peer_calls import PeerClient
+from hapi.hub.cluster.peer_hubs import OtherHubs
+from hapi.hub.cluster.signatures import Signer
 from hapi.hub.domain.errors import RpcError
 from hapi.runner.control.metrics import Metrics
 from tests.support.cluster_stage import ClusterStage
@@ -33,6 +36,9 @@ def hub_text() -> str:
 
 def cluster_text() -> str:
     hub = ClusterStage("a").hubs[0]
+    hub.registry.rpc.peers = OtherHubs(
+        hub.cluster, PeerClient(hub.clock, Signer(b"key", "a", hub.now))
+    )
     given = {"Authorization": f"Bearer {TOKEN}"}
     return str(hub.rest("GET", "/metrics", namespace=None, **given).body)
 

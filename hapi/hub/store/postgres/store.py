@@ -1,4 +1,4 @@
-"""The store in a PostgreSQL database. No hub uses it yet."""
+"""The store in a PostgreSQL database."""
 
 from __future__ import annotations
 
