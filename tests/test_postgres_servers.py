@@ -45,7 +45,7 @@ def test_a_server_that_crashes_has_what_was_committed(postgres_servers: Servers)
     server.restart()
     assert ask(url, "SELECT count(*) FROM kept") == [(0,)]
     server.suspend()
-    assert psutil.Process(server.pid).status() == psutil.STATUS_STOPPED
+    until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_STOPPED)
     server.resume()
     assert ask(url, "SELECT count(*) FROM kept") == [(0,)]
     server.stop()

@@ -12,6 +12,7 @@ import io
 import os
 import resource
 import select
+import selectors
 import signal
 import socket
 import struct
@@ -26,6 +27,7 @@ MISSING = {
     ),
     signal: ("pidfd_send_signal", "sigtimedwait", "sigwaitinfo"),
     select: tuple(name for name in dir(select) if name.lower().startswith("epoll")),
+    selectors: ("EpollSelector",),
     socket: (
         *("AF_NETLINK", "SO_PEERCRED", "SO_PASSCRED", "SOCK_CLOEXEC", "SOCK_NONBLOCK"),
         *("TCP_USER_TIMEOUT", "SO_DOMAIN", "SO_PROTOCOL"),
