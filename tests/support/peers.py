@@ -71,7 +71,10 @@ class User:
         return value
 
     def get(self, path: str) -> Any:
-        return self.call("GET", path)
+        try:
+            return self.call("GET", path)
+        except ConnectionResetError:  # npm's hub sometimes drops a connection soon after its start
+            return self.call("GET", path)
 
     def post(self, path: str, body: Any = None) -> Any:
         return self.call("POST", path, {} if body is None else body)
