@@ -204,14 +204,14 @@ class Servers:
         await deferToThread(self.database.restart, seconds)
 
     def hold_lock(self, seconds: float) -> None:
-        """Hold the lock that every transaction of a hub takes."""
+        """Hold the lock under which hubs write to the journal, as a foreign program might."""
         import psycopg
 
         from hapi.hub.store.postgres.locks import ORDER
 
         with psycopg.connect(self.database.url(DATABASE, "postgres")) as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (ORDER,))
-            time.sleep(seconds)
+            time.sleep(seconds)  # the fault lasts so long; nothing is waited for
 
     async def promote(self) -> None:
         """The database is lost; its replica takes its place and its address."""

@@ -188,7 +188,7 @@ class PostgresServer:
     def restart(self, after: float = 0.0) -> None:
         """Crash, and start again `after` seconds later."""
         self.crash()
-        time.sleep(after)
+        time.sleep(after)  # the database is away for so long; nothing is waited for
         self.start()
 
     def suspend(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 from attrs import define
+from twisted.logger import Logger
 
 from hapi.hub.store.columns import message_from
 from hapi.hub.store.message_text import passages
@@ -22,6 +23,8 @@ from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.rows import IndexProgress, MessageRow, SearchPage, SearchTerm
 from hapi.hub.store.token_use import record_use
 from hapi.hub.store.words import words
+
+log = Logger()
 
 FORMAT = 1  # of the words; a database with another one is indexed anew
 MAX_VECTOR = 1_000_000  # bytes; PostgreSQL refuses a tsvector of more than 1 MiB
@@ -37,10 +40,13 @@ OLDER = (
 
 
 def message_words(content: str) -> list[str]:
-    """The words of a message in their order. Total."""
+    """The words of a message in their order. A message whose words cannot be found is stored all
+    the same.
+    """
     try:
         return [word for passage in passages(content) for word in words(passage.searched)]
     except Exception:
+        log.failure("The words of a message could not be found: no search will find it")
         return []
 
 
