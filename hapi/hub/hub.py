@@ -227,7 +227,7 @@ class Hub:
         cluster.on_internal.append(self._changed_elsewhere)
         cluster.on_internal.append(self.devices.apply)
         cluster.on_missed.append(self._read_again)
-        cluster.duties.on_change.append(self.devices.duties_changed)
+        cluster.singletons.on_change.append(self.devices.singleton_tasks_changed)
 
     def _changed_elsewhere(self, entry: JournalEntry) -> None:
         """Another hub has changed something that this one keeps in memory."""

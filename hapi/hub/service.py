@@ -19,11 +19,11 @@ from hapi.home import MADE_PRIVATE
 from hapi.hub.address import reachable_url
 from hapi.hub.http.site import HostPolicy, host_name
 from hapi.hub.hub import Hub
+from hapi.hub.hub_server import HubServer, PeriodicTask
 from hapi.hub.lock import HubLock
 from hapi.hub.options import HubOptions
 from hapi.hub.port import HubPort
 from hapi.hub.secrets import HubSecrets
-from hapi.hub.serving import PeriodicTask, Serving
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.one_shot import OneShotObserver
@@ -58,7 +58,7 @@ class HubService(Service):
         self._failure: Failure | None = None
         self._port: HubPort | None = None
         self._store: SqliteStore | None = None
-        self._own: Serving | None = None  # of a database in a file
+        self._own: HubServer | None = None  # of a database in a file
         self._standby: StandbyHub | None = None  # of a database in PostgreSQL
         self._lock = HubLock(options.home, options.used_database)
         self._started_at = 0  # milliseconds since the epoch
@@ -75,7 +75,7 @@ class HubService(Service):
         return None if self._serving is None else self._serving.hub
 
     @property
-    def _serving(self) -> Serving | None:
+    def _serving(self) -> HubServer | None:
         return self._own if self._standby is None else self._standby.serving
 
     @property
@@ -141,7 +141,7 @@ class HubService(Service):
     async def _start(self, port: HubPort, database: Path, secrets: HubSecrets) -> None:
         store = self._store = file_store(database, self._reactor)
         await store.open()
-        serving = self._own = Serving(
+        serving = self._own = HubServer(
             self._reactor, self._now, self.options, store, secrets, self._host_policy()
         )
         await serving.load()
@@ -243,7 +243,7 @@ class HubService(Service):
         return self.options.drain_seconds if self.options.advertise else 0.0
 
     async def drain(self, seconds: float) -> None:
-        """Let clients move to other hubs before the service is stopped; see Serving.drain."""
+        """Let clients move to other hubs before the service is stopped; see HubServer.drain."""
         if self._serving is not None:
             await self._serving.drain(seconds)
 

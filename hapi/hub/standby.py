@@ -17,9 +17,9 @@ from hapi.hub.active_role import ActiveRole
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.standby import ChosenSite, GuardedResource, WaitingResource, waiting_site
+from hapi.hub.hub_server import HubServer, PeriodicTask
 from hapi.hub.options import HubOptions
 from hapi.hub.secrets import HubSecrets
-from hapi.hub.serving import PeriodicTask, Serving
 from hapi.hub.shared_role import SharedRole
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
@@ -59,7 +59,7 @@ class StandbyHub:
     _changed: Callable[[], object] = lambda: None
     hub_id: str = field(factory=lambda: str(uuid.uuid4()))
     role: ActiveRole = field(init=False)
-    serving: Serving | None = field(default=None, init=False)
+    serving: HubServer | None = field(default=None, init=False)
     secrets: HubSecrets = field(init=False)
     site: ChosenSite = field(init=False)  # what the hub's port serves
     _waiting: WaitingResource = field(init=False)
@@ -120,7 +120,7 @@ class StandbyHub:
         return self._waiting_site if self.serving is None else self.serving.site
 
     async def _serve(self, store: Any) -> None:
-        serving = Serving(
+        serving = HubServer(
             self._reactor,
             self._now,
             self._options,

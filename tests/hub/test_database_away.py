@@ -12,11 +12,11 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, capturedLogs
 
 from hapi.hub.cluster.cluster import UNREACHABLE
-from hapi.hub.cluster.duties import Duties
 from hapi.hub.cluster.members import Members
+from hapi.hub.cluster.singleton_tasks import SingletonTasks
 from hapi.hub.domain.presence import Presence
 from hapi.hub.http.responses import error_response
-from hapi.hub.serving import Serving
+from hapi.hub.hub_server import HubServer
 from hapi.hub.store.interface import StoreAway
 from hapi.hub.store.postgres.publisher import RETRY_INTERVAL, Publisher
 from tests.support.hub_stage import Stage
@@ -42,7 +42,7 @@ class AwayStore:
     async def fail(self, *given: Any) -> Any:
         raise self.error
 
-    beat = holds_duties = trim_journal = fail
+    beat = runs_singleton_tasks = trim_journal = fail
 
 
 def run(coroutine: Any) -> None:
@@ -50,7 +50,7 @@ def run(coroutine: Any) -> None:
 
 
 def guarded(run_task: Any) -> None:
-    run(Serving._guarded(SimpleNamespace(log=Serving.log), run_task))  # type: ignore[arg-type]
+    run(HubServer._guarded(SimpleNamespace(log=HubServer.log), run_task))  # type: ignore[arg-type]
 
 
 def test_periodic_tasks_run_again_without_an_alarm(alarms: list[LogEvent]) -> None:
@@ -58,14 +58,14 @@ def test_periodic_tasks_run_again_without_an_alarm(alarms: list[LogEvent]) -> No
     assert list(alarms) == []
 
 
-def test_signs_of_life_and_duties_wait_without_an_alarm(alarms: list[LogEvent]) -> None:
+def test_signs_of_life_and_singleton_tasks_wait_without_an_alarm(alarms: list[LogEvent]) -> None:
     clock = Clock()
     members = Members(AwayStore(), clock, lambda: None, lambda: None)
     members._alive_at = clock.seconds()
-    duties = Duties(AwayStore(), clock, members)
-    duties._holds = True
+    tasks = SingletonTasks(AwayStore(), clock, members)
+    tasks._holds = True
     run(members._guarded())
-    run(duties._trim())
+    run(tasks._trim())
     assert list(alarms) == []
 
 

@@ -11,10 +11,10 @@ from twisted.internet.testing import MemoryReactorClock
 from hapi.home import Home
 from hapi.hub.http.site import HostPolicy
 from hapi.hub.hub import Hub
+from hapi.hub.hub_server import HubServer
 from hapi.hub.options import HubOptions
 from hapi.hub.secrets import HubSecrets
 from hapi.hub.service import hub_service
-from hapi.hub.serving import Serving
 from hapi.hub.store.sqlite import memory_store
 from hapi.settings import ConfigurationError
 from tests.support.hub_stage import result_of
@@ -23,7 +23,7 @@ from tests.support.hub_stage import result_of
 class Connection:
     """A socket that closes at once."""
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, serving: HubServer) -> None:
         self.serving = serving
         serving.server.connections.add(self)  # type: ignore[arg-type]
 
@@ -38,14 +38,14 @@ def reactor() -> MemoryReactorClock:
 
 
 @pytest.fixture
-def serving(reactor: MemoryReactorClock, tmp_path) -> Serving:
+def serving(reactor: MemoryReactorClock, tmp_path) -> HubServer:
     options = HubOptions(Home(tmp_path), port=0)
     secrets = HubSecrets("a token of some length", b"s" * 32)
     store = memory_store(reactor)
-    return Serving(reactor, lambda: 0, options, store, secrets, HostPolicy())
+    return HubServer(reactor, lambda: 0, options, store, secrets, HostPolicy())
 
 
-def ready(serving: Serving) -> str | None:
+def ready(serving: HubServer) -> str | None:
     hub: Hub = serving.hub
     return result_of(Deferred.fromCoroutine(hub.monitoring.problem()))
 

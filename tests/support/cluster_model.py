@@ -327,4 +327,4 @@ class ClusterModel:
                 assert page.active.get(name, False) is process.is_alive
         for page in self.pages:
             page.check()
-        assert sum(hub.cluster.holds_duties for hub in self.hubs) == 1
+        assert sum(hub.cluster.runs_singleton_tasks for hub in self.hubs) == 1

@@ -18,7 +18,7 @@ from hapi.hub.cluster.cluster import Cluster
 from hapi.hub.http.site import HostPolicy, RootResource, hub_site
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
-from hapi.hub.peers import connect_peers
+from hapi.hub.peer_connections import connect_peers
 from hapi.hub.store.shared import Member
 from hapi.net.client.link import HubLink
 from hapi.net.common.rpc import RpcTable

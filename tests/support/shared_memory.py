@@ -113,7 +113,7 @@ class SharedMemory:
     live: dict[str, dict[str, Any]] = field(factory=dict)
     members: dict[str, Member] = field(factory=dict)
     secrets: dict[str, str] = field(factory=dict)
-    duties: str | None = None  # the id of the hub that holds them
+    singleton_holder: str | None = None  # the id of the hub that holds them
     timeline: str = "memory:1"
     hubs: list[SharedMemoryStore] = field(factory=list)
     store: SqliteStore = field(init=False)
@@ -195,8 +195,8 @@ class SharedMemory:
         """Give up all homes of a hub."""
         for owner in [home.owner for home in self.homes.values() if home.hub == hub_id]:
             self.move(by, owner, None)
-        if self.duties == hub_id:
-            self.duties = None
+        if self.singleton_holder == hub_id:
+            self.singleton_holder = None
 
 
 @implementer(ISharedStore)
@@ -229,15 +229,15 @@ class SharedMemoryStore(SqliteStore):
     def kill(self) -> None:
         """kill -9: nothing of the hub happens any more, and its connections are gone."""
         self.clock.is_stopped = self.is_cut = self.is_dead = True
-        if self.shared.duties == self.hub_id:
-            self.shared.duties = None
+        if self.shared.singleton_holder == self.hub_id:
+            self.shared.singleton_holder = None
         self.shared.hubs.remove(self)
 
     def cut(self) -> None:
         """The connections to the database are gone."""
         self.is_cut = True
-        if self.shared.duties == self.hub_id:
-            self.shared.duties = None
+        if self.shared.singleton_holder == self.hub_id:
+            self.shared.singleton_holder = None
 
     def reconnect(self) -> None:
         self.is_cut = False
@@ -386,11 +386,11 @@ class SharedMemoryStore(SqliteStore):
         self._reach()
         return False
 
-    async def holds_duties(self) -> bool:
+    async def runs_singleton_tasks(self) -> bool:
         self._reach()
-        if self.shared.duties is None:
-            self.shared.duties = self.hub_id
-        return self.shared.duties == self.hub_id
+        if self.shared.singleton_holder is None:
+            self.shared.singleton_holder = self.hub_id
+        return self.shared.singleton_holder == self.hub_id
 
     async def secret(self, name: str, made: str) -> str:
         self._reach()

@@ -15,14 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
-from hapi.hub.cluster.duties import Duties
 from hapi.hub.cluster.homes import Homes
 from hapi.hub.cluster.idle_homes import IdleHomes
 from hapi.hub.cluster.journal import MAX_ENTRIES, JournalFollower
 from hapi.hub.cluster.members import Members
 from hapi.hub.cluster.page_relay import PageRelay
-from hapi.hub.cluster.picture import Picture, owner_of
+from hapi.hub.cluster.remote_owners import RemoteOwners, owner_of
 from hapi.hub.cluster.reservations import Reservations
+from hapi.hub.cluster.singleton_tasks import SingletonTasks
 from hapi.hub.domain.events import HubEvent, hub_event
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
@@ -63,8 +63,8 @@ class Cluster:
     homes: Homes = field(init=False)
     journal: JournalFollower = field(init=False)
     membership: Members = field(init=False)
-    picture: Picture = field(init=False)
-    duties: Duties = field(init=False)
+    remote: RemoteOwners = field(init=False)
+    singletons: SingletonTasks = field(init=False)
     pages: PageRelay = field(init=False)
     reservations: Reservations = field(init=False)
     idle_homes: IdleHomes = field(init=False)
@@ -79,8 +79,8 @@ class Cluster:
         self.homes = Homes(self.hub_id, self._lost)
         self.journal = JournalFollower(self.store, clock, self._deliver, self._missed)
         self.membership = Members(self.store, clock, self._beaten, self._returned)
-        self.picture = Picture(self.registry, self.store, self.homes)
-        self.duties = Duties(self.store, clock, self.membership)
+        self.remote = RemoteOwners(self.registry, self.store, self.homes)
+        self.singletons = SingletonTasks(self.store, clock, self.membership)
         self.pages = PageRelay(self.registry, self.store)
         self.idle_homes = IdleHomes(self.registry, self.homes, self.release, self._is_used)
         self.reservations = Reservations(self.store, self.claim, self.membership.is_up)
@@ -103,11 +103,11 @@ class Cluster:
         states = await store.live_states()
         await registry.load()
         for owner, live in states.items():
-            self.picture.apply_live(owner, live)
+            self.remote.apply_live(owner, live)
         registry.events.journal = self
         registry.events.reset(self._event_epoch(), position)
         self.journal.start(position)
-        await self.duties.start()
+        await self.singletons.start()
         self.idle_homes.start()
 
     def _event_epoch(self) -> str:
@@ -118,10 +118,10 @@ class Cluster:
         """Leave the other hubs, which then serve what is at home here."""
         self._is_stopped = True
         self.membership.stop()
-        self.duties.stop()
+        self.singletons.stop()
         self.idle_homes.stop()
         self.journal.stop()
-        self.picture.stop()
+        self.remote.stop()
         await self.store.leave()
 
     def drain(self) -> None:
@@ -140,9 +140,9 @@ class Cluster:
         return list(self.membership.members.values())
 
     @property
-    def holds_duties(self) -> bool:
+    def runs_singleton_tasks(self) -> bool:
         """Whether this hub does what has to be done once for all hubs."""
-        return self.duties.holds
+        return self.singletons.holds
 
     @property
     def served(self) -> list[str]:
@@ -186,22 +186,22 @@ class Cluster:
             self.homes.moved(owner, home, home.epoch)
             if home.hub not in self.membership.members:
                 await self.membership.beat()
-        if self.picture.known(owner) is None:
-            await self.picture.read_now(owner)
+        if self.remote.known(owner) is None:
+            await self.remote.read_now(owner)
         return self._member(home)
 
     async def know(self, owner: str) -> bool:
         """Whether there is a session or machine `owner`, which is in the registry then."""
-        if self.picture.known(owner) is None:
-            await self.picture.read_now(owner)
-        return self.picture.known(owner) is not None
+        if self.remote.known(owner) is None:
+            await self.remote.read_now(owner)
+        return self.remote.known(owner) is not None
 
     def judges(self, owner: str) -> bool:
         """Whether this hub detects the silence of `owner`, and delivers and notifies what is due
-        for it: its home, or else the hub that holds the duties.
+        for it: its home, or else the hub that runs the singleton tasks.
         """
         if self.homes.find(owner) is None:
-            return self.holds_duties
+            return self.runs_singleton_tasks
         return self.is_home(owner)
 
     async def caught_up(self) -> None:
@@ -217,7 +217,7 @@ class Cluster:
         except (StoreBusy, StoreFull, StoreFailed, TimeoutError):
             return
         if await self.journal.reached(newest, CATCH_UP_TIMEOUT):
-            await self.picture.when_read()
+            await self.remote.when_read()
 
     # --- homes ------------------------------------------------------------------------------------
 
@@ -249,9 +249,9 @@ class Cluster:
                 self.log.warn("The state of {id} is taken over late", id=owner)
         self.homes.moved(owner, home, home.epoch)
         if not was_here and self.homes.is_here(owner):
-            await self.picture.read_now(owner)
+            await self.remote.read_now(owner)
             self._gained(owner)
-        return self.homes.is_here(owner) and self.picture.known(owner) is not None
+        return self.homes.is_here(owner) and self.remote.known(owner) is not None
 
     async def release(self, owner: str) -> None:
         """Let any hub serve `owner`, which has no sockets here."""
@@ -282,14 +282,14 @@ class Cluster:
         self._run(self.look_up(error.owner), "The home of {id} was not found", id=error.owner)
 
     def _gained(self, owner: str) -> None:
-        self.picture.touch(owner)
+        self.remote.touch(owner)
         self._call(self.on_gained, owner)
 
     def _lost(self, owner: str) -> None:
         self.registry.forget_served(owner)
-        self.picture.touch(owner)
+        self.remote.touch(owner)
         self._call(self.on_lost, owner)
-        self.picture.read_soon(owner)
+        self.remote.read_soon(owner)
 
     def _call(self, calls: list[Callable[[str], object]], owner: str) -> None:
         for call in calls:
@@ -304,7 +304,7 @@ class Cluster:
 
     def publish(self, namespace: str, kind: str, fields: dict[str, Any]) -> None:
         """Append an event to the journal, with the state of its session or machine."""
-        self.store.publish(namespace, kind, fields, self.picture.live_of(owner_of(fields)))
+        self.store.publish(namespace, kind, fields, self.remote.live_of(owner_of(fields)))
 
     def show(self, namespace: str, data: dict[str, Any]) -> None:
         """Show a notification at the pages of all hubs."""
@@ -338,7 +338,7 @@ class Cluster:
             for call in self.on_internal:
                 call(entry)
             return
-        self.picture.apply(entry)
+        self.remote.apply(entry)
         self.registry.events.deliver(_event(entry))
         if entry.kind == MESSAGE_RECEIVED and entry.hub != self.hub_id:
             message = entry.fields.get("message")
@@ -349,7 +349,7 @@ class Cluster:
     def _home_changed(self, entry: JournalEntry) -> None:
         owner, hub = entry.fields["owner"], entry.fields.get("hub")
         if self.homes.apply(entry.fields) and hub is None:
-            self.picture.touch(owner)
+            self.remote.touch(owner)
         if hub is not None and hub not in self.membership.members and not self._is_stopped:
             self._run(self.membership.beat(), "A new hub was not found")
 
@@ -368,9 +368,9 @@ class Cluster:
         rows |= {row.id for row in await self.store.machines()}
         for owner in known | rows:
             if not self.homes.is_here(owner):
-                await self.picture.read_now(owner)
+                await self.remote.read_now(owner)
                 if owner in states:
-                    self.picture.apply_live(owner, states[owner])
+                    self.remote.apply_live(owner, states[owner])
 
     # --- signs of life ----------------------------------------------------------------------------
 
@@ -379,7 +379,7 @@ class Cluster:
 
     async def _check(self) -> None:
         self.pages.check(frozenset(member.id for member in self.members if member.is_up))
-        await self.duties.check()
+        await self.singletons.check()
         epoch = await self.store.journal_epoch()
         if not self._journal_epoch:  # this hub is just joining the others
             return

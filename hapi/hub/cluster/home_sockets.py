@@ -169,7 +169,7 @@ class HomeSockets:
         """
         if member.is_draining or not await self._others.sockets(member, owner):
             return False
-        if peer.is_passed_on:  # the hub that relays it did not know yet
+        if peer.is_forwarded:  # the hub that relays it did not know yet
             self._try_again(peer, MOVING)
         try:
             self._places.take(principal)

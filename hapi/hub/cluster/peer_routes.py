@@ -54,7 +54,7 @@ class RpcCall(msgspec.Struct, frozen=True, rename="camel"):
 @define(eq=False, repr=False)
 class PeerHeads:
     """Reads the signatures in the heads of requests. `request.peer` is then what one below `/hub/`
-    says, and `request.hop` what one says that another hub passes on.
+    says, and `request.hop` what one says that another hub forwards.
     """
 
     signer: Signer

@@ -23,7 +23,7 @@ _HEADER = re.compile(
 _VALUE = re.compile(r"[!-:<-~]{0,200}")
 
 PEER = "peer"  # of a request below /hub/; its value is the digest of the body
-HOP = "hop"  # of a request of a client that is passed on; its value is the address of the client
+HOP = "hop"  # of a request of a client that is forwarded; its value is the address of the client
 
 
 class WrongSignature(Exception):

@@ -52,7 +52,7 @@ class Cluster(Protocol):
     def hub_id(self) -> str: ...
 
     @property
-    def holds_duties(self) -> bool: ...
+    def runs_singleton_tasks(self) -> bool: ...
     @property
     def members(self) -> list[Member]: ...
     @property
@@ -215,9 +215,9 @@ class HubRegistry:
         return self.cluster is not None and self.cluster.has_moved(owner)
 
     @property
-    def holds_duties(self) -> bool:
+    def runs_singleton_tasks(self) -> bool:
         """Whether this hub does what has to be done once for the database."""
-        return self.cluster is None or self.cluster.holds_duties
+        return self.cluster is None or self.cluster.runs_singleton_tasks
 
     def forget_served(self, owner: str) -> None:
         """Another hub serves `owner` from now on: forget what only its home knows, and confirm

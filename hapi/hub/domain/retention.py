@@ -100,7 +100,7 @@ class Retention:
 
     def purge_soon(self, _session_id: str) -> None:
         """Delete what is left of a large session that somebody has deleted."""
-        if not self._is_purging and self.registry.holds_duties:
+        if not self._is_purging and self.registry.runs_singleton_tasks:
             Deferred.fromCoroutine(self._purge()).addErrback(
                 lambda failure: self.log.warn(
                     "A deleted session will be purged later: {reason}",
@@ -110,7 +110,7 @@ class Retention:
 
     async def sweep(self) -> None:
         """Remove what is beyond the limits. Call this every SWEEP_INTERVAL."""
-        if not self.registry.holds_duties:
+        if not self.registry.runs_singleton_tasks:
             return
         try:
             await self._sweep()
@@ -154,7 +154,7 @@ class Retention:
         removed: list[tuple[HubSession, int]] = []
         try:
             for session in expired(self.registry.sessions.values(), self.registry.now(), keep):
-                if self.is_stopped or not self.registry.holds_duties:
+                if self.is_stopped or not self.registry.runs_singleton_tasks:
                     break
                 await self._remove(session, removed)
         finally:

@@ -24,9 +24,9 @@ MAX_INLINE_LENGTH = 4 << 20  # characters of an answer that is decoded without a
 # How a call ended: with an answer, an error as the answer, no socket that serves the method, no
 # answer in time, a socket that closed meanwhile, or in any other way.
 RESULTS = ("ok", "error", "missing", "timeout", "gone", "failed")
-# How a request ended that was passed on: answered by the other hub, not answered because that
+# How a request ended that was forwarded: answered by the other hub, not answered because that
 # cannot be reached, or not carried out because that is not the home (any more).
-PASSED = ("answered", "unreachable", "misdirected")
+FORWARDED = ("answered", "unreachable", "misdirected")
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
@@ -34,7 +34,7 @@ MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 class PeerStatistics:
     """What a hub counts about its work with the other hubs of the database."""
 
-    passed: Counter[str] = field(factory=Counter)  # requests passed on, by result: see PASSED
+    forwarded: Counter[str] = field(factory=Counter)  # requests forwarded, by result: see FORWARDED
     asked: Counter[str] = field(factory=Counter)  # calls and work there, by result: see RESULTS
     relays: int = 0  # sockets that are relayed at present
 

@@ -12,7 +12,7 @@ from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.rpc import PASSED, RESULTS
+from hapi.hub.domain.rpc import FORWARDED, RESULTS
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import Histogram, LagMeter, RequestCounters
 from hapi.net.server.prometheus import (
@@ -217,17 +217,17 @@ class Metrics:
             sum(member.is_up for member in cluster.members),
         )
         yield _gauge(
-            "hapi_hub_holds_duties",
+            "hapi_hub_runs_singleton_tasks",
             "1 if this hub does what has to be done once for all hubs.",
-            int(cluster.holds_duties),
+            int(cluster.runs_singleton_tasks),
         )
         if (peers := registry.peers) is None:
             return
         yield _count_by(
-            "hapi_hub_passed_requests",
-            "HTTP requests that were passed on to the hub that serves their session or machine.",
+            "hapi_hub_forwarded_requests",
+            "HTTP requests that were forwarded to the hub that serves their session or machine.",
             ("result",),
-            {(result,): peers.statistics.passed[result] for result in PASSED},
+            {(result,): peers.statistics.forwarded[result] for result in FORWARDED},
         )
         yield _count_by(
             "hapi_hub_peer_calls",

@@ -183,7 +183,7 @@ Handler = Callable[..., Awaitable[Any]]
 Authenticate = Callable[[Authenticator, IRequest], Principal]
 
 
-class Passing(Protocol):
+class Forwarding(Protocol):
     """Has requests answered by the hub that serves their session or machine."""
 
     async def serve(
@@ -206,7 +206,7 @@ class Dispatcher:
     limits: RequestLimits
     _compressor: Compressor
     audit: AuditLog
-    passing: Passing | None = None  # None: this hub has its database alone
+    forwarding: Forwarding | None = None  # None: this hub has its database alone
 
     def dispatch(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
@@ -255,9 +255,9 @@ class Dispatcher:
         return response
 
     async def _result(self, context: RequestContext, handler: Handler, ids: dict[str, str]) -> Any:
-        if self.passing is None:
+        if self.forwarding is None:
             return await handler(context, **ids)
-        return await self.passing.serve(context.request, ids, lambda: handler(context, **ids))
+        return await self.forwarding.serve(context.request, ids, lambda: handler(context, **ids))
 
     def unknown_route(self, request: IRequest, failure: Failure) -> bytes:
         """The reply to a path or method without a route; clients without a valid token learn

@@ -113,23 +113,23 @@ class DeviceNotifications:
         )
 
     def start(self) -> None:
-        """Begin to read what people write to the bot, at the hub that holds the duties."""
+        """Begin to read what people write to the bot, at the hub that runs the singleton tasks."""
         self._is_started = True
-        self.duties_changed()
+        self.singleton_tasks_changed()
 
     def stop(self) -> None:
         self._is_started = False
         self.notifier.stop()
-        self.duties_changed()
+        self.singleton_tasks_changed()
 
-    # --- the hub that holds the duties -----------------------------------------------------------
+    # --- the hub that runs the singleton tasks ---------------------------------------------------
 
-    def duties_changed(self) -> None:
+    def singleton_tasks_changed(self) -> None:
         """The one hub that reads what people write also sends them the messages to which they
         reply.
         """
         if self.telegram is not None:
-            if self._is_started and self._registry.holds_duties:
+            if self._is_started and self._registry.runs_singleton_tasks:
                 self.telegram.start()
             else:
                 self.telegram.stop()
@@ -163,7 +163,7 @@ class DeviceNotifications:
             return
         fields = entry.fields
         session = self._registry.sessions.get(fields["sessionId"])
-        if session is None or not self._registry.holds_duties:
+        if session is None or not self._registry.runs_singleton_tasks:
             return
         if entry.kind == SETTLED:
             self.telegram.settled(session, frozenset(fields["requestIds"]))

@@ -29,7 +29,7 @@ class OlderMessages:
 
     async def sweep(self) -> None:
         """Index what is not indexed yet. Call this every SWEEP_INTERVAL, and at the start."""
-        if self._is_running or not self.registry.holds_duties:
+        if self._is_running or not self.registry.runs_singleton_tasks:
             return
         self._is_running = True
         try:
@@ -73,6 +73,6 @@ class OlderMessages:
 
     async def _goes_on(self) -> bool:
         """Index one portion; whether there are more for this hub."""
-        if self.is_stopped or not self.registry.holds_duties:
+        if self.is_stopped or not self.registry.runs_singleton_tasks:
             return False
         return bool(await self.registry.store.index_older())

@@ -143,11 +143,12 @@ class ISharedStore(IStore):
         """Leave the members, and give up all homes of this hub."""
 
     def end_stale_holder() -> Awaitable[bool]:
-        """End the connections of hubs that stand still, which hold the duties or the database and
-        have given no sign of life for DEAD_AFTER seconds; whether there were any.
+        """End the connections of hubs that stand still, which hold the lock of the singleton tasks
+        or of the database and have given no sign of life for DEAD_AFTER seconds; whether there
+        were any.
         """
 
-    def holds_duties() -> Awaitable[bool]:
+    def runs_singleton_tasks() -> Awaitable[bool]:
         """Whether this hub is the one that does what has to be done once for all hubs. It takes
         that over if nobody has it.
         """

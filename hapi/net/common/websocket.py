@@ -321,7 +321,7 @@ class ServerSocket(_WebSocket, WebSocketServerProtocol):
     option_names = WebSocketServerProtocol.CONFIG_ATTRS
     is_answering = False  # it can be ended at any time
     absence = 0.0  # seconds; a WebSocket is there or lost
-    is_passed_on = False  # whether another hub relays its client
+    is_forwarded = False  # whether another hub relays its client
     observer: SizeObserver | None = None
     _unauthenticated_size: int | None = 0  # bytes; None once the client is authenticated
 

@@ -85,7 +85,7 @@ class Transport(Protocol):
     @property
     def absence(self) -> float: ...
     @property
-    def is_passed_on(self) -> bool: ...
+    def is_forwarded(self) -> bool: ...
     def send_text(self, text: str) -> None: ...
     def authenticated(self) -> None: ...
     def close(self) -> None: ...
@@ -120,9 +120,9 @@ class Peer:
         return self._socket.address
 
     @property
-    def is_passed_on(self) -> bool:
+    def is_forwarded(self) -> bool:
         """Whether another hub relays the client."""
-        return self._socket.is_passed_on
+        return self._socket.is_forwarded
 
     @property
     def is_reading(self) -> bool:
@@ -246,8 +246,8 @@ class ClientConnection:
         return self._socket.absence
 
     @property
-    def is_passed_on(self) -> bool:
-        return self._socket.is_passed_on
+    def is_forwarded(self) -> bool:
+        return self._socket.is_forwarded
 
     @property
     def is_flowing(self) -> bool:

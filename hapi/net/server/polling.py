@@ -59,7 +59,7 @@ class PollingTransport:
     is_upgrading: bool = False
     is_closed: bool = False
     is_answering = False  # it can be ended at any time
-    is_passed_on = False  # hubs relay by WebSocket
+    is_forwarded = False  # hubs relay by WebSocket
     _waiting: deque[str] = field(factory=deque)
     _waiting_size: int = 0  # characters
     _is_writable: bool = True

@@ -284,7 +284,7 @@ class SocketResource(Resource):
         if polling is not None:
             self._server.probe(polling, socket)
         socket.address = self._server.client_address(request)
-        socket.is_passed_on = getattr(request, "hop", None) is not None
+        socket.is_forwarded = getattr(request, "hop", None) is not None
         socket.observer = unauthenticated = request.channel.site.unauthenticated
         unauthenticated.add(socket, socket.address or "")
         request.channel.hand_over(socket)

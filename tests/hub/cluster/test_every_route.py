@@ -65,10 +65,10 @@ async def test_every_route_answers_the_same_at_another_hub(group):
         if answers[0] != answers[1]:
             different[f"{route.method} {route.path}"] = answers
     assert different == {}
-    passed = other.registry.peers.statistics.passed
+    passed = other.registry.peers.statistics.forwarded
     assert passed["answered"] == len(OWNED)
     assert passed["unreachable"] == passed["misdirected"] == 0
-    assert not home.registry.peers.statistics.passed
+    assert not home.registry.peers.statistics.forwarded
 
 
 @pytest_twisted.ensureDeferred

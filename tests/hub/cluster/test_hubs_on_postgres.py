@@ -98,7 +98,10 @@ async def test_a_session_moves_between_hubs_and_its_page_misses_nothing(hubs):
     assert numbers(page) == list(range(40))
     assert page.resumes == ["gap", "ok"]
     await until(lambda: c.cluster.elsewhere(S1) is not None, "known at c")
-    await until(lambda: any(hub.cluster.holds_duties for hub in hubs.hubs.values()), "duties")
+    await until(
+        lambda: any(hub.cluster.runs_singleton_tasks for hub in hubs.hubs.values()),
+        "singleton tasks",
+    )
 
 
 @pytest_twisted.ensureDeferred

@@ -1,4 +1,4 @@
-"""Presence with several hubs: judged once, by the home or by the hub that holds the duties."""
+"""Presence with several hubs: judged once, by the home or by the hub of the singleton tasks."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_a_session_of_a_dead_hub_that_does_not_come_back_ends_once(hubs):
     assert len(ends) == 1
 
 
-def test_another_hub_takes_the_duties_over(hubs):
+def test_another_hub_takes_the_singleton_tasks_over(hubs):
     a, b, c = hubs.hubs
-    assert [hub.cluster.holds_duties for hub in (a, b, c)] == [True, False, False]
+    assert [hub.cluster.runs_singleton_tasks for hub in (a, b, c)] == [True, False, False]
     a.kill()
     hubs.hubs.remove(a)
     hubs.tick(3)
-    assert sum(hub.cluster.holds_duties for hub in (b, c)) == 1
+    assert sum(hub.cluster.runs_singleton_tasks for hub in (b, c)) == 1
 
 
 def test_a_hub_that_starts_shows_what_the_others_show(hubs):
@@ -130,7 +130,7 @@ def test_a_hub_that_cannot_reach_the_database_judges_nothing(hubs):
     hubs.tick(9)
     assert a.cluster.problem is not None
     assert not a.cluster.judges(session_id)
-    assert not a.cluster.holds_duties
+    assert not a.cluster.runs_singleton_tasks
     a.memory.reconnect()
     hubs.tick(3)
     assert a.cluster.problem is None

@@ -1,4 +1,4 @@
-"""Several hubs on one database in PostgreSQL: the journal, homes, members and duties."""
+"""Several hubs on one database in PostgreSQL: the journal, homes, members and singleton tasks."""
 
 from __future__ import annotations
 
@@ -346,13 +346,13 @@ def test_the_homes_of_a_dead_hub_are_given_up(
     assert {member.is_up for member in wait(second.beat())} == {True}
 
 
-def test_one_hub_has_the_duties_until_it_closes(pair: Any) -> None:
+def test_one_hub_runs_the_singleton_tasks_until_it_closes(pair: Any) -> None:
     first, second = pair
-    assert wait(first.holds_duties())
-    assert not wait(second.holds_duties())
-    assert wait(first.holds_duties())
+    assert wait(first.runs_singleton_tasks())
+    assert not wait(second.runs_singleton_tasks())
+    assert wait(first.runs_singleton_tasks())
     wait(first.close())
-    assert wait(second.holds_duties())
+    assert wait(second.runs_singleton_tasks())
 
 
 def test_all_hubs_have_the_same_secrets(pair: Any) -> None:

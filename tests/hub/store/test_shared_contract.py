@@ -1,4 +1,4 @@
-"""Contract of a store that several hubs share: the journal, homes, members, duties, secrets.
+"""Contract of a store that several hubs share: journal, homes, members, singleton tasks, secrets.
 
 It holds for PostgreSQL, and for the memory that stands in for it in other tests.
 """
@@ -304,15 +304,19 @@ def test_what_a_dead_hub_served_has_no_home_after_the_next_sign_of_life(
     assert ids(second) == []
 
 
-def test_one_hub_has_the_duties_until_it_is_gone(hubs: Any) -> None:
+def test_one_hub_runs_the_singleton_tasks_until_it_is_gone(hubs: Any) -> None:
     first, second, third = hubs.hub(), hubs.hub(), hubs.hub()
     for number, each in enumerate((first, second, third)):
         wait(each.join(f"h{number}", "", ""))
-    assert wait(first.holds_duties())
-    assert [wait(each.holds_duties()) for each in (second, third, first)] == [False, False, True]
+    assert wait(first.runs_singleton_tasks())
+    assert [wait(each.runs_singleton_tasks()) for each in (second, third, first)] == [
+        False,
+        False,
+        True,
+    ]
     hubs.end(first)
-    until(lambda: wait(third.holds_duties()), 30.0)  # its connection closes soon after
-    assert [wait(each.holds_duties()) for each in (second, third)] == [False, True]
+    until(lambda: wait(third.runs_singleton_tasks()), 30.0)  # its connection closes soon after
+    assert [wait(each.runs_singleton_tasks()) for each in (second, third)] == [False, True]
 
 
 def test_a_secret_is_the_first_that_was_made(pair: tuple[Any, Any]) -> None:

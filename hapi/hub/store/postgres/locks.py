@@ -8,7 +8,7 @@ _BASE = 0x48415049 << 32  # "HAPI"
 
 WRITING = _BASE + 1  # of the connection that writes: exclusive, or shared among several hubs
 ORDER = _BASE + 2  # of a transaction that has entries for the journal, until it is committed
-DUTIES = _BASE + 3  # of the connection that writes: what one hub does for all
+SINGLETON = _BASE + 3  # of the connection that writes: what one hub does for all
 HOMES = _BASE + 5  # of a transaction: shared by turns, exclusive of what changes homes
 MIGRATION = _BASE + 4  # of the transaction that changes tables
 UNOWNED = _BASE + 6  # of a transaction that changes what is at home at no hub: any hub may

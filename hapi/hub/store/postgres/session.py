@@ -10,7 +10,7 @@ from attrs import define, field
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreAway, StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, one_line
-from hapi.hub.store.postgres.locks import DUTIES, HOLDERS, WRITING, application
+from hapi.hub.store.postgres.locks import HOLDERS, SINGLETON, WRITING, application
 from hapi.hub.store.postgres.schema import MIGRATIONS
 from hapi.hub.store.postgres.tables import prepare
 
@@ -40,7 +40,7 @@ class WritingSession:
     url: str = field(repr=False)
     hub_id: str
     is_shared: bool | None = None  # None: the database has not been acquired
-    has_duties: bool = False  # the lock DUTIES is held
+    has_singleton: bool = False  # the lock SINGLETON is held
     _connection: PostgresConnection | None = None
     _backend: int = 0  # the server's process of the last connection
     _term: int = 0  # in which this hub has acquired the database for itself
@@ -101,7 +101,7 @@ class WritingSession:
             return self._connection
         if not self._backend:
             raise StoreAway("the database is closed")
-        before, self.has_duties = self._backend, False
+        before, self.has_singleton = self._backend, False
         connection = connect(self.url, application(self.hub_id))
         try:
             if self.is_shared is not None:
@@ -151,14 +151,14 @@ class WritingSession:
         connection = self._connection
         return connection is not None and connection.is_connected()
 
-    def try_duties(self) -> bool:
-        """Whether this connection holds the lock DUTIES by now."""
+    def try_singleton(self) -> bool:
+        """Whether this connection holds the lock SINGLETON by now."""
         connection = self.connection()
-        if not self.has_duties:
-            self.has_duties = bool(
-                connection.execute("SELECT pg_try_advisory_lock(?)", (DUTIES,)).fetchone()[0]
+        if not self.has_singleton:
+            self.has_singleton = bool(
+                connection.execute("SELECT pg_try_advisory_lock(?)", (SINGLETON,)).fetchone()[0]
             )
-        return self.has_duties
+        return self.has_singleton
 
     def roll_back(self) -> None:
         if self._connection is not None and self._connection.is_open:
@@ -176,7 +176,7 @@ class WritingSession:
 
     def drop(self) -> None:
         """Forget a connection that is lost."""
-        self.has_duties = False
+        self.has_singleton = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -161,8 +161,8 @@ class SharedTables:
         """Whether the connection that writes is there."""
         return self.database.is_connected
 
-    async def holds_duties(self) -> bool:
-        return await self.database.writer.call(lambda session: session.try_duties())
+    async def runs_singleton_tasks(self) -> bool:
+        return await self.database.writer.call(lambda session: session.try_singleton())
 
     async def secret(self, name: str, made: str) -> str:
         def secret(session: Any) -> str:

@@ -45,7 +45,7 @@ def owner_of(fields: dict[str, Any]) -> str | None:
 
 
 @define(eq=False, repr=False)
-class Picture:
+class RemoteOwners:
     registry: HubRegistry
     _store: Any  # ISharedStore
     _homes: Homes

@@ -1,4 +1,4 @@
-"""Requests of clients that concern a session or machine at home at another hub: passed on there as
+"""Requests of clients that concern a session or machine at home at another hub: forwarded there as
 they are, and answered as it answers.
 """
 
@@ -89,21 +89,21 @@ class Directory(Protocol):
 
 
 class Elsewhere(Exception):
-    """The hub that a request was passed on to is not the home, and has not carried it out."""
+    """The hub that a request was forwarded to is not the home, and has not carried it out."""
 
 
 @define(eq=False, repr=False)
-class RequestPassing:
+class RequestForwarding:
     """Decides for each request who answers it: the handler here, or the same route elsewhere.
 
-    A request is passed on once. One that another hub has passed on is answered here, or refused as
+    A request is forwarded once. One that another hub has forwarded is answered here, or refused as
     misdirected; the hub that the client is connected to then asks the database where to send it.
     """
 
     _directory: Directory
     _client: PeerClient
     _address: Callable[[Any], str]  # of the client of a request
-    _passed: Counter[str]  # by result: see PASSED
+    _forwarded: Counter[str]  # by result: see FORWARDED
     log = Logger()
 
     async def serve(
@@ -117,11 +117,11 @@ class RequestPassing:
         if problem is not None and request.method not in (b"GET", b"HEAD"):
             # Others may have taken over what is at home here. After a standstill, what clients have
             # sent meanwhile comes first; they have been told that it failed.
-            if request_is_passed_on(request):
-                self._refuse_passed_on(request)
+            if request_is_forwarded(request):
+                self._refuse_forwarded(request)
             raise Unavailable(f"{problem[0].upper()}{problem[1:]}", "hub_not_ready")
-        if request_is_passed_on(request):
-            return await self._serve_passed_on(request, owner, member, here)
+        if request_is_forwarded(request):
+            return await self._serve_forwarded(request, owner, member, here)
         if owner is not None and member is None and request.route in STARTING:
             member = await self._directory.look_up(owner)
         if member is None:
@@ -137,7 +137,7 @@ class RequestPassing:
                 if member is None:  # it is here again, or its hub has died
                     return await self._here_at_last(request, here)
         try:
-            return await self._pass_on(request, member)
+            return await self._forward(request, member)
         except (Elsewhere, PeerUnreachable) as problem:
             second = None if owner is None else await self._directory.look_up(owner)
             if second is None and owner is not None:
@@ -145,7 +145,7 @@ class RequestPassing:
             if second is None or second.id == member.id:
                 return await self._unreachable(request, problem, here)
             try:
-                return await self._pass_on(request, second)
+                return await self._forward(request, second)
             except (Elsewhere, PeerFailed) as problem:
                 return await self._unreachable(request, problem, here)
         except PeerFailed as problem:
@@ -161,7 +161,7 @@ class RequestPassing:
         except Moved as moved:
             raise Unavailable(MOVING, "session_moved") from moved
 
-    async def _serve_passed_on(
+    async def _serve_forwarded(
         self,
         request: Any,
         owner: str | None,
@@ -173,10 +173,10 @@ class RequestPassing:
                 return await here()
             except Moved:
                 pass
-        self._refuse_passed_on(request)
+        self._refuse_forwarded(request)
         return None
 
-    def _refuse_passed_on(self, request: Any) -> NoReturn:
+    def _refuse_forwarded(self, request: Any) -> NoReturn:
         request.setHeader(ELSEWHERE_HEADER, "1")
         raise Misdirected("This hub does not serve that session or machine")
 
@@ -221,14 +221,14 @@ class RequestPassing:
         if request.method in (b"GET", b"HEAD") and request.route in READ_ANYWHERE:
             return await self._here_at_last(request, here)
         reason = str(problem) if isinstance(problem, PeerFailed) else MOVING
-        self.log.warn("A request could not be passed on: {reason}", reason=reason)
+        self.log.warn("A request could not be forwarded: {reason}", reason=reason)
         raise HubUnreachable(
             "The hub that serves this cannot be reached at the moment; try again", "hub_unreachable"
         )
 
     # --- the other hub ----------------------------------------------------------------------------
 
-    async def _pass_on(self, request: Any, member: Member) -> None:
+    async def _forward(self, request: Any, member: Member) -> None:
         """Have another hub answer. Raises Elsewhere, PeerFailed; nothing was answered then."""
         sending = Deferred.fromCoroutine(self._send(request, member))
         # A client that leaves ends the request at the other hub, too.
@@ -237,7 +237,7 @@ class RequestPassing:
             await sending
         except (CancelledError, PeerFailed):
             if request.channel is not None:
-                self._passed["unreachable"] += 1
+                self._forwarded["unreachable"] += 1
                 raise
             # The client is gone.
         request.is_answered = True
@@ -252,10 +252,10 @@ class RequestPassing:
             _Content.of(request),
         )
         if response.headers.getRawHeaders(ELSEWHERE_HEADER) is not None:
-            self._passed["misdirected"] += 1
+            self._forwarded["misdirected"] += 1
             _stop(response)
             raise Elsewhere(member.name)
-        self._passed["answered"] += 1
+        self._forwarded["answered"] += 1
         _write_head(request, response)
         if request.method == b"HEAD" or response.code in NO_BODY_CODES:
             _stop(response)
@@ -287,7 +287,7 @@ class RequestPassing:
         return headers
 
 
-def request_is_passed_on(request: Any) -> bool:
+def request_is_forwarded(request: Any) -> bool:
     return getattr(request, "hop", None) is not None
 
 

@@ -78,7 +78,7 @@ async def test_what_the_home_refuses_is_refused_with_its_words(group, a):
 @pytest_twisted.ensureDeferred
 async def test_a_request_without_a_token_is_refused_by_the_first_hub(group, a, b):
     await session_at(group, "b")
-    b.hub.dispatcher.passing = None
+    b.hub.dispatcher.forwarding = None
     b.hub.dispatcher.authenticator = None  # whatever comes here fails
     status, _ = await a.rest("GET", PATH, Authorization="Bearer nonsense")
     assert status == 401
@@ -242,7 +242,7 @@ class Noting:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_request_is_passed_on_once_to_where_the_database_says(group, a, b):
+async def test_a_request_is_forwarded_once_to_where_the_database_says(group, a, b):
     """b is asked, is not the home, and does not pass it on; a asks the database, and c answers."""
     await session_at(group, "c")
     a.cluster.stale[S1] = "b"

@@ -1,4 +1,4 @@
-"""What is done once for all hubs, by the one that holds the duties."""
+"""What is done once for all hubs, by the one that runs the singleton tasks."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
 
 if TYPE_CHECKING:
     from hapi.hub.cluster.cluster import Cluster
-    from hapi.hub.peers import PeerConnections
+    from hapi.hub.peer_connections import PeerConnections
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 STUCK_CHECK_INTERVAL = 30.0  # seconds
@@ -53,7 +53,7 @@ class PeriodicTask:
     at_once: bool = False
 
 
-class Serving:
+class HubServer:
     """Serves what `store`, which is open, holds. `guard` may stand before the root resource."""
 
     log = Logger()
@@ -116,7 +116,7 @@ class Serving:
         Raises StoreRefused.
         """
         from hapi.hub.cluster.cluster import Cluster
-        from hapi.hub.peers import connect_peers
+        from hapi.hub.peer_connections import connect_peers
 
         cluster = self.cluster = Cluster(
             self.hub.registry, self.hub.registry.store, name, url, __version__

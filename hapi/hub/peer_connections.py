@@ -12,10 +12,10 @@ from twisted.internet.task import LoopingCall
 from hapi.hub.cluster.home_sockets import HomeSockets
 from hapi.hub.cluster.home_terminals import HomeTerminals
 from hapi.hub.cluster.live_relay import LiveReader, serve_live
-from hapi.hub.cluster.pass_on import RequestPassing
 from hapi.hub.cluster.peer_calls import PeerClient
 from hapi.hub.cluster.peer_hubs import OtherHubs
 from hapi.hub.cluster.peer_routes import PeerHeads, PeerResource, Work
+from hapi.hub.cluster.request_forwarding import RequestForwarding
 from hapi.hub.cluster.signatures import Signer
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import NotFound
@@ -121,8 +121,8 @@ def connect_peers(
         registry, works(hub), lambda request, name: serve_live(registry, request, name)
     )
     registry.rpc.peers = others
-    hub.dispatcher.passing = RequestPassing(
-        cluster, client, hub.authenticator.address, others.statistics.passed
+    hub.dispatcher.forwarding = RequestForwarding(
+        cluster, client, hub.authenticator.address, others.statistics.forwarded
     )
     server.namespaces["/cli"] = HomeSockets(
         reactor,

@@ -18,8 +18,8 @@ MAX_PORTIONS = 50  # of entries that are deleted in one go
 
 
 @define(eq=False, repr=False)
-class Duties:
-    """One hub holds the duties at a time; another one takes them over when it has gone.
+class SingletonTasks:
+    """One hub runs them at a time; another one takes them over when it has gone.
 
     `on_change` are called when this hub has taken them over or lost them.
     """
@@ -50,13 +50,13 @@ class Duties:
         self._set(False)
 
     async def check(self) -> None:
-        """Ask who holds the duties, and take them over if nobody does."""
+        """Ask who runs the singleton tasks, and take them over if nobody does."""
         try:
             if not self._holds and not all(
                 member.is_up for member in self._members.members.values()
             ):
                 await self._store.end_stale_holder()
-            self._set(await self._store.holds_duties())
+            self._set(await self._store.runs_singleton_tasks())
         except (StoreBusy, StoreFull, StoreFailed):
             self._set(False)  # the database may have given them to another hub
 
@@ -68,7 +68,7 @@ class Duties:
             try:
                 call()
             except Exception:
-                self.log.failure("A duty of the hubs could not be taken over or given up")
+                self.log.failure("The singleton tasks could not be taken over or given up")
 
     async def _trim(self) -> None:
         try:
