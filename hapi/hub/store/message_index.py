@@ -20,11 +20,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from hapi.hub.store.message_text import passages
 from hapi.hub.store.rows import IndexProgress, MessageRow, SearchTerm
 from hapi.hub.store.token_use import record_use
 from hapi.hub.store.words import words
+
+log = Logger()
 
 FORMAT = 1  # of the words; a database with another one is indexed anew
 GENERATION_SIZE = 1 << 40  # numbers of one index: half for new messages, half for older ones
@@ -60,10 +63,13 @@ TRIGGERS = (
 
 
 def message_words(content: str) -> str:
-    """The words of a message, as they are indexed. Total: it runs within SQLite."""
+    """The words of a message, as they are indexed. It runs within SQLite and raises nothing: a
+    message whose words cannot be found is stored all the same.
+    """
     try:
         return " ".join(word for passage in passages(content) for word in words(passage.searched))
     except Exception:
+        log.failure("The words of a message could not be found: no search will find it")
         return ""
 
 

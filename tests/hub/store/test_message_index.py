@@ -218,3 +218,15 @@ def test_other_programs_can_change_the_database_without_the_index(tmp_path: Path
     store = open_store(tmp_path / "hub.db")
     assert found(store, "needle") == []
     store.close()
+
+
+def test_a_message_whose_words_cannot_be_found_is_stored_and_logged(
+    store: Any, monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    def fail(content: str) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(message_index, "passages", fail)
+    add_message(store, prompt("needle"), name="m1")
+    assert [row.id for row in run(store.latest("s1", 9))] == ["m1"]
+    assert len(logged_failures.take(RecursionError)) == 1
