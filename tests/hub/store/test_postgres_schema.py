@@ -7,9 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.interface import StoreAway, StoreRefused
 from hapi.hub.store.postgres import schema, tables
 from hapi.hub.store.postgres import session as writing_session
+from hapi.hub.store.postgres.locks import MIGRATION
 from hapi.hub.store.postgres.schema import Migration
 from hapi.hub.store.postgres.store import PostgresStore
 from tests.support.store_stage import session, wait
@@ -181,6 +182,60 @@ def test_a_migration_that_an_active_hub_cannot_work_with_waits_for_its_end(
     wait(newer.open())
     wait(newer.close())
     assert execute(database_url, "SELECT version, compat FROM meta") == [(2, 2)]
+
+
+DESTRUCTIVE = Migration(2, ("ALTER TABLE sessions DROP COLUMN effort",))
+
+
+def migrate(url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a newer hub does at its start that older ones cannot work with."""
+    with monkeypatch.context() as newer:
+        migrations(newer, DESTRUCTIVE)
+        store = PostgresStore(url, reactor)
+        wait(store.open())
+        wait(store.close())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_hub_that_waited_does_not_acquire_tables_that_it_does_not_know(
+    database_url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    older = PostgresStore(database_url, reactor)
+    wait(older.open())
+    migrate(database_url, reactor, monkeypatch)
+    with pytest.raises(StoreRefused, match="start the newer hub"):
+        wait(older.acquire(shared=shared))
+    wait(older.close())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_hub_that_was_silent_cannot_write_to_tables_that_it_does_not_know(
+    database_url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    older = PostgresStore(database_url, reactor)
+    wait(older.open())
+    assert wait(older.acquire(shared=shared))
+    lost: list[bool] = []
+    older.on_lost_lock.append(lambda: lost.append(True))
+    monkeypatch.setattr(tables, "DEAD_AFTER", -3600.0)  # whatever it did, it was long ago
+    migrate(database_url, reactor, monkeypatch)
+    with pytest.raises(StoreAway, match="another hub has taken over"):
+        wait(older.create_session(session()))
+    assert lost
+    assert execute(database_url, "SELECT count(*) FROM sessions") == [(0,)]
+    wait(older.close())
+
+
+def test_a_hub_does_not_acquire_a_database_whose_tables_are_being_changed(
+    database_url: str, reactor: Any
+) -> None:
+    store = PostgresStore(database_url, reactor)
+    wait(store.open())
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION,))
+        assert not wait(store.acquire(shared=True))
+    assert wait(store.acquire(shared=True))
+    wait(store.close())
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(

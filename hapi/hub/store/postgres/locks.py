@@ -10,14 +10,14 @@ WRITING = _BASE + 1  # of the connection that writes: exclusive, or shared among
 ORDER = _BASE + 2  # of a transaction that has entries for the journal, until it is committed
 SINGLETON = _BASE + 3  # of the connection that writes: what one hub does for all
 HOMES = _BASE + 5  # of a transaction: shared by turns, exclusive of what changes homes
-MIGRATION = _BASE + 4  # of the transaction that changes tables
+MIGRATION = _BASE + 4  # of the transaction that changes tables; shared by who acquires WRITING
 UNOWNED = _BASE + 6  # of a transaction that changes what is at home at no hub: any hub may
 
 # The connections that hold WRITING, and their hubs. `silence`: milliseconds since a hub gave a sign
 # of life, or its connection was used.
 HOLDERS = f"""
     SELECT locks.pid, hubs.id, hubs.name, hubs.url, hubs.version, hubs.started_at, hubs.seen_at,
-        hubs.is_draining,
+        hubs.is_draining, hubs.schema,
         least(
             now_ms() - hubs.seen_at,
             cast(extract(epoch FROM clock_timestamp() - activity.query_start) * 1000 AS bigint)

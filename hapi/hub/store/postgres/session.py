@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 from attrs import define, field
@@ -10,9 +11,9 @@ from attrs import define, field
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreAway, StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, one_line
-from hapi.hub.store.postgres.locks import HOLDERS, SINGLETON, WRITING, application
+from hapi.hub.store.postgres.locks import HOLDERS, MIGRATION, SINGLETON, WRITING, application
 from hapi.hub.store.postgres.schema import MIGRATIONS
-from hapi.hub.store.postgres.tables import prepare
+from hapi.hub.store.postgres.tables import prepare, too_new
 
 ENTER = """
     INSERT INTO hubs (id, schema, started_at, seen_at, last_batch)
@@ -30,7 +31,11 @@ FORGET = (
 
 
 class LockLost(Exception):
-    """Another hub has acquired the database."""
+    """Another hub has acquired the database, or a newer one has changed its tables."""
+
+
+class TablesChanging(Exception):
+    """Another hub is changing the tables at this moment."""
 
 
 @define(eq=False, repr=False)
@@ -70,15 +75,24 @@ class WritingSession:
         self._connection, self._backend = connection, connection.backend
 
     def acquire(self, shared: bool) -> bool:
-        """Try once to get the lock. Raises psycopg.Error, StoreAway."""
+        """Try once to get the lock. Raises psycopg.Error, StoreAway; StoreRefused if a newer hub
+        has changed the tables since `open`.
+        """
         connection = self.connected()
         if self.is_shared is not None:
             return self.is_shared == shared
-        if not _try_lock(connection, shared):
+        try:
+            with _no_migration(connection):
+                if problem := too_new(connection, len(MIGRATIONS)):
+                    shown = str(DatabaseUrl.parse(self.url))
+                    raise StoreRefused(f"database {shown} {problem}")
+                if not _try_lock(connection, shared):
+                    return False
+                self.enter(connection, 0)
+        except TablesChanging:
             return False
         for statement in FORGET:
             connection.execute(statement)
-        self.enter(connection, 0)
         if not shared:
             query = "UPDATE meta SET term = term + 1 RETURNING term"
             self._term = int(connection.execute(query).fetchone()[0])
@@ -119,7 +133,14 @@ class WritingSession:
             " WHERE pid = ? AND application_name = ?",
             (before, application(self.hub_id)),
         )
-        if _try_lock(connection, shared):
+        try:
+            with _no_migration(connection):
+                if too_new(connection, len(MIGRATIONS)):
+                    raise LockLost
+                is_acquired = _try_lock(connection, shared)
+        except TablesChanging as error:
+            raise StoreAway("another hub is changing the tables of the database") from error
+        if is_acquired:
             (term,) = connection.execute("SELECT term FROM meta").fetchone()
             if not shared and term != self._term:  # another hub has served meanwhile
                 raise LockLost
@@ -192,6 +213,21 @@ class WritingSession:
                 self._connection.execute("SELECT pg_advisory_unlock_all()")
         self.drop()
         self.is_shared, self._backend = None, 0
+
+
+@contextmanager
+def _no_migration(connection: PostgresConnection) -> Iterator[None]:
+    """Nobody changes the tables meanwhile: who acquires the database either is seen by the one who
+    wants to change them, or sees what has been changed. Raises TablesChanging.
+    """
+    query = "SELECT pg_try_advisory_lock_shared(?)"
+    if not connection.execute(query, (MIGRATION,)).fetchone()[0]:
+        raise TablesChanging
+    try:
+        yield
+    finally:
+        if connection.is_open:
+            connection.execute("SELECT pg_advisory_unlock_shared(?)", (MIGRATION,))
 
 
 def _try_lock(connection: PostgresConnection, shared: bool) -> bool:

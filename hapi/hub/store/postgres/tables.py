@@ -9,7 +9,7 @@ import psycopg
 
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, one_line
-from hapi.hub.store.postgres.locks import MIGRATION
+from hapi.hub.store.postgres.locks import HOLDERS, MIGRATION
 from hapi.hub.store.postgres.schema import APPLICATION, MIN_SERVER, TABLES, Migration
 from hapi.hub.store.shared import DEAD_AFTER
 
@@ -88,11 +88,8 @@ def _version(connection: PostgresConnection, shown: str, migrations: Sequence[Mi
         raise StoreRefused(f"database {shown}: {one_line(error)}") from error
     if meta is None or meta["application"] != APPLICATION:
         raise StoreRefused(f"database {shown} belongs to another program; it was not touched")
-    if meta["compat"] > len(migrations):
-        raise StoreRefused(
-            f"database {shown} has version {meta['version']}, this hub knows up to"
-            f" {len(migrations)}: start the newer hub, or use another database"
-        )
+    if problem := too_new(connection, len(migrations)):
+        raise StoreRefused(f"database {shown} {problem}")
     (may_write,) = connection.execute(
         "SELECT has_table_privilege('sessions', 'INSERT, UPDATE, DELETE')"
     ).fetchone()
@@ -108,6 +105,19 @@ def _version(connection: PostgresConnection, shown: str, migrations: Sequence[Mi
             " another database"
         )
     return int(meta["version"])
+
+
+def too_new(connection: PostgresConnection, known: int) -> str:
+    """What keeps a hub that knows the tables up to the version `known` from working with them; ""
+    if nothing does.
+    """
+    version, compat = connection.execute("SELECT version, compat FROM meta").fetchone()
+    if compat <= known:
+        return ""
+    return (
+        f"has version {version}, this hub knows up to {known}: start the newer hub, or use another"
+        " database"
+    )
 
 
 def _some(tables: dict[str, set[str]]) -> str:
@@ -128,17 +138,35 @@ def _migrate(
             " grant CREATE on its schema"
         )
     compat = migrations[-1].compat
-    if version:
-        older = connection.execute(
-            "SELECT name FROM hubs WHERE schema < ? AND seen_at > now_ms() - ?",
-            (compat, int(DEAD_AFTER * 1000)),
-        ).fetchone()
-        if older is not None:
-            raise StoreRefused(
-                f"database {shown} is in use by an older hub ({older['name'] or 'unnamed'}), which"
-                " could not work with the tables of this one: stop it first"
-            )
+    if version and compat > connection.execute("SELECT compat FROM meta").fetchone()[0]:
+        _exclude_older(connection, shown, compat)
     for migration in migrations[version:]:
         for statement in migration.statements:
             connection.execute(statement)
     connection.execute("UPDATE meta SET version = ?, compat = ?", (len(migrations), compat))
+
+
+def _exclude_older(connection: PostgresConnection, shown: str, compat: int) -> None:
+    """Make sure that no hub which knows less than the version `compat` writes after this
+    transaction: one that is alive is a reason to refuse, the connection of one that has given no
+    sign of life for DEAD_AFTER is ended. None can acquire the database meanwhile. Raises
+    StoreRefused.
+    """
+    silence = int(DEAD_AFTER * 1000)
+    older = connection.execute(
+        "SELECT name FROM hubs WHERE schema < ? AND seen_at > now_ms() - ?", (compat, silence)
+    ).fetchone()
+    holders = [
+        row
+        for row in connection.execute(HOLDERS).fetchall()
+        if row["schema"] is None or row["schema"] < compat
+    ]
+    alive = [row["name"] for row in holders if (row["silence"] or 0) <= silence]
+    if older is not None or alive:
+        name = (alive[0] if older is None else older["name"]) or "unnamed"
+        raise StoreRefused(
+            f"database {shown} is in use by an older hub ({name}), which could not work with the"
+            " tables of this one: stop it first"
+        )
+    for row in holders:
+        connection.execute("SELECT pg_terminate_backend(CAST(? AS integer))", (row["pid"],))
