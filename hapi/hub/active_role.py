@@ -20,12 +20,13 @@ from twisted.python.failure import Failure
 
 from hapi import __version__
 from hapi.deferreds import run_in_background, run_step
+from hapi.hub.hubs_report import hub_label, hubs_report
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRefused
 from hapi.hub.store.shared import BEAT_INTERVAL, DEAD_AFTER, Member
+from hapi.hub.term import LEASE, Term
 from hapi.one_shot import OneShotObserver
 
 ACQUIRE_INTERVAL = 1.0  # seconds between two attempts to become the active hub
-LEASE = 8.0  # seconds for which a confirmed sign of life allows to serve
 LEASE_CHECK_INTERVAL = 0.5  # seconds
 # Seconds that a hub which was not stopped in order gets, to notice that its connection has ended.
 GRACE = 1.0
@@ -33,41 +34,11 @@ CLOSE_TIMEOUT = 2.0  # seconds
 PROBLEMS = (StoreRefused, StoreBusy, StoreFailed, StoreFull)
 assert LEASE + LEASE_CHECK_INTERVAL < DEAD_AFTER
 
+STARTING = "This hub is starting"
 STANDBY = "This hub is a standby: another hub of the same database serves"
 TAKING_OVER = "This hub is taking over and serves in a moment"
 DATABASE_AWAY = "The database cannot be used at present"
 STOPPING = "The hub is stopping"
-
-
-@define(eq=False, repr=False)
-class Term:
-    """The time in which this hub is the active one. `ended` fires with the reason, "" if the hub is
-    stopped.
-
-    While the connection is interrupted, another hub may have taken over. What this hub writes
-    shows that, and waits meanwhile; what it knows may be out of date.
-    """
-
-    _clock: IReactorTime
-    confirmed_at: float  # clock seconds: the last sign of life was sent then, and confirmed
-    is_interrupted: bool = False
-    ended: OneShotObserver[str] = field(factory=OneShotObserver)
-
-    @property
-    def may_write(self) -> bool:
-        return not self.ended.has_fired and self._clock.seconds() - self.confirmed_at < LEASE
-
-    @property
-    def is_current(self) -> bool:
-        return self.may_write and not self.is_interrupted
-
-    def confirm(self, sent_at: float) -> None:
-        if self.may_write:  # what is over does not begin again
-            self.confirmed_at, self.is_interrupted = sent_at, False
-
-    def check(self) -> None:
-        if not self.may_write:
-            self.ended.fire(f"the database has confirmed nothing for {LEASE:g} s")
 
 
 @define(eq=False, repr=False)
@@ -85,15 +56,21 @@ class ActiveRole:
     term: Term | None = field(default=None, init=False)
     active: Member | None = field(default=None, init=False)  # another hub that is active
     members: list[Member] = field(factory=list, init=False)
+    members_at: float = field(default=0.0, init=False)  # clock seconds at which they were read
     url: str = field(default="", init=False)
     _has_joined: bool = field(default=False, init=False)
+    _is_excluded: bool = field(default=False, init=False)  # another hub holds the lock
     _problem: str = field(default="", init=False)  # why the database is away
     _attended_at: float = field(default=0.0, init=False)  # clock seconds
     _running: Deferred[Any] | None = field(default=None, init=False)
+    _loops: list[LoopingCall] = field(factory=list, init=False)  # of a term
+    _serves: bool = field(default=False, init=False)
     _stopping: bool = field(default=False, init=False)
     _pause: Deferred[None] | None = field(default=None, init=False)
 
     is_shared: ClassVar[bool] = False  # several hubs may have the role at the same time
+    term_kind: ClassVar[type[Term]] = Term
+    becoming_active: ClassVar[str] = TAKING_OVER  # while this hub is about to serve
     log = Logger()
 
     @property
@@ -114,40 +91,37 @@ class ActiveRole:
         if self._problem:
             return DATABASE_AWAY
         if self.term is None:
-            return STANDBY
-        return TAKING_OVER if self.term.is_current else DATABASE_AWAY
+            return STANDBY if self._is_excluded else STARTING
+        return self.becoming_active if self.term.is_current else DATABASE_AWAY
 
     @property
     def problem(self) -> str:
         """The same for the owner of the hub."""
         if self._problem:
             return f"{DATABASE_AWAY}: {self._problem}"
-        if self.term is None and self.active is not None:
-            return f"This hub is a standby: {_named(self.active)} serves"
+        if self.reason == STANDBY and self.active is not None:
+            return f"This hub is a standby: {hub_label(self.active)} serves"
         return self.reason
 
     def report(self) -> dict[str, Any]:
-        """The hubs of the database, for the owner. Times in milliseconds since the epoch, by the
-        clock of the database.
+        """The role of this hub and the hubs of the database, for the owner. `hubsAge`: seconds
+        since they were read.
         """
-        own = None if self.store is None else self.store.hub_id
-        active = own if self.is_active else None if self.active is None else self.active.id
         return {
-            "role": "active" if self.is_active else "standby",
-            "hubs": [
-                {
-                    "id": member.id,
-                    "name": member.name,
-                    "url": member.url,
-                    "version": member.version,
-                    "role": "active" if member.id == active else "standby",
-                    "startedAt": member.started_at,
-                    "seenAt": member.seen_at,
-                    "isUp": member.is_up,
-                }
-                for member in told_members(self.members)
-            ],
+            "role": self._own_role,
+            "hubs": hubs_report(self.members, self._role_of),
+            "hubsAge": round(self._clock.seconds() - self.members_at, 3),
         }
+
+    @property
+    def _own_role(self) -> str:
+        return "active" if self.is_active and self._serves else "standby"
+
+    def _role_of(self, member: Member) -> str:
+        if self.store is not None and member.id == self.store.hub_id:
+            return self._own_role
+        is_other = self.active is not None and not self.is_active and self.active.id == member.id
+        return "active" if is_other else "standby"
 
     # --- starting and stopping --------------------------------------------------------------------
 
@@ -159,7 +133,7 @@ class ActiveRole:
         except BaseException:
             await self._close(store)
             raise
-        self.store, self._has_joined = store, False
+        self.store, self._has_joined, self._is_excluded = store, False, False
         return store
 
     async def start(self, url: str) -> None:
@@ -224,17 +198,19 @@ class ActiveRole:
     async def _attend(self) -> None:
         """A sign of life of a hub that waits."""
         self._attended_at = self._clock.seconds()
-        self.members = await self.store.attend(self.name, self.url, __version__)
+        members = await self.store.attend(self.name, self.url, __version__)
+        self.note_members(members, self._attended_at)
 
     async def _acquire(self) -> bool:
         """Try once to become the active hub."""
         store = self.store
         if await store.acquire(shared=self.is_shared):
+            self._is_excluded = False
             return True
         found = await store.active_hub()
         if found is not None and (self.active is None or self.active.id != found.id):
-            self.log.info("This hub is a standby: {active} serves", active=_named(found))
-        self.active = found or self.active
+            self.log.info("This hub is a standby: {active} serves", active=hub_label(found))
+        self.active, self._is_excluded = found or self.active, found is not None
         await store.end_stale_holder()
         if self._clock.seconds() - self._attended_at >= BEAT_INTERVAL:
             await self._attend()
@@ -242,20 +218,14 @@ class ActiveRole:
 
     async def _be_active(self, first: OneShotObserver[None]) -> None:
         """Serve until the term ends."""
-        term = self.term = Term(self._clock, self._clock.seconds())
-        beats = LoopingCall(self._beat, term, self.store)
-        check = LoopingCall(self._check, term, self.store)
-        check.clock = beats.clock = self._clock
-        check.start(LEASE_CHECK_INTERVAL, now=False)
+        term = self.term = self.term_kind(self._clock, self._clock.seconds())
         problem: Exception | None = None
         try:
-            await self._beat(term, self.store)
-            beats.start(BEAT_INTERVAL, now=False)
-            if self._may_still_serve():
-                await self._sleep(GRACE)
+            await self._begin(term)
             self.active, self._problem = None, ""
             if term.may_write:
                 await self._serve(self.store)
+                self._serves = True
                 first.fire(None)
             reason = await term.ended.when_fired()
             if reason:
@@ -263,15 +233,30 @@ class ActiveRole:
         except Exception as error:
             problem = error
         term.ended.fire("")
-        check.stop()
-        if beats.running:
-            beats.stop()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        self._loops.clear()
+        self._serves = False
         await self._withdraw()
         self.term = None
         if not self._stopping:
             await self._close_store()
         if problem is not None:
             raise problem
+
+    async def _begin(self, term: Term) -> None:
+        """Give signs of life from now on, and wait until no other hub serves any more."""
+        store = self.store
+        check = LoopingCall(self._check, term, store)
+        beats = LoopingCall(self._beat, term, store)
+        self._loops = [check, beats]
+        check.clock = beats.clock = self._clock
+        check.start(LEASE_CHECK_INTERVAL, now=False)
+        await self._beat(term, store)
+        beats.start(BEAT_INTERVAL, now=False)
+        if self._may_still_serve():
+            await self._sleep(GRACE)
 
     def _may_still_serve(self) -> bool:
         """Whether the hub that was active may not know yet that it is not any more."""
@@ -290,10 +275,14 @@ class ActiveRole:
     async def _beat(self, term: Term, store: Any) -> None:
         sent_at = self._clock.seconds()
         try:
-            self.members = await store.beat()
+            self.note_members(await store.beat(), sent_at)
         except PROBLEMS:
             return  # the store has logged it, and the lease ends
         term.confirm(sent_at)
+
+    def note_members(self, members: list[Member], read_at: float) -> None:
+        """All hubs, as the database had them at `read_at`, in clock seconds."""
+        self.members, self.members_at = members, read_at
 
     def _lost(self) -> None:
         """The database has another active hub."""
@@ -336,17 +325,3 @@ async def _leave(store: Any) -> None:
         await store.depart()
     except PROBLEMS:
         pass  # the others see that it gives no sign of life
-
-
-def told_members(members: list[Member]) -> list[Member]:
-    """Those that are worth telling: of hubs that are lost, the last one of each name that has no
-    successor.
-    """
-    newest: dict[str, Member] = {}
-    for member in sorted(members, key=lambda each: (each.is_up, each.started_at)):
-        newest[member.name] = member
-    return [member for member in members if member.is_up or newest[member.name] is member]
-
-
-def _named(member: Member) -> str:
-    return f"hub {member.name}" + (f" at {member.url}" if member.url else "")

@@ -86,6 +86,11 @@ class HubService(Service):
         return self._standby is not None and not self._standby.is_serving
 
     @property
+    def waits_because(self) -> str:
+        """Why a hub that listens does not serve, for its owner; "" if it does."""
+        return "" if self._standby is None or not self.is_standby else self._standby.role.problem
+
+    @property
     def port(self) -> int:
         """The port on which the hub listens, 0 while it does not listen."""
         return 0 if self._port is None else self._port.number

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from attrs import define
 
-from hapi.hub.active_role import ActiveRole, Term
-from hapi.one_shot import OneShotObserver
+from hapi.hub.active_role import ActiveRole
+from hapi.hub.store.shared import Member
+from hapi.hub.term import SharedTerm, Term
 
-
-class SharedTerm(Term):
-    """It does not end while the database is away: each session and machine has a home, and what
-    this hub writes shows whether that is still here.
-    """
-
-    @property
-    def may_write(self) -> bool:
-        return not self.ended.has_fired
-
-    def check(self) -> None:
-        """Nothing ends the term but another hub that has the database for itself, and a stop."""
+JOINING = "This hub is joining the other hubs of its database and serves in a moment"
 
 
 @define(eq=False, repr=False)
 class SharedRole(ActiveRole):
-    """As ActiveRole, with a lock that other hubs of this kind hold as well. Signs of life are given
-    by the Cluster that `serve` makes.
-    """
+    """As ActiveRole, with a lock that other hubs of this kind hold as well."""
 
-    is_shared = True
+    is_shared: ClassVar[bool] = True
+    term_kind: ClassVar[type[Term]] = SharedTerm
+    becoming_active: ClassVar[str] = JOINING
 
-    async def _be_active(self, first: OneShotObserver[None]) -> None:
-        term = self.term = SharedTerm(self._clock, self._clock.seconds())
-        problem: Exception | None = None
-        try:
-            self.active, self._problem = None, ""
-            await self._serve(self.store)
-            first.fire(None)
-            reason = await term.ended.when_fired()
-            if reason:
-                self.log.error("This hub no longer serves: {reason}", reason=reason)
-        except Exception as error:
-            problem = error
-        term.ended.fire("")
-        await self._withdraw()
-        self.term = None
-        if not self._stopping:
-            await self._close_store()
-        if problem is not None:
-            raise problem
+    async def _begin(self, term: Term) -> None:
+        """The Cluster, which `serve` makes, gives the signs of life, and no hub has to leave."""
 
-    def report(self) -> dict[str, Any]:
-        told = super().report()
-        for hub in told["hubs"] if self.is_active else ():
-            hub["role"] = "active" if hub["isUp"] else "standby"
-        return told
+    @property
+    def _own_role(self) -> str:
+        if self.term is None:
+            return "standby"
+        return "active" if self._serves else "joining"
+
+    def _role_of(self, member: Member) -> str:
+        if self.term is None or (self.store is not None and member.id == self.store.hub_id):
+            return super()._role_of(member)
+        return "active"  # they share the lock

@@ -179,7 +179,7 @@ class StandbyHub:
 
     def _report(self) -> dict[str, Any]:
         """`role` and `hubs` of the status."""
-        cluster = None if self.serving is None else self.serving.hub.registry.cluster
+        cluster = None if self.serving is None else self.serving.cluster
         if cluster is not None:  # it gives the signs of life, and hears of those of others
-            self.role.members = list(cluster.members)
+            self.role.note_members(list(cluster.members), cluster.membership.heard_at)
         return self.role.report()

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hapi.hub.active_role import told_members
+from hapi.hub.hubs_report import told_members
+from hapi.hub.shared_role import SharedRole
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.shared import Member
 from tests.support.hub_stage import result_of
@@ -50,6 +51,39 @@ def test_of_lost_hubs_the_last_of_each_name_without_a_successor_is_told():
     members = [hub("a", 1, False), hub("a", 2, False), hub("b", 1, False), hub("b", 2, True)]
     assert [hub.id for hub in told_members(members)] == ["a2", "b2"]
     assert [hub.id for hub in told_members([hub("a", 1, True), hub("a", 2, True)])] == ["a1", "a2"]
+
+
+def test_a_hub_says_that_it_is_starting_until_it_knows_whether_another_one_serves(stage):
+    a = stage.hub("a")
+    assert a.role.reason == "This hub is starting"
+    stage.until("a", 5)
+
+
+def test_a_hub_that_joins_others_says_so_until_it_serves(stage):
+    a = stage.hub("a", kind=SharedRole, load_time=5.0)
+    stage.tick(2)
+    report = a.role.report()
+    assert a.role.reason == a.role.problem
+    assert a.role.reason == (
+        "This hub is joining the other hubs of its database and serves in a moment"
+    )
+    assert (report["role"], [hub["role"] for hub in report["hubs"]]) == ("joining", ["joining"])
+    stage.tick(5)
+    report = a.role.report()
+    assert (report["role"], [hub["role"] for hub in report["hubs"]]) == ("active", ["active"])
+
+
+def test_a_hub_is_active_since_it_serves_and_not_since_its_process_began(stage, pair):
+    a, b = pair
+    since = stage.database.now()
+    stage.tick(60)
+    a.kill()
+    stage.until("b", 10)
+    stage.tick(2)
+    told = {hub["name"]: hub["since"] for hub in b.role.report()["hubs"]}
+    assert told["a"] <= since
+    assert told["b"] >= since + 60_000
+    assert b.role.report()["hubsAge"] < 3
 
 
 def test_after_an_orderly_stop_the_standby_serves_within_two_seconds(stage, pair):

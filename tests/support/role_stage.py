@@ -78,13 +78,17 @@ class RoleStore:
         self.term, self.is_open = None, False
 
     async def acquire(self, shared: bool) -> bool:
-        assert not shared
         await self._reach()
+        if shared:
+            return True
         if self.database.holder is not None:
             return False
         self.database.holder = self.hub_id
         self.database.terms += 1
         self.term = self.database.terms
+        if (member := self.database.members.get(self.hub_id)) is not None:
+            since = self.database.now()
+            self.database.members[self.hub_id] = evolve(member, since=since)
         return True
 
     async def active_hub(self) -> Member | None:
@@ -138,6 +142,7 @@ class RoleHub:
     stage: RoleStage
     name: str
     load_time: float = 0.2
+    kind: type[ActiveRole] = ActiveRole
     clock: HubClock = field(init=False)
     role: ActiveRole = field(init=False)
     stores: list[RoleStore] = field(factory=list)
@@ -146,7 +151,7 @@ class RoleHub:
 
     def __attrs_post_init__(self) -> None:
         self.clock = HubClock(self.stage.clock)
-        self.role = ActiveRole(self.clock, self._store, self._serve, self._withdraw, self.name)
+        self.role = self.kind(self.clock, self._store, self._serve, self._withdraw, self.name)
 
     def _store(self) -> RoleStore:
         made = RoleStore(self.stage.database, self.name, self.clock)
@@ -229,8 +234,8 @@ class RoleStage:
     def __attrs_post_init__(self) -> None:
         self.database = RoleDatabase(self.clock)
 
-    def hub(self, name: str) -> RoleHub:
-        made = self.hubs[name] = RoleHub(self, name)
+    def hub(self, name: str, **more: Any) -> RoleHub:
+        made = self.hubs[name] = RoleHub(self, name, **more)
         made.start()
         return made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hapi.redaction import escape_control
+
 
 def reload(logging: Any, program: Any, supervision: Any) -> None:
     """SIGHUP: reopen the log, have `program` reload and tell systemd.
@@ -21,3 +23,8 @@ def allow_drain(host: Any, hub: Any) -> None:
     """Give `hub` the time in which clients move to other hubs; a second signal ends that."""
     host.on_impatience = hub.hurry
     host.shutdown_timeout += hub.drain_seconds
+
+
+def waiting_sentence(hub: Any) -> str:
+    """What a person is told of a hub that listens and does not serve."""
+    return f"{escape_control(hub.waits_because)}. It takes over as soon as it can."

@@ -269,9 +269,12 @@ class Up:
             print_json({**facts, "home": home})
         else:
             echo(f"Already running in {escape_control(home)} (pid {pid}).")
-            echo(f"Page: {escape_control(page)}")
-            if self.qr:
-                echo(qr_code(page))
+            if owner is not None and owner.facts.get("role") == "standby":
+                echo("Its hub does not serve yet; `hapi hub status` shows why.")
+            else:
+                echo(f"Page: {escape_control(page)}")
+                if self.qr:
+                    echo(qr_code(page))
             echo("Stop it with `hapi runner stop`.")
         return True
 
@@ -298,7 +301,7 @@ class Up:
 
     def _print_address(self, hub: Any, logging: Logging) -> None:
         """Print the address of the page, the agents found, and where home and log are."""
-        from hapi.protocol.authority import is_loopback
+        from hapi.cli.base.foreground import waiting_sentence
 
         available, _ = detect_agents(read_settings(self.home), os.environ)
         url = hub.people_url
@@ -306,8 +309,22 @@ class Up:
         home, log = str(self.home.path), str(logging.path)
         if self.as_json:
             facts = {"url": url, "page": page, "pid": os.getpid(), "home": home, "log": log}
-            print_json({**facts, "agents": available})
+            waits = {"standby": True, "problem": hub.waits_because} if hub.is_standby else {}
+            print_json({**facts, "agents": available, **waits})
             return
+        if hub.is_standby:
+            echo(f"HAPI {__version__} is up, and its hub does not serve yet.")
+            echo(waiting_sentence(hub))
+        else:
+            self._print_page(url, page)
+        echo(agents_sentence(available))
+        echo(f"Home: {escape_control(home)}")
+        echo(f"Log:  {escape_control(log)}")
+
+    def _print_page(self, url: str, page: str) -> None:
+        """Print the address of the page, which contains the access token."""
+        from hapi.protocol.authority import is_loopback
+
         echo(f"HAPI {__version__} is up. Open this page in a browser:\n")
         echo(f"  {page}\n")
         if self.qr:
@@ -319,9 +336,6 @@ class Up:
                 )
             echo()
         echo("The address contains the access token; do not share it.")
-        echo(agents_sentence(available))
-        echo(f"Home: {escape_control(home)}")
-        echo(f"Log:  {escape_control(log)}")
 
 
 def _options_of(status: Mapping[str, Any]) -> Any:

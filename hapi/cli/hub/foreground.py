@@ -80,17 +80,19 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
 
 def _print_facts(home: Home, service: Any, log: str) -> None:
     facts = {"url": service.url, "peopleUrl": service.people_url, "pid": os.getpid()}
-    facts |= {"standby": True} if service.is_standby else {}
+    facts |= {"standby": True, "problem": service.waits_because} if service.is_standby else {}
     print_json({**facts, "home": str(home.path), "log": log})
 
 
 def _print_addresses(home: Home, service: Any, other_hub: str | None, qr: bool) -> None:
     """Where the hub listens, and how runners and people get there."""
+    from hapi.cli.base.foreground import waiting_sentence
     from hapi.cli.base.page_address import page_address, qr_code
 
     echo(f"Hub listens on {service.url}")
     if service.is_standby:
-        echo("It is a standby: another hub of the database serves, and this one takes its place.")
+        echo(waiting_sentence(service))
+        return  # neither runners nor people can use it now
     if other_hub is not None and other_hub.rstrip("/") != service.options.public_url:
         echo(
             f"Runners of this home use {escape_control(other_hub)} (apiUrl in settings.json). "

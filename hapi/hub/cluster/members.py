@@ -51,6 +51,11 @@ class Members:
         self._loop = None
 
     @property
+    def heard_at(self) -> float:
+        """Clock seconds at which the database was last asked for the hubs, and answered."""
+        return self._alive_at
+
+    @property
     def is_alive(self) -> bool:
         """Whether the others take this hub for alive, as far as it knows."""
         return self._clock.seconds() - self._alive_at < SILENT_AFTER

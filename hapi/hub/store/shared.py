@@ -48,7 +48,7 @@ class Member:
     name: str  # for people
     url: str  # where the other hubs reach it
     version: str
-    started_at: int  # ms
+    since: int  # ms: when it began to serve, or while it does not, to wait
     seen_at: int  # ms, by the clock of the database
     is_up: bool
     is_draining: bool = False

@@ -42,25 +42,31 @@ class DatabaseSizes(TypedDict):
     freeBytes: int | None
 
 
+# `joining`: about to serve beside the others.
+HubRole = Literal["active", "standby", "joining"]
+
+
 class HubOfDatabase(TypedDict):
-    """A hub of a database that several hubs share. Times by the clock of the database. `isUp`: it
-    has given a sign of life in the last seconds.
+    """A hub of a database that several hubs share. Times by the clock of the database. `since`:
+    when it began to serve, or while it does not, to wait. `isUp`: it has given a sign of life in
+    the last seconds. `isDraining`: it is about to stop.
     """
 
     id: str
     name: str
     url: str
     version: str
-    role: Literal["active", "standby"]
-    startedAt: int
+    role: HubRole
+    since: int
     seenAt: int
     isUp: bool
+    isDraining: bool
 
 
 class HubStatusReply(TypedDict):
     """`sessions` are counts by state, `sockets` those of runners and sessions, `eventStreams` those
     of pages. `ready` is what `/ready` tells, `problem` why the hub is not. `role` and `hubs` are
-    those of a database that several hubs share.
+    those of a database that several hubs share, `hubsAge` the seconds since they were read.
     """
 
     version: str
@@ -74,8 +80,9 @@ class HubStatusReply(TypedDict):
     sockets: int
     eventStreams: int
     database: DatabaseSizes
-    role: NotRequired[Literal["active", "standby"]]
+    role: NotRequired[HubRole]
     hubs: NotRequired[list[HubOfDatabase]]
+    hubsAge: NotRequired[float]
 
 
 class StorageReply(TypedDict):

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from hapi.cli.app import hapi as root
+from hapi.cli.base.times import local_time
 from hapi.cli.commands.hub.backup import record_backup
 from hapi.cli.commands.hub.status import status_facts
 from hapi.hub.lock import HubLock
@@ -70,6 +71,37 @@ def test_a_person_reads_each_fact():
         "Database": "/h/hub.db (3M on disk)",
         "Disk": "5G free",
     }
+
+
+def member(name, **changes):
+    at = int(NOW - 60) * 1000
+    facts = {"name": name, "url": f"http://{name}:3006", "version": "1.0", "role": "active"}
+    return {**facts, "since": at, "seenAt": at, "isUp": True, "isDraining": False, **changes}
+
+
+def test_each_hub_of_the_database_has_a_line_with_what_it_does():
+    at = local_time((NOW - 60) * 1000)
+    hubs = [
+        member("a"),
+        member("bob", role="standby"),
+        member("c", isDraining=True),
+        member("d", role="joining"),
+        member("e", isUp=False),
+    ]
+    assert shown(hubs=hubs)["Hubs"].splitlines() == [
+        f"a    http://a:3006    active    since {at}      version 1.0",
+        f"bob  http://bob:3006  standby   since {at}      version 1.0",
+        f"c    http://c:3006    draining  since {at}      version 1.0",
+        f"d    http://d:3006    joining   since {at}      version 1.0",
+        f"e    http://e:3006    lost      last seen {at}  version 1.0",
+    ]
+
+
+def test_hubs_that_were_last_known_a_while_ago_are_told_with_the_time():
+    first, second = shown(hubs=[member("a")], hubsAge=60.0)["Hubs"].splitlines()
+    at = local_time((NOW - 60) * 1000)
+    assert first == f"as they were known at {at} (1 minute ago):"
+    assert second.startswith("a  http://a:3006  active  since ")
 
 
 def test_a_hub_that_is_starting_has_no_address_yet():

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from hapi.redaction import escape_control
 from hapi.settings import HubAccess, read_settings
 from hapi.units import format_size
 
+FRESH = 10.0  # seconds; after a longer silence the hubs of a database may be others
 TIMEOUT = 15.0  # seconds for each request; a read waits up to 10 for a database that was lost
 
 
@@ -61,7 +62,10 @@ def command(before: str | None, /, database: str | None, as_json: bool) -> None:
         labelled = list(status_facts(facts, time.time()))
         width = max(len(label) for label, _ in labelled) + 1
         for label, text in labelled:
-            echo(f"{label + ':':<{width}} {escape_control(text)}")
+            first, *others = text.splitlines() or [""]
+            echo(f"{label + ':':<{width}} {escape_control(first)}")
+            for line in others:
+                echo(f"{'':<{width}} {escape_control(line)}")
     if problem is not None:
         raise problem
 
@@ -139,7 +143,9 @@ def last_backup(home: Home) -> dict[str, Any] | None:
 
 
 def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
-    """Label and text of each fact; `now` in seconds since the epoch."""
+    """Label and text of each fact, which may have several lines; `now` in seconds since the
+    epoch.
+    """
     if not facts["running"]:
         yield "Hub", "not running"
     else:
@@ -162,7 +168,7 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         of_programs = f"{plural(sockets, 'socket')} of runners and sessions"
         yield "Connections", f"{of_programs}, {plural(streams, 'event stream')} of pages"
     if facts.get("hubs"):
-        yield "Hubs", "; ".join(_hub(hub) for hub in facts["hubs"])
+        yield "Hubs", "\n".join(_hubs(facts["hubs"], facts.get("hubsAge", 0), now))
     yield "Home", str(facts["home"])
     yield "Database", _database(facts["database"])
     if (free := facts["database"]["diskFreeBytes"]) is not None:
@@ -171,11 +177,27 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         yield "Last backup", _backup(facts["lastBackup"], now)
 
 
-def _hub(hub: Mapping[str, Any]) -> str:
-    """A hub of the database. It is seen every two seconds, by the clock of the database."""
-    role = hub["role"] if hub["isUp"] else "lost"
-    since, seen = local_time(hub["startedAt"]), local_time(hub["seenAt"])
-    return f"{hub['name']} ({role}, {hub['url']}, {hub['version']}, since {since}, seen {seen})"
+def _hubs(hubs: Sequence[Mapping[str, Any]], age: float, now: float) -> Iterator[str]:
+    """A line for each hub of the database, as it was known `age` seconds ago. Each hub gives a sign
+    of life every two seconds, by the clock of the database.
+    """
+    if age > FRESH:
+        read_at = (now - age) * 1000
+        yield f"as they were known at {local_time(read_at)} ({ago(read_at, now)}):"
+    rows = [_hub(hub) for hub in hubs]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def _hub(hub: Mapping[str, Any]) -> tuple[str, ...]:
+    role, since = hub["role"], f"since {local_time(hub['since'])}"
+    if not hub["isUp"]:
+        role, since = "lost", f"last seen {local_time(hub['seenAt'])}"
+    elif hub.get("isDraining"):
+        role = "draining"
+    name, url = (" ".join(str(hub[key]).split()) for key in ("name", "url"))
+    return name, url, role, since, f"version {hub['version']}"
 
 
 def _sessions(states: Mapping[str, int]) -> str:

@@ -227,7 +227,8 @@ _CLUSTER = (
     """,
     f"INSERT INTO meta VALUES ({APPLICATION}, 0, 0, gen_random_uuid()::text, 0)",
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    # `schema`: the version of the tables that the hub knows. `last_batch`: see writer.py.
+    # `schema`: the version of the tables that the hub knows. `started_at`: when it began to serve,
+    # or to wait. `last_batch`: see writer.py.
     """
     CREATE TABLE hubs (
         id TEXT PRIMARY KEY, name TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',

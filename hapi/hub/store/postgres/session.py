@@ -93,6 +93,8 @@ class WritingSession:
             return False
         for statement in FORGET:
             connection.execute(statement)
+        since = "UPDATE hubs SET started_at = now_ms() WHERE id = ?"  # it begins to serve
+        connection.execute(since, (self.hub_id,))
         if not shared:
             query = "UPDATE meta SET term = term + 1 RETURNING term"
             self._term = int(connection.execute(query).fetchone()[0])
