@@ -99,9 +99,20 @@ class ActiveRole:
         """The same for the owner of the hub."""
         if self._problem:
             return f"{DATABASE_AWAY}: {self._problem}"
-        if self.reason == STANDBY and self.active is not None:
+        if self.is_standby and self.active is not None:
             return f"This hub is a standby: {hub_label(self.active)} serves"
         return self.reason
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether this hub waits, and another one serves."""
+        return self.reason == STANDBY
+
+    @property
+    def members_up(self) -> int | None:
+        """How many hubs are up, this one included; None: it is not known at present."""
+        is_known = self._clock.seconds() - self.members_at < DEAD_AFTER
+        return sum(member.is_up for member in self.members) if is_known else None
 
     def report(self) -> dict[str, Any]:
         """The role of this hub and the hubs of the database, for the owner. `hubsAge`: seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -24,6 +24,9 @@ from hapi.hub.shared_role import SharedRole
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
 from hapi.net.server.site import LimitedSite
+
+if TYPE_CHECKING:
+    from hapi.hub.http.standby_metrics import StandbyFigures
 
 MAKE = "pip install 'hapi-runner[postgres]'"
 
@@ -94,7 +97,9 @@ class StandbyHub:
             self._reactor,
             self._now,
         )
-        self._waiting = WaitingResource(lambda: self.role.reason, self._status, authenticator)
+        self._waiting = WaitingResource(
+            lambda: self.role.reason, self._status, self._figures, authenticator
+        )
         self._waiting_site = waiting_site(
             self._waiting,
             lambda: self.role.reason,
@@ -176,6 +181,13 @@ class StandbyHub:
             "database": {"usedBytes": 0, "freeBytes": 0},
             **self._report(),
         }
+
+    def _figures(self) -> StandbyFigures:
+        """What `GET /metrics` tells while this hub does not serve."""
+        from hapi.hub.http.standby_metrics import StandbyFigures
+
+        now = self._reactor.seconds()
+        return StandbyFigures(now - self._started_at, self.role.is_standby, self.role.members_up)
 
     def _report(self) -> dict[str, Any]:
         """`role` and `hubs` of the status."""

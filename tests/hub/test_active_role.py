@@ -44,6 +44,14 @@ def test_the_second_hub_waits_and_names_the_first_to_its_owner(stage, pair):
     }
 
 
+def test_how_many_hubs_are_up_is_unknown_while_the_database_is_away(stage, pair):
+    _, b = pair
+    assert (b.role.is_standby, b.role.members_up) == (True, 2)
+    stage.database.is_away = True
+    stage.tick(12)
+    assert (b.role.is_standby, b.role.members_up) == (False, None)
+
+
 def test_of_lost_hubs_the_last_of_each_name_without_a_successor_is_told():
     def hub(name, started_at, is_up):
         return Member(f"{name}{started_at}", name, "", "1", started_at, started_at, is_up)

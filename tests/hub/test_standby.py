@@ -21,6 +21,7 @@ from hapi.hub import HubOptions, hub_service
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
 from hapi.settings import ConfigurationError, read_settings, update_settings
+from tests.support.metrics_text import figures
 from tests.support.programs import free_port
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
@@ -104,7 +105,6 @@ async def test_a_standby_answers_that_it_waits_and_serves_after_the_active_hub_h
     for path, headers in (
         ("/api/sessions", web),
         ("/cli/machines/x", {"Authorization": f"Bearer {a.token}"}),
-        ("/metrics", {}),
         ("/socket.io/?EIO=4&transport=polling", {}),
         ("/socket.io/?EIO=4&transport=websocket", SOCKET),
         ("/", {"Accept": "*/*"}),
@@ -119,6 +119,14 @@ async def test_a_standby_answers_that_it_waits_and_serves_after_the_active_hub_h
     assert (await get(f"{b.url}/", method="HEAD", **HTML)) == (503, "")
 
     # What its owner is told.
+    assert (await get(f"{b.url}/metrics"))[0] == 401
+    status, text = await get(f"{b.url}/metrics", Authorization=f"Bearer {a.token}:team")
+    assert (status, "hapi_hub" in str(text)) == (403, False)
+    status, text = await get(f"{b.url}/metrics", Authorization=f"Bearer {a.token}")
+    found = figures(text)
+    assert (status, found["hapi_hub_ready"], found["hapi_hub_standby"]) == (200, 0, 1)
+    assert found["hapi_hub_members_up"] == 2
+    assert found["process_resident_memory_bytes"] > 1_000_000
     status, _ = await get(f"{b.url}/api/hub-status", Authorization="Bearer wrong")
     assert status == 401
     for home, role in (("a", "active"), ("b", "standby")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
@@ -15,14 +15,18 @@ from zope.interface import implementer
 from hapi.hub.access.auth import Principal
 from hapi.hub.domain.errors import AccessDenied, Unauthenticated
 from hapi.hub.http.authentication import Authenticator
-from hapi.hub.http.responses import error_response, health, render_response
+from hapi.hub.http.responses import Response, error_response, health, render_response
 from hapi.hub.http.site import BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, HostPolicy, RootResource
 from hapi.net.server.http import HeadRefused, json_reply
 from hapi.net.server.site import LimitedRequest, LimitedSite
+from hapi.protocol.token import DEFAULT_NAMESPACE
+
+if TYPE_CHECKING:
+    from hapi.hub.http.standby_metrics import StandbyFigures, StandbyMetrics
 
 RETRY_AFTER = "1"  # seconds
 PAGE_INTERVAL = 5  # seconds between two attempts of the page that a browser shows
-STATUS_PATH = b"/api/hub-status"
+STATUS_PATH, METRICS_PATH = b"/api/hub-status", b"/metrics"
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -39,7 +43,7 @@ PAGE = """<!doctype html>
 class WaitingResource(Resource):
     """`/health` is 200: the process is there. All else is 503 with `reason`, `/ready` among it.
 
-    `status` is told to the owner of the hub, who shows the access token.
+    `status` and `figures` (`/metrics`) are for the owner of the hub, who shows the access token.
     """
 
     isLeaf = True
@@ -48,11 +52,13 @@ class WaitingResource(Resource):
         self,
         reason: Callable[[], str],
         status: Callable[[], dict[str, Any]],
+        figures: Callable[[], StandbyFigures],
         authenticator: Authenticator,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._reason, self._status = reason, status
+        self._reason, self._status, self._figures = reason, status, figures
         self._authenticator = authenticator
+        self._metrics: StandbyMetrics | None = None
 
     def render(self, request: Any) -> bytes:
         answer = self._answer(request)
@@ -63,6 +69,8 @@ class WaitingResource(Resource):
             return json_reply(request, http.OK, health())
         if request.path == STATUS_PATH and request.getHeader("authorization") is not None:
             return self._answer_owner(request)
+        if request.path == METRICS_PATH:
+            return self._answer_monitor(request)
         reason = self._reason()
         request.setHeader("Retry-After", RETRY_AFTER)
         request.setHeader("Cache-Control", "no-store")
@@ -85,6 +93,20 @@ class WaitingResource(Resource):
         except Exception as error:
             return render_response(request, error_response(error, "GET /api/hub-status"))
         return json_reply(request, http.OK, self._status())
+
+    def _answer_monitor(self, request: Any) -> bytes:
+        """As `/metrics` of a hub that serves."""
+        try:
+            if self._authenticator.authenticate_cli(request).namespace != DEFAULT_NAMESPACE:
+                raise AccessDenied("Only the owner of the hub may read its metrics")
+        except Exception as error:
+            return render_response(request, error_response(error, "GET /metrics"))
+        from hapi.hub.http.standby_metrics import CONTENT_TYPE, StandbyMetrics
+
+        if self._metrics is None:
+            self._metrics = StandbyMetrics()
+        text = self._metrics.text(self._figures())
+        return render_response(request, Response(http.OK, text, kind=CONTENT_TYPE))
 
     def _principal(self, request: Any) -> Principal:
         """Of a web token, or of the access token of who knows that the hub takes no login. Raises

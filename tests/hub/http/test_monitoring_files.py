@@ -13,6 +13,7 @@ from hapi.hub.cluster.peer_calls import PeerClient
 from hapi.hub.cluster.peer_hubs import OtherHubs
 from hapi.hub.cluster.signatures import Signer
 from hapi.hub.domain.errors import RpcError
+from hapi.hub.http.standby_metrics import StandbyFigures, StandbyMetrics
 from hapi.runner.control.metrics import Metrics
 from tests.support.cluster_stage import ClusterStage
 from tests.support.hub_stage import TOKEN
@@ -43,9 +44,13 @@ def cluster_text() -> str:
     return str(hub.rest("GET", "/metrics", namespace=None, **given).body)
 
 
+def standby_text() -> str:
+    return StandbyMetrics().text(StandbyFigures(1.0, True, 2)).decode()
+
+
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return [hub_text(), cluster_text(), Metrics(FiguresRunner()).text().decode()]
+    return [hub_text(), cluster_text(), standby_text(), Metrics(FiguresRunner()).text().decode()]
 
 
 @pytest.fixture(scope="module")
