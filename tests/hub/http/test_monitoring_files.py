@@ -107,6 +107,18 @@ def test_the_table_of_the_documentation_is_complete(known):
     assert {name for name in named if name.startswith("hapi")} - bases == set()
 
 
+def test_the_dashboard_shows_how_the_hubs_of_a_database_work_together():
+    shown = set(NAME.findall(json.dumps(dashboard())))
+    assert shown >= {
+        "hapi_hub_members_up",
+        "hapi_hub_journal_lag_seconds",
+        "hapi_hub_homes",
+        "hapi_hub_forwarded_requests_total",
+    }
+    numbers = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(set(numbers)) == len(numbers)
+
+
 def test_the_panels_of_the_dashboard_do_not_overlap():
     taken = set()
     for panel in dashboard()["panels"]:
