@@ -231,12 +231,13 @@ def origin(url: object, name: str = "") -> str:
         parts = urlsplit(url if isinstance(url, str) else "")
         port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"{label}: {error}") from error
+        raise configuration_error(name, f"{label}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{label} must look like http://host:port or https://host")
+        raise configuration_error(name, f"{label} must look like http://host:port or https://host")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigurationError(
-            f"{label} must be an origin alone: scheme, host and port, no path, query or user name"
+        raise configuration_error(
+            name,
+            f"{label} must be an origin alone: scheme, host and port, no path, query or user name",
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")

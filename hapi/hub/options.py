@@ -14,6 +14,7 @@ from hapi.home import Home
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.notify.options import NotifyOptions
+from hapi.hub.sharing_options import DRAIN_SECONDS, as_flag, first_given, sharing_options
 from hapi.hub.store.database_url import DatabaseUrl, is_url
 from hapi.settings import (
     ConfigurationError,
@@ -25,8 +26,6 @@ from hapi.switches import read_git_actions
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
-DRAIN_SECONDS, MAX_DRAIN_SECONDS = 10.0, 600
-HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 OWN_PATHS = frozenset({"api", "cli", "health", "ready", "metrics", "socket.io", "assets"})
 """First segments of the hub's own paths, with which no base path may begin."""
@@ -65,11 +64,22 @@ class HubOptions:
     name: str = ""  # among the hubs of a database; "": that of the host
     advertise: str | None = None  # where other hubs reach this one; None: it serves alone
     drain_seconds: float = DRAIN_SECONDS  # in which a hub with `advertise` closes its sockets
+    sharing_settings: tuple[str, ...] = ()  # that were given for `advertise` and `name`
 
     @property
     def used_database(self) -> Path | DatabaseUrl:
         """The file of the database, or its address in PostgreSQL."""
         return self.database or self.home.path / DATABASE
+
+    def check_sharing(self) -> None:
+        """Raises ConfigurationError if what is for hubs of a database in PostgreSQL was given for
+        one in a file, which a single hub opens.
+        """
+        if isinstance(self.used_database, Path) and (self.advertise or self.name):
+            name = next(iter(self.sharing_settings), "--advertise" if self.advertise else "--name")
+            raise configuration_error(
+                name, f"{name} is for hubs of a database in PostgreSQL (--database)"
+            )
 
     @property
     def hub_name(self) -> str:
@@ -108,21 +118,23 @@ class HubOptions:
             or HOST
         )
         port = given.get("port", environ.get("HAPI_LISTEN_PORT") or settings.get("listenPort"))
-        public = (
-            given.get("public_url")
-            or environ.get("HAPI_PUBLIC_URL")
-            or settings.get("publicUrl")
-            or None
+        public_by, public = first_given(
+            {
+                "--public-url": given.get("public_url"),
+                "HAPI_PUBLIC_URL": environ.get("HAPI_PUBLIC_URL"),
+                "publicUrl in settings.json": settings.get("publicUrl"),
+            }
         )
         web_root = read_path(
             "webRoot",
             given.get("web_root") or environ.get("HAPI_WEB_ROOT") or settings.get("webRoot"),
         )
-        origins = (
-            given.get("cors_origins")
-            or environ.get("CORS_ORIGINS")
-            or settings.get("corsOrigins")
-            or ()
+        origins_by, origins = first_given(
+            {
+                "--cors-origin": given.get("cors_origins"),
+                "CORS_ORIGINS": environ.get("CORS_ORIGINS"),
+                "corsOrigins in settings.json": settings.get("corsOrigins"),
+            }
         )
         hosts = (
             given.get("allowed_hosts")
@@ -131,37 +143,40 @@ class HubOptions:
             or ()
         )
         if web_root is not None and not web_root.is_dir():
-            raise ConfigurationError(
+            raise configuration_error(
+                "--web-root" if "web_root" in given else "webRoot",
                 f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT, "
-                "webRoot in settings.json) does not exist"
+                "webRoot in settings.json) does not exist",
             )
         if not isinstance(host, str):
             raise ConfigurationError(f"listenHost {host!r} must be a string")
+        with as_flag("base_path" in given):
+            base_path = read_base_path(
+                given.get("base_path")
+                or environ.get("HAPI_BASE_PATH")
+                or settings.get("basePath")
+                or ""
+            )
         return cls(
             home=home,
             host=host,
             port=PORT if port is None else read_port(port),
             token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
             database=_database(given, environ, settings),
-            public_url=None if public is None else origin(public),
+            public_url=origin(public, public_by) if public_by else None,
             cors_origins=tuple(
-                item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")
+                item if item == "*" else origin(item, origins_by)
+                for item in read_list(origins or (), origins_by)
             ),
             web_root=web_root,
             allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
             trusted_proxies=_trusted_proxies(given, environ, settings),
             retention=RetentionLimits.read(given, environ, settings),
             tls=read_tls_files(given, environ, settings),
-            base_path=read_base_path(
-                given.get("base_path")
-                or environ.get("HAPI_BASE_PATH")
-                or settings.get("basePath")
-                or ""
-            ),
+            base_path=base_path,
             notify=NotifyOptions.read(given, environ, settings),
             git_actions=read_git_actions(environ, settings, given.get("git_actions")),
-            name=_hub_name(given, environ, settings),
-            **_advertising(given, environ, settings),
+            **sharing_options(given, environ, settings),
         )
 
 
@@ -175,63 +190,6 @@ def _database(
         "database in settings.json": settings.get("database"),
     }
     return next((read_database(value, name) for name, value in named.items() if value), None)
-
-
-def _hub_name(
-    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
-) -> str:
-    named = {
-        "--name": flags.get("name"),
-        "HAPI_HUB_NAME": environ.get("HAPI_HUB_NAME"),
-        "hubName in settings.json": settings.get("hubName"),
-    }
-    return next((read_hub_name(value, name) for name, value in named.items() if value), "")
-
-
-def _advertising(
-    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """`advertise` and `drain_seconds`."""
-    address = flags.get("advertise") or environ.get("HAPI_ADVERTISE") or settings.get("advertise")
-    named = {
-        "--drain-seconds": flags.get("drain_seconds"),
-        "HAPI_DRAIN_SECONDS": environ.get("HAPI_DRAIN_SECONDS"),
-        "drainSeconds in settings.json": settings.get("drainSeconds"),
-    }
-    seconds = next(
-        (
-            read_drain_seconds(value, name)
-            for name, value in named.items()
-            if value not in (None, "")
-        ),
-        DRAIN_SECONDS,
-    )
-    return {
-        "advertise": origin(address, "--advertise") if address else None,
-        "drain_seconds": seconds,
-    }
-
-
-def read_drain_seconds(value: object, name: str) -> float:
-    """Seconds from the setting `name`. Raises ConfigurationError."""
-    try:
-        seconds = float(value) if isinstance(value, str | int | float) else -1.0
-    except ValueError:
-        seconds = -1.0
-    if isinstance(value, bool) or not 0 <= seconds <= MAX_DRAIN_SECONDS:
-        raise configuration_error(
-            name, f"{name} must be a number of seconds from 0 to {MAX_DRAIN_SECONDS}"
-        )
-    return seconds
-
-
-def read_hub_name(value: object, name: str) -> str:
-    """The hub's name from the setting `name`. Raises ConfigurationError."""
-    if isinstance(value, str) and HUB_NAME.fullmatch(value):
-        return value
-    raise configuration_error(
-        name, f"{name} must be a name of letters, digits, dots, hyphens and underscores, up to 64"
-    )
 
 
 def hide_password(database: object, given: object) -> None:

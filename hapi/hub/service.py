@@ -28,7 +28,6 @@ from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.authority import is_loopback
-from hapi.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from hapi.hub.standby import StandbyHub
@@ -119,7 +118,7 @@ class HubService(Service):
     def startService(self) -> None:
         options = self.options
         try:
-            check_advertised(options)
+            options.check_sharing()
             options.home.prepare()
             for path in options.home.make_files_private():
                 self.log.warn(MADE_PRIVATE, path=str(path))
@@ -284,12 +283,6 @@ class HubService(Service):
         if self._store is not None:
             await run_step(self._reactor, 2.0, "Closing the database", self._store.close, self.log)
         self._lock.release()
-
-
-def check_advertised(options: HubOptions) -> None:
-    """Raises ConfigurationError if several hubs are to serve a database that only one can open."""
-    if options.advertise is not None and isinstance(options.used_database, Path):
-        raise ConfigurationError("--advertise is for hubs of a database in PostgreSQL (--database)")
 
 
 def hub_service(reactor: Any, options: HubOptions) -> HubService:

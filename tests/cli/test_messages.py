@@ -349,8 +349,8 @@ def test_login_keeps_the_token_private_and_the_other_keys(home):
 @pytest.mark.parametrize(
     ("words", "stdin", "code", "sentence"),
     [
-        ("--url http://hub/path", "token\n", 1, "must be an origin alone"),
-        ("--url nonsense", "token\n", 1, "must look like http"),
+        ("--url http://hub/path", "token\n", 2, "must be an origin alone"),
+        ("--url nonsense", "token\n", 2, "must look like http"),
         ("", "\n", 2, "the access token is empty"),
         ("", "a:\n", 2, "the access token has nothing on one side of its last colon"),
         ("", "a: b\n", 2, "the namespace of the access token has white space around it"),
@@ -506,6 +506,30 @@ def test_a_flag_whose_value_is_none_is_wrong_usage(home, flag, value):
     result = run("runner", "start", flag, value, HAPI_HOME=str(home.path), CLI_API_TOKEN="x" * 12)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"hapi: {flag} ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--advertise", "10.0.0.5"],
+        ["--advertise", "http://10.0.0.5:3006"],  # without a database in PostgreSQL
+        ["--name", "a b"],
+        ["--name", "a"],
+        ["--drain-seconds", "601"],
+        ["--public-url", "nonsense"],
+        ["--cors-origin", "nonsense"],
+        ["--base-path", "hapi"],
+        ["--web-root", "/nowhere"],
+        ["--database", "postgresql://["],
+        ["--keep-sessions", "x"],
+    ],
+)
+def test_an_option_of_the_hub_that_is_invalid_is_wrong_usage(home, words):
+    result = run("hub", *words, HAPI_HOME=str(home.path), CLI_API_TOKEN="x" * 12)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("hapi: ")
+    assert words[0] in result.stderr
+    assert not (home.path / "hub.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hapi.hub.options import HubOptions
 from hapi.hub.secrets import HubSecrets
 from hapi.hub.service import hub_service
 from hapi.hub.store.sqlite import memory_store
-from hapi.settings import ConfigurationError
+from hapi.settings import ConfigurationError, InvalidFlag
 from tests.support.hub_stage import result_of
 
 
@@ -124,9 +124,24 @@ def test_several_hubs_do_not_serve_a_database_in_a_file(home, reactor):
     assert not list(home.path.iterdir()) if home.path.exists() else True
 
 
+def test_a_database_in_a_file_has_no_hubs_to_be_named(home, reactor):
+    environ = {"HAPI_HOME": str(home.path)}
+    for options in (HubOptions(home, name="a"), HubOptions.from_environment(environ, name="a")):
+        with pytest.raises(InvalidFlag, match=r"^--name is for hubs of a database in PostgreSQL"):
+            hub_service(reactor, options).startService()
+    of_variable = HubOptions.from_environment({**environ, "HAPI_HUB_NAME": "a"})
+    with pytest.raises(ConfigurationError, match=r"^HAPI_HUB_NAME is for hubs of") as refused:
+        of_variable.check_sharing()
+    assert not isinstance(refused.value, InvalidFlag)
+    of_variable = HubOptions.from_environment(
+        {**environ, "HAPI_HUB_NAME": "a", "HAPI_DATABASE": "postgresql://db1/hapi"}
+    )
+    of_variable.check_sharing()
+
+
 def test_the_address_for_other_hubs_is_an_origin(home):
     environ = {"HAPI_HOME": str(home.path), "HAPI_ADVERTISE": "http://10.0.0.5:3006/"}
     assert HubOptions.from_environment(environ).advertise == "http://10.0.0.5:3006"
     environ["HAPI_ADVERTISE"] = "10.0.0.5"
-    with pytest.raises(ConfigurationError, match="--advertise"):
+    with pytest.raises(ConfigurationError, match=r"HAPI_ADVERTISE: hub URL .10\.0\.0\.5."):
         HubOptions.from_environment(environ)

@@ -13,12 +13,11 @@ from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import (
     read_base_path,
     read_database,
-    read_drain_seconds,
-    read_hub_name,
     read_list,
     read_port,
     read_proxies,
 )
+from hapi.hub.sharing_options import read_drain_seconds, read_hub_name
 from hapi.idle_limit import read_idle_limit
 from hapi.log import FORMATS, LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits

@@ -70,7 +70,7 @@ def login(context: click.Context, /, url: str | None, no_check: bool, restart: b
     """
     home = Home.find().prepare()
     settings = read_settings(home)
-    url = origin(url) if url else None
+    url = origin(url, "--url") if url else None
     token = _read_token()
     login_values = {"cliApiToken": token} | ({"apiUrl": url} if url else {})
     access = hub_access(_without_login(os.environ, url), {**settings, **login_values})

@@ -115,6 +115,7 @@ class Up:
 
         settings = read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
+        options.check_sharing()
         hide_password(options.database, self.hub_flags.get("database"))
         options = options.taking_database_secrets(os.environ)  # sessions inherit the variables
         if options.tls is None:

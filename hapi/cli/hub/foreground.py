@@ -27,6 +27,7 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
+    options.check_sharing()
     hide_password(options.database, flags.get("database"))
     if options.tls is None:
         block_unused_imports(f"http://{options.host}")

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from attrs import evolve, field, frozen
 
-from hapi.settings import ConfigurationError
+from hapi.settings import ConfigurationError, configuration_error
 
 SCHEMES = ("postgresql", "postgres")
 SETTING = "the database (--database, HAPI_DATABASE, DB_PATH, database in settings.json)"
@@ -36,7 +36,7 @@ class DatabaseUrl:
         """Raises ConfigurationError, whose text contains no part of `text` that may be secret."""
 
         def refused(reason: str) -> ConfigurationError:
-            return ConfigurationError(f"{setting} {reason}")
+            return configuration_error(setting, f"{setting} {reason}")
 
         found = _URL.fullmatch(text)
         if found is None or found[1].lower() not in SCHEMES:

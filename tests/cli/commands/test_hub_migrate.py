@@ -25,6 +25,7 @@ from hapi.hub.store.postgres.connection import connect
 from hapi.hub.store.postgres.schema import MIGRATIONS
 from hapi.hub.store.postgres.tables import prepare
 from hapi.hub.store.sqlite import SqliteStore
+from hapi.hub.store.transfer.ends import rows_sentence
 from hapi.hub.store.transfer.transfer import Report
 from tests.support.filled_store import fill
 from tests.support.peers import User
@@ -119,8 +120,26 @@ def test_a_database_of_each_kind_is_needed(
         assert refused.exit_code == 1
         assert "one of --from and --to must be a file and the other one a post" in refused.stderr
     assert run("--from", str(file)).exit_code == 2
-    assert run("--from", str(file), "--to", "postgresql://h:secret@").exit_code == 1
+    assert run("--from", str(file), "--to", "postgresql://h:secret@").exit_code == 2
     assert "secret" not in run("--from", str(file), "--to", "postgresql://h:secret@").output
+
+
+def test_a_directory_that_does_not_exist_is_named(
+    run: Callable[..., Any], file: Path, database_url: str, tmp_path: Path
+) -> None:
+    refused = run("--from", database_url, "--to", str(tmp_path / "none" / "back.db"))
+    sentence = f"hapi: the directory {tmp_path / 'none'} of --to does not exist\n"
+    assert (refused.exit_code, refused.stderr) == (1, sentence)
+    refused = run("--from", str(tmp_path / "none" / "hub.db"), "--to", database_url)
+    assert refused.stderr == f"hapi: the directory {tmp_path / 'none'} of --from does not exist\n"
+
+
+def test_the_rows_of_a_database_are_counted_in_words() -> None:
+    counts = {"machines": 1, "messages": 0, "token_use": 1, "scratch_entries": 1, "sessions": 2}
+    assert rows_sentence(counts) == "1 machine, 1 token use, 1 scratch entry, 2 sessions"
+    assert rows_sentence({"scratch_entries": 3, "share_links": 1}) == (
+        "3 scratch entries, 1 share link"
+    )
 
 
 def test_a_password_is_never_shown(

@@ -199,7 +199,7 @@ def test_a_database_with_rows_is_refused_and_replaced_when_that_is_asked_for(
     store = open_postgres(url, reactor)
     wait(store.create_session(session("other")))
     wait(store.close())
-    with pytest.raises(TransferFailed, match=r"not empty \(1 sessions\): use another one, or --fo"):
+    with pytest.raises(TransferFailed, match=r"not empty \(1 session\): use another one, or --fo"):
         forth(file, url)
     assert counts(url) == {"sessions": 1}
     moved = forth(file, url, force=True)

@@ -61,6 +61,7 @@ def command(
     environ = service_environment(os.environ, user, is_home_given(context))
     home = account.home(environ)
     options = HubOptions.from_environment(environ, home=home, **flags)  # raises what is invalid
+    options.check_sharing()
     refuse_passwords(flags, environ)
     if options.tls is not None:
         for file in (options.tls.certificate, options.tls.key):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -68,13 +67,16 @@ def command(before: str | None, /, source: str, target: str, force: bool, as_jso
     from hapi.hub.lock import HubLock
 
     home = Home.find().prepare()
-    ends = _database(home, source), _database(home, target)
+    ends = _database(source, "--from"), _database(target, "--to")
     if isinstance(ends[0], Path) == isinstance(ends[1], Path):
         raise CommandError(
             "one of --from and --to must be a file and the other one a postgresql:// URL; use "
             "`hapi hub backup` to copy a file, and pg_dump to copy a database in PostgreSQL"
         )
     file = next(end for end in ends if isinstance(end, Path))
+    if not file.parent.is_dir():
+        name = "--from" if file is ends[0] else "--to"
+        raise CommandError(f"the directory {file.parent} of {name} does not exist")
     lock = HubLock(home, file)
     lock.acquire()
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -94,20 +96,21 @@ def command(before: str | None, /, source: str, target: str, force: bool, as_jso
         facts = {"from": str(ends[0]), "to": str(ends[1]), "rows": moved.counts}
         print_json({**facts, "replaced": moved.replaced, "seconds": round(seconds, 1)})
         return
-    counts = {name.replace("_", " "): count for name, count in moved.counts.items() if count}
-    rows = ", ".join(plural(count, name.removesuffix("s")) for name, count in counts.items())
+    from hapi.hub.store.transfer.ends import rows_sentence
+
     echo(f"Copied {escape_control(ends[0])} to {escape_control(ends[1])} in {seconds:.1f} s:")
-    echo(f"  {rows or 'no rows'}; read back and compared.")
+    echo(f"  {rows_sentence(moved.counts) or 'no rows'}; read back and compared.")
     echo(f"{escape_control(ends[0])} was not changed. Start the hub with the new database:")
     echo(f"  hapi hub --database '{escape_control(ends[1])}'")
 
 
-def _database(home: Home, text: str) -> Path | DatabaseUrl:
-    """Raises ConfigurationError, InvalidSettings."""
-    from hapi.hub.options import HubOptions
+def _database(text: str, name: str) -> Path | DatabaseUrl:
+    """The database of the option `name`. Raises ConfigurationError."""
+    from hapi.hub.options import read_database
 
-    database = HubOptions.from_environment(os.environ, home=home, database=text).database
-    assert database is not None
+    database = read_database(text, name)
+    if database is None:
+        raise click.UsageError(f"{name} must name a database")
     return database.absolute() if isinstance(database, Path) else database
 
 

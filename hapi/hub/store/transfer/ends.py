@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from attrs import define, frozen
 
+from hapi.units import plural
+
 Row = tuple[Any, ...]
 PARENT = "sessions"  # other tables refer to it
 ORDERED = frozenset({"messages", "share_links"})  # whose rows have an order of their own
+
+
+def rows_sentence(counts: Mapping[str, int]) -> str:
+    """The rows of tables for a person: "1 machine, 2 scratch entries"; "" if there are none."""
+    return ", ".join(
+        plural(count, _singular(table.replace("_", " ")))
+        for table, count in counts.items()
+        if count
+    )
+
+
+def _singular(name: str) -> str:
+    return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
 
 
 class TransferFailed(Exception):

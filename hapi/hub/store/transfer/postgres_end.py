@@ -16,7 +16,13 @@ from hapi.hub.store.postgres.index import FORMAT, message_words, vector
 from hapi.hub.store.postgres.locks import WRITING
 from hapi.hub.store.postgres.schema import MIGRATIONS, TABLES, VERSION
 from hapi.hub.store.postgres.tables import prepare
-from hapi.hub.store.transfer.ends import ORDERED, DatabaseInUse, Row, TransferFailed
+from hapi.hub.store.transfer.ends import (
+    ORDERED,
+    DatabaseInUse,
+    Row,
+    TransferFailed,
+    rows_sentence,
+)
 
 APPLICATION = "hapi hub migrate"
 # Of the hubs themselves, not of people.
@@ -155,9 +161,7 @@ def postgres_target(url: str, shown: str, force: bool) -> Iterator[PostgresTarge
         has_secrets = bool(target.count("secrets"))
         if any(counts.values()) or has_secrets:
             if not force:
-                found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-                if not found:
-                    found = "a hub has left its access token in it"
+                found = rows_sentence(counts) or "a hub has left its access token in it"
                 raise TransferFailed(
                     f"database {shown} is not empty ({found}): use another one, or --force to "
                     "delete what it has"
