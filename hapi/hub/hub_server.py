@@ -127,6 +127,10 @@ class HubServer:
             self._reactor, self.hub, cluster, self.root, self.site, self.server
         )
 
+    def problems_of(self, hub_id: str) -> list[str]:
+        """What keeps the hubs of the database from reaching one of them, as sentences."""
+        return [] if self._peers is None else self._peers.reachability.problems_of(hub_id)
+
     async def _load(self, load_rows: Callable[[], Awaitable[None]]) -> None:
         try:
             await load_rows()

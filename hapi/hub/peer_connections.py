@@ -11,10 +11,12 @@ from twisted.internet.task import LoopingCall
 
 from hapi.hub.cluster.home_sockets import HomeSockets
 from hapi.hub.cluster.home_terminals import HomeTerminals
+from hapi.hub.cluster.identity import IdentityClient
 from hapi.hub.cluster.live_relay import LiveReader, serve_live
 from hapi.hub.cluster.peer_calls import PeerClient
 from hapi.hub.cluster.peer_hubs import OtherHubs
 from hapi.hub.cluster.peer_routes import PeerHeads, PeerResource, Work
+from hapi.hub.cluster.reachability import Reachability
 from hapi.hub.cluster.request_forwarding import RequestForwarding
 from hapi.hub.cluster.signatures import Signer
 from hapi.hub.domain.entities import HubSession
@@ -36,16 +38,19 @@ class PeerConnections:
     _cluster: Any
     _client: PeerClient
     _live: LiveReader
+    reachability: Reachability
     _loop: LoopingCall = field(init=False)
 
     def start(self, reactor: Any) -> None:
         self._loop = LoopingCall(self.check)
         self._loop.clock = reactor
         self._loop.start(CHECK_INTERVAL, now=False)
+        self.reachability.start()
 
     def stop(self) -> Deferred[Any]:
         if self._loop.running:
             self._loop.stop()
+        self.reachability.stop()
         self._live.stop()
         return self._client.stop()
 
@@ -118,7 +123,7 @@ def connect_peers(
     others = OtherHubs(cluster, client)
     site.on_head = PeerHeads(signer).read
     root.peers = PeerResource(
-        registry, works(hub), lambda request, name: serve_live(registry, request, name)
+        registry, signer, works(hub), lambda request, name: serve_live(registry, request, name)
     )
     registry.rpc.peers = others
     hub.dispatcher.forwarding = RequestForwarding(
@@ -140,6 +145,9 @@ def connect_peers(
     registry.live.on_readers = live.check_session
     hub.streams.name_prefix = f"{cluster.hub_id}."
 
-    connections = PeerConnections(cluster, client, live)
+    reachability = Reachability(
+        cluster, IdentityClient(reactor, signer), others.statistics, registry.clock
+    )
+    connections = PeerConnections(cluster, client, live, reachability)
     connections.start(reactor)
     return connections

@@ -194,4 +194,8 @@ class StandbyHub:
         cluster = None if self.serving is None else self.serving.cluster
         if cluster is not None:  # it gives the signs of life, and hears of those of others
             self.role.note_members(list(cluster.members), cluster.membership.heard_at)
-        return self.role.report()
+        told = self.role.report()
+        if self.serving is not None:
+            for hub in told["hubs"]:
+                hub["problems"] = self.serving.problems_of(hub["id"])
+        return told

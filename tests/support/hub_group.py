@@ -255,10 +255,14 @@ class HubGroup:
         hub.join(StandInCluster(name, self.homes, self.known))
         return hub
 
-    async def add_real(self, shared: SharedMemory, name: str, certificate: Any = None) -> GroupHub:
-        """A hub with a Cluster on a database that the hubs share."""
+    async def add_real(
+        self, shared: SharedMemory, name: str, certificate: Any = None, url: str | None = None
+    ) -> GroupHub:
+        """A hub with a Cluster on a database that the hubs share. `url`: what it gives the others
+        as its own.
+        """
         hub = self.hubs[name] = GroupHub(name, shared.hub(name), certificate)
-        cluster = Cluster(hub.registry, hub.store, name, hub.url, "1")
+        cluster = Cluster(hub.registry, hub.store, name, url or hub.url, "1")
         hub.hub.join(cluster)
         await cluster.start()
         hub.join(cluster)

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 from hapi.cli.base.hub_database import used_database
 from hapi.cli.checks.check import Check
-from hapi.cli.checks.postgres_check import check_postgres
+from hapi.cli.checks.postgres_check import check_hubs, check_postgres
 from hapi.home import Home
 from hapi.hub.options import HubOptions
 from hapi.hub.store.backup import lost_database
 from hapi.hub.store.database_files import size_on_disk
 from hapi.hub.store.maintenance import database_size
 from hapi.hub.store.rows import DatabaseSize
+from hapi.settings import read_settings
 from hapi.units import format_size
 
 LARGE = 1 << 30  # bytes: a database without a limit that is worth a note
@@ -30,7 +31,8 @@ def check_database(home: Home, environ: Mapping[str, str]) -> list[Check]:
     path, hub = used_database(None)
     limit = HubOptions.from_environment(environ, home=home).retention.database_size
     if not isinstance(path, Path):
-        return [check_postgres(path, limit)]
+        token = environ.get("CLI_API_TOKEN") or read_settings(home).get("cliApiToken") or ""
+        return [check_postgres(path, limit), *check_hubs(home, path, str(token).strip())]
     if (lost := lost_database(path, hub) if hub is not None else None) is not None:
         text = (
             f"{path} was deleted or replaced while the hub (process {lost.pid}) runs, which saves "

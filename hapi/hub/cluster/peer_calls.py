@@ -30,6 +30,7 @@ CACHE_TIMEOUT = 30.0  # seconds that an idle connection is kept; the other hub k
 MAX_CACHED = 32  # idle connections to each hub
 MAX_ANSWER_SIZE = 72 << 20  # bytes
 PEER_HEADER = "X-Hapi-Peer"
+IDENTITY_HEADER = "X-Hapi-Identity"  # of a question which hub has an address
 LARGE = 1 << 20  # bytes of a body that is hashed in a thread
 
 
@@ -134,8 +135,8 @@ class PeerEndpoints:
         return _QuietEndpoint(TlsEndpoint(quiet, host))
 
 
-class _Collector(Protocol):
-    """Collects the body of an answer."""
+class BodyCollector(Protocol):
+    """Collects the body of an answer, of at most `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._size, self._pieces = limit, 0, list[bytes]()
@@ -272,7 +273,7 @@ class PeerClient:
 
     async def body_of(self, member: Member, response: IResponse) -> bytes:
         """The whole body of an answer. Raises PeerLost, AnswerTooLarge."""
-        collector = _Collector(MAX_ANSWER_SIZE)
+        collector = BodyCollector(MAX_ANSWER_SIZE)
         response.deliverBody(collector)
         content: bytes = await self.watched(member, collector.finished)
         return content

@@ -20,8 +20,17 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from hapi.hub.cluster.domain_errors import error_body
-from hapi.hub.cluster.peer_calls import PEER_HEADER, digest_of
-from hapi.hub.cluster.signatures import HOP, PEER, Signed, Signer, WrongSignature, WrongTime
+from hapi.hub.cluster.peer_calls import IDENTITY_HEADER, PEER_HEADER, digest_of
+from hapi.hub.cluster.signatures import (
+    ANY_HUB,
+    HOP,
+    IDENTITY,
+    PEER,
+    Signed,
+    Signer,
+    WrongSignature,
+    WrongTime,
+)
 from hapi.hub.domain.errors import DomainError, TargetMissing
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.shared import Moved
@@ -62,17 +71,21 @@ class PeerHeads:
     log = Logger()
 
     def read(self, request: LimitedRequest) -> None:
-        request.peer = self._verified(request, PEER, PEER_HEADER)
+        request.peer = self._verified(request, PEER, PEER_HEADER) or self._verified(
+            request, IDENTITY, IDENTITY_HEADER, ANY_HUB
+        )
         request.hop = self._verified(request, HOP, HOP_HEADER)
         if request.peer is not None or request.hop is not None:
             mark_authenticated(request)
 
-    def _verified(self, request: LimitedRequest, purpose: str, name: str) -> Signed | None:
+    def _verified(
+        self, request: LimitedRequest, purpose: str, name: str, receiver: str | None = None
+    ) -> Signed | None:
         header = request.getHeader(name)
         if header is None:
             return None
         try:
-            return self.signer.verify(purpose, header, request.method, request.uri)
+            return self.signer.verify(purpose, header, request.method, request.uri, receiver)
         except WrongTime as error:
             if error.sender not in self._warned:
                 self._warned.add(error.sender)
@@ -88,9 +101,12 @@ class PeerResource(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, registry: HubRegistry, works: Mapping[str, Work], stream: Stream) -> None:
+    def __init__(
+        self, registry: HubRegistry, signer: Signer, works: Mapping[str, Work], stream: Stream
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._registry, self._works, self._stream = registry, works, stream
+        self._registry, self._signer = registry, signer
+        self._works, self._stream = works, stream
 
     def render(self, request: Any) -> Any:
         signed = getattr(request, "peer", None)
@@ -109,6 +125,9 @@ class PeerResource(Resource):
         name = unquote(name)
         request.route = PREFIX + kind
         match request.method.decode("ascii", "replace"), kind:
+            case "GET", "identity":
+                found = self._signer.sign(IDENTITY, signed.sender, b"GET", request.uri, "")
+                self._reply(request, http.OK, {"identity": found})
             case "GET", "sockets":
                 self._reply(request, http.OK, {"sockets": self._sockets(name)})
             case "GET", "live":

@@ -24,6 +24,8 @@ _VALUE = re.compile(r"[!-:<-~]{0,200}")
 
 PEER = "peer"  # of a request below /hub/; its value is the digest of the body
 HOP = "hop"  # of a request of a client that is forwarded; its value is the address of the client
+IDENTITY = "identity"  # of a question to whatever hub has an address, and of its answer
+ANY_HUB = ""  # the receiver of the question
 
 
 class WrongSignature(Exception):
@@ -85,13 +87,16 @@ class Signer:
         mac = self._mac(purpose, self._hub_id, receiver, method, target, time, nonce, value)
         return f"v1;{time};{nonce};{self._hub_id};{value};{mac}"
 
-    def verify(self, purpose: str, header: str, method: bytes, target: bytes) -> Signed:
-        """Raises WrongSignature, WrongTime."""
+    def verify(
+        self, purpose: str, header: str, method: bytes, target: bytes, receiver: str | None = None
+    ) -> Signed:
+        """`receiver` is this hub unless it is ANY_HUB. Raises WrongSignature, WrongTime."""
         found = _HEADER.fullmatch(header)
         if found is None:
             raise WrongSignature("malformed")
         sender, time, nonce, value = (found[name] for name in ("sender", "time", "nonce", "value"))
-        mac = self._mac(purpose, sender, self._hub_id, method, target, time, nonce, value)
+        named = self._hub_id if receiver is None else receiver
+        mac = self._mac(purpose, sender, named, method, target, time, nonce, value)
         if not hmac.compare_digest(mac, found["mac"]):
             raise WrongSignature("not signed with our key, for us")
         now = self._now()

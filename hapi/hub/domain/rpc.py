@@ -37,6 +37,9 @@ class PeerStatistics:
     forwarded: Counter[str] = field(factory=Counter)  # requests forwarded, by result: see FORWARDED
     asked: Counter[str] = field(factory=Counter)  # calls and work there, by result: see RESULTS
     relays: int = 0  # sockets that are relayed at present
+    # Whether this hub is reached at the URL that it gives the others; None: not known yet.
+    is_reachable: bool | None = None
+    reached: dict[str, bool] = field(factory=dict)  # other hubs that are up, by name
 
 
 class PeerHubs(Protocol):

@@ -223,6 +223,18 @@ class Metrics:
         )
         if (peers := registry.peers) is None:
             return
+        if peers.statistics.is_reachable is not None:
+            yield _gauge(
+                "hapi_hub_advertised_reachable",
+                "1 if this hub has found itself at the URL where the others reach it.",
+                int(peers.statistics.is_reachable),
+            )
+        yield _by(
+            "hapi_hub_peer_up",
+            "1 for each other hub of the database that is up and that this one reaches.",
+            "hub",
+            peers.statistics.reached,
+        )
         yield _count_by(
             "hapi_hub_forwarded_requests",
             "HTTP requests that were forwarded to the hub that serves their session or machine.",

@@ -49,7 +49,8 @@ HubRole = Literal["active", "standby", "joining"]
 class HubOfDatabase(TypedDict):
     """A hub of a database that several hubs share. Times by the clock of the database. `since`:
     when it began to serve, or while it does not, to wait. `isUp`: it has given a sign of life in
-    the last seconds. `isDraining`: it is about to stop.
+    the last seconds. `isDraining`: it is about to stop. `problems`: sentences that tell what keeps
+    other hubs from reaching it, as an active hub that shares the database has found out.
     """
 
     id: str
@@ -61,6 +62,7 @@ class HubOfDatabase(TypedDict):
     seenAt: int
     isUp: bool
     isDraining: bool
+    problems: NotRequired[list[str]]
 
 
 class HubStatusReply(TypedDict):

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from hapi.cli.checks.database_check import check_database, judge
+from hapi.cli.checks.postgres_check import judge_hubs
 from hapi.home import Home
 from hapi.hub.lock import HubLock
 from hapi.hub.store.rows import DatabaseSize
@@ -42,6 +43,19 @@ def test_size_limit_and_free_space_are_judged(
 def test_the_size_of_the_files_is_told_as_by_the_hubs_status() -> None:
     check = judge(Path("/h/hub.db"), DatabaseSize(5 * MIB, 0, True), None, 0, 9 * MIB)
     assert "/h/hub.db holds 5M (9M on disk)" in check.text
+
+
+def test_hubs_that_do_not_reach_each_other_are_broken() -> None:
+    hubs = [
+        {"name": "a", "url": "http://a:1", "isUp": True, "problems": []},
+        {"name": "b", "url": "http://b:1", "isUp": False, "problems": []},
+    ]
+    (check,) = judge_hubs(hubs)
+    assert (check.finding, check.text) == ("good", "a at http://a:1")
+    hubs[0]["problems"] = ["Hub a cannot be reached", "It is not there"]
+    (check,) = judge_hubs(hubs)
+    assert (check.finding, check.text) == ("broken", "Hub a cannot be reached. It is not there")
+    assert judge_hubs([]) == []
 
 
 def test_a_home_without_a_hub_has_no_finding(home: Home) -> None:

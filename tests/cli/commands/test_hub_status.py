@@ -104,6 +104,12 @@ def test_hubs_that_were_last_known_a_while_ago_are_told_with_the_time():
     assert second.startswith("a  http://a:3006  active  since ")
 
 
+def test_a_hub_that_the_others_do_not_reach_is_told_with_the_reason():
+    assert "Problem" not in shown(hubs=[member("a", problems=[])])
+    found = shown(hubs=[member("a", problems=["Hub a cannot be reached"])])
+    assert found["Problem"] == "Hub a cannot be reached"
+
+
 def test_a_hub_that_is_starting_has_no_address_yet():
     assert shown(url=None, peopleUrl=None)["Address"] == "none yet, the hub is starting"
 

@@ -3,7 +3,9 @@
 import pytest
 
 from hapi.hub.cluster.signatures import (
+    ANY_HUB,
     HOP,
+    IDENTITY,
     MAX_AGE,
     PEER,
     Signed,
@@ -109,3 +111,12 @@ def test_what_is_no_signature_is_refused(b, header):
 def test_what_does_not_fit_in_a_header_is_not_signed(a, value):
     with pytest.raises(ValueError):
         signed(a, value=value)
+
+
+def test_a_question_to_whatever_hub_is_for_each_hub_and_for_no_other_purpose(a, b):
+    header = a.sign(IDENTITY, ANY_HUB, b"GET", b"/hub/identity/x", "0")
+    for purpose, receiver in ((IDENTITY, None), (PEER, None), (PEER, ANY_HUB)):
+        with pytest.raises(WrongSignature):
+            b.verify(purpose, header, b"GET", b"/hub/identity/x", receiver)
+    for hub in (a, b):
+        assert hub.verify(IDENTITY, header, b"GET", b"/hub/identity/x", ANY_HUB) == Signed("a", "0")

@@ -40,6 +40,8 @@ def cluster_text() -> str:
     hub.registry.rpc.peers = OtherHubs(
         hub.cluster, PeerClient(hub.clock, Signer(b"key", "a", hub.now))
     )
+    hub.registry.peers.statistics.is_reachable = True
+    hub.registry.peers.statistics.reached = {"b": True}
     given = {"Authorization": f"Bearer {TOKEN}"}
     return str(hub.rest("GET", "/metrics", namespace=None, **given).body)
 

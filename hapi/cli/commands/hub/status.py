@@ -169,6 +169,8 @@ def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         yield "Connections", f"{of_programs}, {plural(streams, 'event stream')} of pages"
     if facts.get("hubs"):
         yield "Hubs", "\n".join(_hubs(facts["hubs"], facts.get("hubsAge", 0), now))
+        for problem in (each for hub in facts["hubs"] for each in hub.get("problems", ())):
+            yield "Problem", problem
     yield "Home", str(facts["home"])
     yield "Database", _database(facts["database"])
     if (free := facts["database"]["diskFreeBytes"]) is not None:

@@ -1,0 +1,278 @@
+"""Whether the hubs of a database are where they say: this one at its own URL, the others at theirs.
+
+What is found is logged when it changes, and told by `hapi hub status` and `/metrics`. It keeps no
+hub from serving its own clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from hapi.deferreds import run_in_background
+from hapi.hub.cluster.identity import NoAnswer, NoHub
+from hapi.hub.domain.rpc import PeerStatistics
+from hapi.hub.store.shared import DEAD_AFTER, Member
+
+CHECK_INTERVAL = 30.0  # seconds between two checks of the other hubs, and of a URL that is wrong
+RIGHT_INTERVAL = 180.0  # seconds between two checks of an own URL that was right
+# How often an own URL is asked in one check, and how often if another hub has answered: behind a
+# balancer this hub answers now and then, too.
+ASKED, ASKED_OF_BALANCER = 3, 10
+RETRY_AFTER = 2.0  # seconds after which a failed question is asked once more
+PEER_RETRY_AFTER = DEAD_AFTER + 2.0  # the same of another hub: one that has died is known by then
+
+
+class Cluster(Protocol):
+    """The hubs of the database, this one included."""
+
+    @property
+    def hub_id(self) -> str: ...
+    @property
+    def members(self) -> list[Member]: ...
+
+
+class Identities(Protocol):
+    """Who answers at a URL: an IdentityClient."""
+
+    def ask(self, url: str) -> Awaitable[str]: ...
+
+
+@frozen
+class Problem:
+    """`kind` stays while only the details change."""
+
+    kind: str
+    sentence: str
+
+
+ANOTHER_HUB = "another hub"
+
+
+def own_problem(url: str, error: NoHub) -> Problem:
+    """Of a hub that does not find itself at its URL."""
+    kind = "no answer" if isinstance(error, NoAnswer) else "another program"
+    return Problem(
+        kind,
+        f"This hub cannot be reached at its advertised URL {url}: {error}; set --advertise to a "
+        "URL that leads the other hubs to this one",
+    )
+
+
+def own_answered_by(url: str, name: str) -> Problem:
+    """Of a hub that finds another one at its URL."""
+    return Problem(
+        ANOTHER_HUB,
+        f"The advertised URL {url} of this hub leads to {name}; give each hub a URL of its own "
+        "with --advertise, not that of a balancer",
+    )
+
+
+def peer_problem(member: Member, clause: str) -> Problem:
+    """Of another hub that this one does not find at its URL."""
+    return Problem(
+        "peer",
+        f"Hub {member.name} cannot be reached at {member.url} from this hub: {clause}; check its "
+        "--advertise, and the network between both",
+    )
+
+
+def share(own: Member, other: Member) -> bool:
+    """Whether two hubs have been up at the same time for so long that one is not the other after a
+    restart.
+    """
+    if not other.is_up or own.is_draining or other.is_draining:
+        return False
+    together = min(own.seen_at, other.seen_at) - max(own.since, other.since)
+    return together > DEAD_AFTER * 1000
+
+
+@define(eq=False, repr=False)
+class Reachability:
+    """Checks the URLs of all hubs from time to time."""
+
+    _cluster: Cluster
+    _identities: Identities
+    _statistics: PeerStatistics
+    _clock: IReactorTime
+    _problems: dict[tuple[str, str], Problem] = field(factory=dict)  # by hub id and subject
+    _own_checked_at: float = float("-inf")  # clock seconds
+    _loop: LoopingCall | None = None
+    _running: Deferred[Any] | None = None
+
+    log = Logger()
+
+    def start(self) -> None:
+        loop = self._loop = LoopingCall(self._check_in_background)
+        loop.clock = self._clock
+        loop.start(CHECK_INTERVAL, now=True)
+
+    def stop(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None and loop.running:
+            loop.stop()
+        if self._running is not None:
+            self._running.cancel()
+
+    def problems_of(self, hub_id: str) -> list[str]:
+        """Sentences about a hub, as seen from this one."""
+        return [found.sentence for (of, _), found in self._problems.items() if of == hub_id]
+
+    # --- the checks
+
+    def _check_in_background(self) -> Deferred[Any]:
+        self._running = run_in_background(
+            self._guarded(), self.log, "Whether the hubs reach each other was not found out"
+        )
+        return self._running
+
+    async def _guarded(self) -> None:
+        try:
+            await self.check()
+        except Exception:
+            if self._loop is not None:  # it was not ended by `stop`
+                raise
+
+    async def check(self) -> None:
+        """One look at the URLs of all hubs."""
+        members = {member.id: member for member in self._cluster.members}
+        own = members.pop(self._cluster.hub_id, None)
+        up = [member for member in members.values() if _serves(member)]
+        checks = [self._check_peer(member) for member in up]
+        if own is not None and not own.is_draining:
+            self._check_names(own, up)
+            if self._is_due(own):
+                checks.append(self._check_own(own))
+        for hub_id, subject in list(self._problems):  # of hubs that have left
+            if hub_id != self._cluster.hub_id and hub_id not in {member.id for member in up}:
+                del self._problems[hub_id, subject]
+        running = [Deferred.fromCoroutine(check) for check in checks]
+        try:
+            await DeferredList(running, fireOnOneErrback=True, consumeErrors=True)
+        finally:
+            for each in running:
+                each.cancel()
+        self._count()
+
+    def _count(self) -> None:
+        reached: dict[str, bool] = {}
+        for member in self._cluster.members:
+            if member.id == self._cluster.hub_id or not _serves(member):
+                continue
+            fine = (member.id, "address") not in self._problems
+            reached[member.name] = fine and reached.get(member.name, True)
+        self._statistics.reached = reached
+
+    def _is_due(self, own: Member) -> bool:
+        is_wrong = (own.id, "address") in self._problems
+        return is_wrong or self._clock.seconds() - self._own_checked_at >= RIGHT_INTERVAL
+
+    async def _check_own(self, own: Member) -> None:
+        problem = await self._find_own_problem(own)
+        self._own_checked_at = self._clock.seconds()
+        self._statistics.is_reachable = problem is None
+        again = "This hub is reached at its advertised URL {url} again"
+        self._note((own.id, "address"), problem, again, url=own.url)
+
+    async def _find_own_problem(self, own: Member) -> Problem | None:
+        known = self._problems.get((own.id, "address"))
+        count = ASKED_OF_BALANCER if known is not None and known.kind == ANOTHER_HUB else ASKED
+        for _ in range(count):
+            try:
+                found = await self._ask(own.url)
+            except NoHub as error:
+                return own_problem(own.url, error)
+            if found != own.id:
+                return own_answered_by(own.url, self._name(found))
+        return None
+
+    async def _ask(self, url: str) -> str:
+        try:
+            return await self._ask_once(url)
+        except NoHub:
+            await deferLater(self._clock, RETRY_AFTER)
+        return await self._ask_once(url)
+
+    async def _ask_once(self, url: str) -> str:
+        try:
+            return await self._identities.ask(url)
+        except NoHub:
+            if self._loop is None:  # `stop` has ended the question
+                raise CancelledError from None
+            raise
+
+    async def _check_peer(self, member: Member) -> None:
+        if (clause := await self._find_at(member)) is not None:
+            await deferLater(self._clock, PEER_RETRY_AFTER)
+            if not any(each.id == member.id and _serves(each) for each in self._cluster.members):
+                return
+            clause = await self._find_at(member)
+        problem = None if clause is None else peer_problem(member, clause)
+        again = "Hub {name} is reached at {url} again"
+        self._note((member.id, "address"), problem, again, name=member.name, url=member.url)
+
+    async def _find_at(self, member: Member) -> str | None:
+        """Why `member` does not answer at its URL, as a clause; None if it does."""
+        try:
+            found = await self._ask_once(member.url)
+        except NoHub as error:
+            return str(error)
+        return None if found == member.id else f"{self._name(found)} answers there"
+
+    def _check_names(self, own: Member, up: list[Member]) -> None:
+        """Notice hubs with the same name or URL: it is wrong at one of them at least."""
+        others = [member for member in up if share(own, member)]
+        twins = [other for other in others if other.url.rstrip("/") == own.url.rstrip("/")]
+        problem = None
+        if twins and (own.id, "address") not in self._problems:
+            name = _named(twins[0], own)
+            problem = Problem(
+                "same URL",
+                f"The advertised URL {own.url} of this hub is also that of {name}; give each hub a "
+                "URL of its own with --advertise",
+            )
+        self._note((own.id, "url"), problem, "The advertised URL of this hub is its own again")
+        problem = None
+        if any(other.name == own.name for other in others):
+            problem = Problem(
+                "same name",
+                f"Another hub of the database is also named {own.name}; give each hub a name of "
+                "its own with --name",
+            )
+        self._note((own.id, "name"), problem, "The name of this hub is its own again")
+
+    def _name(self, hub_id: str) -> str:
+        members = {member.id: member for member in self._cluster.members}
+        own, found = members.get(self._cluster.hub_id), members.get(hub_id)
+        if found is None:
+            return "another hub of the database"
+        if found is own:
+            return "this hub"
+        return _named(found, own)
+
+    def _note(
+        self, key: tuple[str, str], problem: Problem | None, again: str, **facts: object
+    ) -> None:
+        """Keep what was found, and log it if it is another kind of problem than before."""
+        before = self._problems.pop(key, None)
+        if problem is not None:
+            self._problems[key] = problem
+            if before is None or before.kind != problem.kind:
+                self.log.warn("{problem}", problem=problem.sentence)
+        elif before is not None:
+            self.log.info(again, **facts)
+
+
+def _serves(member: Member) -> bool:
+    return member.is_up and not member.is_draining
+
+
+def _named(member: Member, own: Member | None) -> str:
+    is_namesake = own is not None and member.name == own.name
+    return f"another hub named {member.name}" if is_namesake else f"hub {member.name}"
