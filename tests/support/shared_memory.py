@@ -203,7 +203,9 @@ class SharedMemory:
 class SharedMemoryStore(SqliteStore):
     """What one hub has of the database.
 
-    `is_cut`: it cannot reach it. `lost_answers`: so many of its next turns are stored, and fail.
+    `is_cut`: it cannot reach it. `loses_events`: it is about to be killed, and no event that has
+    no turn reaches the journal any more. `lost_answers`: so many of its next turns are stored, and
+    fail.
     Each change runs twice, and what the first run has done is undone.
     """
 
@@ -213,7 +215,7 @@ class SharedMemoryStore(SqliteStore):
         self.statistics = StoreStatistics(batches=BatchStatistics())
         self.shared, self.hub_id = shared, hub_id
         self.clock = HubClock(shared.clock)
-        self.is_cut, self.lost_answers, self.is_dead = False, 0, False
+        self.is_cut, self.lost_answers, self.is_dead, self.loses_events = False, 0, False, False
         self.claimed: dict[str, int] = {}  # owner -> epoch of the last claim of this hub
         self._bells: list[Callable[[], object]] = []
 
@@ -308,7 +310,7 @@ class SharedMemoryStore(SqliteStore):
     def publish(
         self, namespace: str, kind: str, fields: dict[str, Any], live: dict[str, Any] | None = None
     ) -> None:
-        if not self.is_cut:
+        if not (self.is_cut or self.loses_events):
             self.shared.append(self.hub_id, namespace, kind, fields, live)
             self.shared.tell(self)
 
@@ -405,6 +407,11 @@ class SharedMemoryStore(SqliteStore):
     async def session_row(self, session_id: str) -> SessionRow | None:
         self._reach()
         return next((row for row in await self.sessions() if row.id == session_id), None)
+
+    async def session_rows(self, after: str, limit: int) -> list[SessionRow]:
+        self._reach()
+        rows = sorted(await self.sessions(), key=lambda row: row.id)
+        return [row for row in rows if row.id > after][:limit]
 
     async def machine_row(self, machine_id: str) -> MachineRow | None:
         self._reach()

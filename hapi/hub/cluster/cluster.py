@@ -18,6 +18,7 @@ from hapi.deferreds import run_in_background
 from hapi.hub.cluster.homes import Homes
 from hapi.hub.cluster.idle_homes import IdleHomes
 from hapi.hub.cluster.journal import MAX_ENTRIES, JournalFollower
+from hapi.hub.cluster.lost_events import LostEvents
 from hapi.hub.cluster.members import Members
 from hapi.hub.cluster.page_relay import PageRelay
 from hapi.hub.cluster.remote_owners import RemoteOwners, owner_of
@@ -68,8 +69,10 @@ class Cluster:
     pages: PageRelay = field(init=False)
     reservations: Reservations = field(init=False)
     idle_homes: IdleHomes = field(init=False)
+    lost_events: LostEvents = field(init=False)
     _claims: dict[str, OneShotObserver[bool]] = field(factory=dict)  # that are under way
     _journal_epoch: str = ""
+    _complete_after: int = 0  # the id after which pages may resume
     _is_stopped: bool = False
 
     log = Logger()
@@ -83,6 +86,15 @@ class Cluster:
         self.singletons = SingletonTasks(self.store, clock, self.membership)
         self.pages = PageRelay(self.registry, self.store)
         self.idle_homes = IdleHomes(self.registry, self.homes, self.release, self._is_used)
+        self.lost_events = LostEvents(
+            self.registry,
+            self.store,
+            self.remote,
+            self.homes.is_here,
+            self.journal.reached,
+            lambda: self.runs_singleton_tasks,
+            self._lost_for_good,
+        )
         self.reservations = Reservations(self.store, self.claim, self.membership.is_up)
 
     @property
@@ -122,6 +134,7 @@ class Cluster:
         self.idle_homes.stop()
         self.journal.stop()
         self.remote.stop()
+        self.lost_events.stop()
         await self.store.leave()
 
     def drain(self) -> None:
@@ -251,6 +264,7 @@ class Cluster:
         if not was_here and self.homes.is_here(owner):
             await self.remote.read_now(owner)
             self._gained(owner)
+            self.remote.unpublished.publish(owner)  # the home before may have been killed
         return self.homes.is_here(owner) and self.remote.known(owner) is not None
 
     async def release(self, owner: str) -> None:
@@ -320,6 +334,8 @@ class Cluster:
 
     async def events_after(self, number: int) -> list[HubEvent] | None:
         """A portion of the events after this number, None if some are no longer kept."""
+        if number < self._complete_after:
+            return None
         while True:
             entries = await self.store.entries_after(number, MAX_ENTRIES)
             if not entries:
@@ -360,6 +376,11 @@ class Cluster:
         for call in self.on_missed:
             call()
 
+    def _lost_for_good(self) -> None:
+        """A hub that has died may have published too little, and no hub knows what."""
+        self._complete_after = self.journal.position
+        self._missed()
+
     async def _read_again(self) -> None:
         await self._find_moved()
         states = await self.store.live_states()
@@ -371,6 +392,7 @@ class Cluster:
                 await self.remote.read_now(owner)
                 if owner in states:
                     self.remote.apply_live(owner, states[owner])
+        self.remote.unpublished.clear()
 
     # --- signs of life ----------------------------------------------------------------------------
 
@@ -391,6 +413,7 @@ class Cluster:
             self._journal_epoch = epoch
             await self.journal.restart()
             self._missed()
+        self.lost_events.members_beat(self.hub_id, self.members)
 
     def _returned(self) -> None:
         """Others may have taken over what was at home here."""

@@ -282,8 +282,11 @@ class EventBus:
             return self.missed_frames(last, subscription)
         while number < self._kept_after:
             events = await self.journal.events_after(number)
-            if not events:
+            if events is None:
                 return None
+            if not events:  # none that pages get
+                number = self._kept_after
+                break
             frames = [self.frame(event) for event in events if subscription.matches(event)]
             found += frames
             count, size = count + len(events), size + sum(map(len, frames))
