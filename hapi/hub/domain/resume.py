@@ -12,6 +12,7 @@ from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import (
     ConcurrentChange,
     Conflict,
+    NotFound,
     OperationFailed,
     Unavailable,
     Unprocessable,
@@ -132,13 +133,21 @@ class Resuming:
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
         result = await request_spawn(self.registry, machine, request)
         if result["type"] != "success":
+            self._require_kept(session)
             raise OperationFailed(result["message"], "resume_failed")
         alive = await when_active(self.registry, result["sessionId"], session)
         if alive is None:
+            if result["sessionId"] == session.id:
+                self._require_kept(session)
             raise OperationFailed("Session failed to become active", "resume_failed")
         if alive is not session and session.id in self.registry.sessions:
             await self.merging.merge(session, alive)
         return alive
+
+    def _require_kept(self, session: HubSession) -> None:
+        """Raises NotFound if the session was deleted meanwhile, so that no process can serve it."""
+        if session.id not in self.registry.sessions:
+            raise NotFound("The session was deleted meanwhile")
 
     async def _when_memory_known(self, session: HubSession, earlier: Any) -> str | None:
         """What the session tells of its agent's memory; `earlier` is what its last process told.

@@ -133,6 +133,17 @@ class RequestContext:
         await self.registry.until_started(session, lambda: session.active)
         return self.session(session_id, active=True)
 
+    async def session_for_prompt(self, session_id: str) -> HubSession:
+        """The session, if its process is connected or starts. After the start of the hub, or when
+        it has taken over from another one, a process that may connect again is waited for. Raises
+        NotFound, AccessDenied, and Conflict if it is not active.
+        """
+        session, clock = self.session(session_id), self.registry.clock
+        await self.registry.until_started(
+            session, lambda: session.active or clock.seconds() < session.expected_until
+        )
+        return self.session(session_id, active=True, or_starting=True)
+
     def machine(self, machine_id: str) -> HubMachine:
         """Raises NotFound, AccessDenied."""
         return self.registry.machine(machine_id, self.namespace)

@@ -137,6 +137,8 @@ class RootResource(Resource):
             return self.peers
         if path.split(b"/", 2)[1:2] not in REST_PATHS:
             request.route = PAGE
+            if request.method not in (b"GET", b"HEAD"):
+                return _FixedResponse(http.NOT_FOUND, {"error": "Not found"})
             return self._page
         self._set_headers(request, path, host)
         if request.method == b"OPTIONS":

@@ -204,3 +204,22 @@ def test_a_permission_request_of_the_moment_is_notified_by_the_hub_that_takes_ov
     b.claim(session_id)
     hubs.tick(5)
     assert [len(page.of("toast")) for page in pages] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("reply", [{"type": "error", "errorMessage": "no"}, {"type": "success"}])
+def test_a_session_that_another_hub_deletes_while_it_is_resumed_is_not_found(hubs, reply):
+    a, b, _ = hubs.hubs
+    session_id = a.session(machineId="m1", lifecycleState="archived")
+    _, runner = a.machine()
+    runner.serve("m1", "spawn-happy-session")
+    hubs.settle()
+    pending = a.begin("POST", f"/api/sessions/{session_id}/reopen", {})
+    hubs.settle()
+    assert len(runner.calls) == 1
+    b.claim(session_id)
+    run(b.memory.discard_session(session_id))
+    b.registry.remove_session(b.registry.sessions[session_id])
+    hubs.settle()
+    runner.answer({**reply, "sessionId": session_id})
+    hubs.tick(20)
+    assert a.finish(pending).status == 404

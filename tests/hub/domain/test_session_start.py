@@ -85,6 +85,31 @@ CALLS = [
 ]
 
 
+def test_a_prompt_waits_for_the_process_of_its_session_after_a_restart_of_the_hub():
+    stage = Stage()
+    session = stage.session(lifecycleState="running")
+    result_of(Deferred.fromCoroutine(stage.registry.load()))
+    path = f"/api/sessions/{session}/messages"
+    pending = stage.begin("POST", path, {"text": "hello"})
+    stage.tick(0.5)
+    assert waits(pending)
+    stage.alive(stage.connect(sessionId=session), session)
+    stage.tick(0.5)
+    assert stage.finish(pending).status == 200
+    shown = stage.get(path)["messages"]
+    assert [message["content"]["content"]["text"] for message in shown] == ["hello"]
+
+
+def test_a_prompt_is_refused_when_the_process_does_not_come_back_after_a_restart_of_the_hub():
+    stage = Stage()
+    session = stage.session(lifecycleState="running")
+    result_of(Deferred.fromCoroutine(stage.registry.load()))
+    pending = stage.begin("POST", f"/api/sessions/{session}/messages", {"text": "hello"})
+    stage.tick(START_TIMEOUT + 0.5)
+    answer = stage.finish(pending)
+    assert (answer.status, answer.body["code"]) == (409, "session_inactive")
+
+
 @pytest.mark.parametrize(("route", "body", "method", "result"), CALLS)
 def test_a_call_waits_for_a_runner_that_registers_its_methods(route, body, method, result):
     """After a restart of the hub the machine is active before its methods are there."""

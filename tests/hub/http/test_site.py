@@ -216,6 +216,13 @@ def test_a_missing_script_is_missing() -> None:
 # --- answers --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("path", ["//hub/rpc", "/HUB/rpc", "/hub/rpc", "/somewhere"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_a_place_of_the_page_takes_nothing(path: str, method: str) -> None:
+    answer = Stage().rest(method, path, {}, namespace=None)
+    assert (answer.status, answer.body) == (404, {"error": "Not found"})
+
+
 def test_unknown_routes_are_said_only_to_those_who_may_come_in() -> None:
     stage = Stage()
     assert stage.rest("GET", "/api/no-such-route", namespace=None).status == 401

@@ -67,7 +67,7 @@ class MessageRoutes(Routes):
     @operation(Done, body=PostMessage, errors=(Conflict, RpcError))
     async def post(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Keep a prompt. A prompt for a session whose process is still starting waits for it."""
-        session = context.session(session_id, active=True, or_starting=True)
+        session = await context.session_for_prompt(session_id)
         body = context.body(PostMessage)
         if not body.text and not body.attachments:
             raise InvalidRequest("Message requires text or attachments")
