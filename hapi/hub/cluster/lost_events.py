@@ -27,6 +27,7 @@ from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.hub.store.shared import JournalEntry, Member
 from hapi.protocol import events as protocol_events
 from hapi.request_id import run_for_nobody
+from hapi.units import plural
 
 PORTION = 100  # rows that are read at once, and events that are published at once
 PAUSE = 0.05  # seconds between two portions
@@ -214,8 +215,8 @@ class LostEvents:
         self.check()
         if any(
             not self._was_seen(each)
-            and each.seen_at > own.started_at - KEPT
-            and not any(other.started_at + LOADED < each.seen_at for other in others)
+            and each.seen_at > own.since - KEPT
+            and not any(other.since + LOADED < each.seen_at for other in others)
             for each in died
         ):
             self._on_gap()
@@ -296,7 +297,7 @@ class LostEvents:
             await self._wait(PAUSE)
         if owners:
             self.log.info(
-                "Pages are told of {count} sessions or machines that a hub which has died had "
-                "changed",
-                count=len(owners),
+                "A hub that has died had not published what it had changed: pages are told of "
+                "{changed}",
+                changed=plural(len(owners), "change"),
             )
