@@ -2,12 +2,13 @@
 Prints figures and the ratio of three hubs to one, writes JSON.
 
     python -m benchmarks hubs [--rounds N] [--short] [--only SUBJECT …] [--setup SETUP …]
-        [--json FILE] [--markdown]
+        [--hub-processors N] [--json FILE] [--markdown]
 
 The setups take turns with each subject; the medians of the rounds are shown. Clients are spread
 over the hubs of a setup without a balancer. The processor time of hubs and of PostgreSQL is counted
 apart: where the processors of the machine are the limit, the capacity of each part is reckoned from
-it. Subjects: burst, pages, calls, storm.
+it; or `--hub-processors 0.2` gives each hub a fifth of a processor, so that the machine can carry
+three. Subjects: burst, pages, calls, storm.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 import psutil
 from attrs import define, field
 
+from benchmarks.cpu_limit import CpuLimit, Unlimited
 from benchmarks.frame import HERE, NPM, OURS, Cast, cpu
 from benchmarks.hub import TOKEN, helper_program, prepare, serving_pid
 from benchmarks.hub_client import HubClient, SessionSocket, run
@@ -136,6 +138,8 @@ class Bench:
                 database = make_server(free_port(), fsync=True)
                 stack.callback(end_servers, database.directory)
                 database.create_database("hapi")
+            limits = ExitStack()  # their programs have to end before
+            stack.push(limits)
             stack.callback(cast.end)
             made = Setup(name, [], [], database)
             for number in range(3 if name == THREE else 1):
@@ -143,6 +147,10 @@ class Bench:
                 made.hubs.append(running)
                 made.clients.append(HubClient(user))
                 made.pids.append(serving_pid(running.program.pid))
+                if self.arguments.hub_processors is not None:
+                    limit = CpuLimit(self.arguments.hub_processors)
+                    limits.callback(limit.close)
+                    limit.add(made.pids[-1])
             yield made
 
     def note(self, figure: str, setup: Setup, value: float) -> None:
@@ -387,6 +395,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--sockets", type=int, default=200, metavar="N")
     parser.add_argument("--only", choices=SUBJECTS, nargs="*", help="measure these only")
     parser.add_argument("--setup", choices=SETUPS, nargs="*", default=SETUPS)
+    parser.add_argument(
+        "--hub-processors", type=float, metavar="N", help="processors that each hub may use"
+    )
     parser.add_argument("--json", type=Path, default=HERE.parent / ".cache/bench-hubs.json")
     parser.add_argument("--markdown", action="store_true", help="print the table of the docs")
     arguments = parser.parse_args(argv)
@@ -405,6 +416,8 @@ def main(argv: list[str]) -> None:
                 for name in setups:
                     with bench.setup(name) as setup:
                         SUBJECTS[subject](bench, setup)
+    except Unlimited as error:
+        bench.problems.append(str(error))
     finally:
         shutil.rmtree(path, ignore_errors=True)
         about = {

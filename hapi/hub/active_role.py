@@ -278,6 +278,7 @@ class ActiveRole:
         """Notice that the lease or the connection has ended. An idle connection shows that only to
         who looks, and its lock is free at once.
         """
+        term.prolong(store.confirmed_at)
         term.check()
         if not term.is_interrupted and not store.is_connected():
             term.is_interrupted = True

@@ -36,6 +36,11 @@ class Term:
         if self.may_write:  # what is over does not begin again
             self.confirmed_at, self.is_interrupted = sent_at, False
 
+    def prolong(self, confirmed_at: float) -> None:
+        """Something else than a sign of life was sent at that time, and confirmed."""
+        if self.may_write:
+            self.confirmed_at = max(self.confirmed_at, confirmed_at)
+
     def check(self) -> None:
         if not self.may_write:
             self.ended.fire(f"the database has confirmed nothing for {LEASE:g} s")

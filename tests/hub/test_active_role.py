@@ -128,6 +128,18 @@ def test_a_hub_that_is_frozen_for_a_moment_goes_on(stage, pair):
     assert stage.answering() == ["a"]
 
 
+def test_a_hub_whose_signs_of_life_wait_behind_many_changes_goes_on(stage, pair):
+    """Each change that is committed is a sign of life."""
+    a, b = pair
+    a.role.store.is_busy = True
+    for _ in range(6):
+        stage.tick(5)
+        a.role.store.write()
+    assert a.answers
+    assert not b.answers
+    a.role.store.is_busy = False
+
+
 def test_a_hub_that_wakes_after_its_lease_serves_nothing_until_it_is_active_again(stage):
     a = stage.hub("a")
     stage.until("a", 5)

@@ -38,6 +38,7 @@ class AwayStore:
     """Fails as a store whose database is away."""
 
     error: Exception = StoreAway("connection refused")
+    confirmed_at = float("-inf")
 
     async def fail(self, *given: Any) -> Any:
         raise self.error

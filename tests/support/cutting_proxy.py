@@ -118,8 +118,10 @@ class _Pair:
     def _is_commit(self, kind: bytes, body: bytes) -> bool:
         first, _, rest = body.partition(b"\0")
         second = rest.partition(b"\0")[0]
-        if kind == b"P" and second == b"COMMIT":
-            self.commits.add(first)
+        if kind == b"P":
+            self.commits.discard(first)  # the name is given to another statement
+            if second == b"COMMIT":
+                self.commits.add(first)
         return (kind == b"Q" and first == b"COMMIT") or (kind == b"B" and second in self.commits)
 
     def from_server(self) -> None:

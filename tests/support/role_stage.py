@@ -45,9 +45,14 @@ class RoleStore:
     is_broken: bool = False  # the connection has ended, and the hub has not looked
     term: int | None = None
     is_open: bool = False
+    is_busy: bool = False  # what is asked waits behind changes, which are confirmed meanwhile
+
+    @property
+    def confirmed_at(self) -> float:
+        return self.clock.seconds() if self.is_busy else float("-inf")
 
     async def _reach(self) -> None:
-        await deferLater(self.clock, 0.01)
+        await deferLater(self.clock, 60.0 if self.is_busy else 0.01)
         if self.is_cut or self.database.is_away or not self.is_open:
             raise StoreAway("the database is away")
         if self.is_broken:
@@ -126,6 +131,10 @@ class RoleStore:
             evolve(member, is_up=now - member.seen_at <= DEAD_AFTER * 1000)
             for member in database.members.values()
         ]
+
+    def write(self) -> None:
+        """A change is committed."""
+        self._seen()
 
     async def depart(self) -> None:
         await self._reach()

@@ -218,6 +218,7 @@ class SharedMemoryStore(SqliteStore):
         self.is_cut, self.lost_answers, self.is_dead, self.loses_events = False, 0, False, False
         self.claimed: dict[str, int] = {}  # owner -> epoch of the last claim of this hub
         self._bells: list[Callable[[], object]] = []
+        self.confirmed_at = float("-inf")  # clock seconds; set by tests of what is busy
 
     # --- faults
 

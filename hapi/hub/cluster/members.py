@@ -58,7 +58,11 @@ class Members:
     @property
     def is_alive(self) -> bool:
         """Whether the others take this hub for alive, as far as it knows."""
-        return self._clock.seconds() - self._alive_at < SILENT_AFTER
+        return self._clock.seconds() - self._last_sign < SILENT_AFTER
+
+    @property
+    def _last_sign(self) -> float:
+        return float(max(self._alive_at, self._store.confirmed_at))
 
     def is_up(self, hub_id: str) -> bool:
         member = self.members.get(hub_id)
@@ -69,8 +73,9 @@ class Members:
         await self._lock.acquire()
         try:
             begun = self._clock.seconds()
+            silence = begun - self._last_sign
             found = await self._store.beat(self.is_draining)
-            silence, self._alive_at = begun - self._alive_at, begun
+            self._alive_at = begun
             self.members = {member.id: member for member in found}
         finally:
             self._lock.release()

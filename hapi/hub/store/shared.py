@@ -85,6 +85,10 @@ class ISharedStore(IStore):
     """
 
     hub_id = Attribute("The id of this process among the hubs.")
+    confirmed_at = Attribute(
+        "Seconds of the clock: the database knows that this hub lived then. Each transaction is a "
+        "sign of life; a beat may wait behind others for long."
+    )
 
     # --- the journal
     def publish(

@@ -44,6 +44,16 @@ def test_a_hub_that_joins_does_not_take_the_database_for_another_one():
     assert not [line for line in lines if "replica" in line]
 
 
+def test_a_hub_whose_signs_of_life_wait_behind_many_changes_is_alive(hubs):
+    """Each change that is committed is a sign of life."""
+    a = hubs.hubs[0]
+    a.memory.beat = lambda is_draining=False: Deferred()
+    hubs.tick(20.0)
+    assert a.cluster.problem is not None
+    a.memory.confirmed_at = a.memory.clock.seconds() - 1.0
+    assert a.cluster.problem is None
+
+
 def test_a_claim_tells_the_other_hubs_where_a_session_is_at_home(hubs):
     a, b, c = hubs.hubs
     session_id = a.session()

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from hapi.hub.store.interface import StoreAway
 from hapi.hub.store.postgres import journal
+from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.store import PostgresStore
 from hapi.hub.store.shared import HOME_CHANGED, Home, ISharedStore, Moved
 from tests.support.store_stage import machine, message, prompt, session, wait
@@ -267,6 +268,26 @@ async def until_somebody_waits_for_a_row(store: PostgresStore, reactor: Any) -> 
     query = "SELECT 1 FROM pg_stat_activity WHERE wait_event IN ('transactionid', 'tuple')"
     while not await store.database.read(query):
         await deferLater(reactor, 0.01)
+
+
+def test_what_all_hubs_wait_for_is_one_round_trip(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of the order is never held while the server waits for a busy hub."""
+    first, _ = pair
+    wait(first.claim("s1"))
+    sent: list[list[str]] = []
+    execute_really = PostgresConnection.execute_together
+
+    def execute(self: PostgresConnection, statements: Any) -> Any:
+        sent.append([query.split()[0] for query, _ in statements])
+        return execute_really(self, statements)
+
+    monkeypatch.setattr(PostgresConnection, "execute_together", execute)
+    first.publish("default", "session-updated", {"sessionId": "s1"}, {"active": True})
+    wait(first.newest_entry())
+    wait(first.add_message(message("a"), None))
+    assert ["INSERT", "SELECT", "INSERT", "INSERT", "NOTIFY", "COMMIT"] in sent
 
 
 def test_a_hub_that_waits_in_a_transaction_holds_no_other_one_up(

@@ -139,26 +139,43 @@ def test_connections_that_end_are_made_again(store: PostgresStore, database_url:
         assert len(wait(store.latest("s1", 9))) == number + 1
 
 
+def test_what_is_urgent_comes_before_what_waits(store: PostgresStore) -> None:
+    """A sign of life does not wait behind a thousand messages."""
+    order: list[str] = []
+    wait(store.create_session(session("s1")))
+    adding = [begin(store.add_message(message(str(n)), None)) for n in range(writer.MAX_BATCH * 3)]
+    adding[-1].addCallback(lambda _: order.append("last message"))
+    beating = begin(store.beat()).addCallback(lambda _: order.append("beat"))
+    wait(beating)
+    wait(adding[-1])
+    assert order == ["beat", "last message"]
+
+
+def test_a_change_that_is_committed_is_a_sign_of_life(store: PostgresStore, reactor: Any) -> None:
+    before = reactor.seconds()
+    wait(store.create_session(session("s1")))
+    assert before <= store.confirmed_at <= reactor.seconds()
+
+
 @pytest.mark.parametrize("is_done", [True, False])
 def test_a_commit_without_an_answer_is_stored_once(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch, is_done: bool
 ) -> None:
     """The connection breaks after, or before, the server has got COMMIT."""
-    execute_really, broken = PostgresConnection.execute, []
+    execute_really, broken = PostgresConnection.execute_together, []
 
-    def break_once(self: PostgresConnection, query: str, values: Any = ()) -> Any:
-        if query == "COMMIT" and not broken:
-            broken.append(query)
-            if is_done:
-                execute_really(self, query, values)
+    def break_once(self: PostgresConnection, statements: Any) -> Any:
+        if statements[-1][0] == "COMMIT" and not broken:
+            broken.append("COMMIT")
+            execute_really(self, statements if is_done else statements[:-1])
             self.interrupt()
-            return execute_really(self, "SELECT 1")
-        return execute_really(self, query, values)
+            return self.execute("SELECT 1")
+        return execute_really(self, statements)
 
     wait(store.create_session(session("s1")))
     heard: list[Any] = []
     store.follow(heard.append)
-    monkeypatch.setattr(PostgresConnection, "execute", break_once)
+    monkeypatch.setattr(PostgresConnection, "execute_together", break_once)
 
     def add(turn: Any) -> Any:
         turn.publish("default", "message-received", sessionId="s1")
@@ -176,16 +193,16 @@ def test_a_commit_without_an_answer_is_looked_up_when_the_lock_is_free_again(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server still holds the lock of the connection that broke when the hub is there again."""
-    execute_really = PostgresConnection.execute
+    execute_really = PostgresConnection.execute_together
     acquire_really = WritingSession._acquire_again
     broken: list[str] = []
 
-    def break_once(self: PostgresConnection, query: str, values: Any = ()) -> Any:
-        result = execute_really(self, query, values)
-        if query == "COMMIT" and not broken:
-            broken.append(query)
+    def break_once(self: PostgresConnection, statements: Any) -> Any:
+        result = execute_really(self, statements)
+        if statements[-1][0] == "COMMIT" and not broken:
+            broken.append("COMMIT")
             self.interrupt()
-            return execute_really(self, "SELECT 1")
+            return self.execute("SELECT 1")
         return result
 
     def acquire_late(self: WritingSession, *arguments: Any) -> None:
@@ -195,7 +212,7 @@ def test_a_commit_without_an_answer_is_looked_up_when_the_lock_is_free_again(
         acquire_really(self, *arguments)
 
     wait(store.create_session(session("s1")))
-    monkeypatch.setattr(PostgresConnection, "execute", break_once)
+    monkeypatch.setattr(PostgresConnection, "execute_together", break_once)
     monkeypatch.setattr(WritingSession, "_acquire_again", acquire_late)
     assert wait(store.add_message(message("a"), None)).message.seq == 1
     assert broken == ["COMMIT", "waits", "waits", "waits"]

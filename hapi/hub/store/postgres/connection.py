@@ -55,6 +55,9 @@ _FULL = (errors.DiskFull, errors.OutOfMemory)
 AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
+Statement = tuple[str, Sequence[Any]]  # with `?` for values, and the values
+
+
 class Row(tuple[Any, ...]):
     """A row whose columns are found by name as well."""
 
@@ -140,6 +143,20 @@ class PostgresConnection:
         if values:
             return cursor.execute(numbered(query), [without_nul(value) for value in values])
         return cursor.execute(query)
+
+    def execute_together(self, statements: Sequence[Statement]) -> list[Any]:
+        """Execute statements in one round trip; a cursor for each. After one that fails none of the
+        others is executed. Raises psycopg.Error.
+        """
+        self.calls += len(statements)
+        self.wrote = True
+        cursors: list[Any] = []
+        with self.raw.pipeline():
+            for query, values in statements:
+                marked = numbered(query) if values else query
+                given = [without_nul(value) for value in values]
+                cursors.append(self.raw.cursor().execute(marked, given or None))
+        return cursors
 
     def roll_back(self) -> None:
         """End a transaction, and prepare all statements anew: those of before may be for tables

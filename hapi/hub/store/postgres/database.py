@@ -93,6 +93,7 @@ class PostgresDatabase:
         committed: Callable[[T], object] = lambda result: None,
         owner: str | None = None,
         moves_homes: bool = False,
+        is_urgent: bool = False,
     ) -> T:
         """Run `change` in a transaction; see PostgresWriter.write."""
-        return await self.writer.write(change, committed, owner, moves_homes)
+        return await self.writer.write(change, committed, owner, moves_homes, is_urgent)

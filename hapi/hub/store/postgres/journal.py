@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from hapi.hub.store.columns import as_json, read_document
-from hapi.hub.store.postgres.connection import PostgresConnection
+from hapi.hub.store.postgres.connection import PostgresConnection, Statement
 from hapi.hub.store.postgres.locks import HOMES, ORDER, UNOWNED
 from hapi.hub.store.rows import TurnEvent
 from hapi.hub.store.shared import HOME_CHANGED, Home, JournalEntry, Moved
@@ -45,6 +45,7 @@ CLAIM = """
     ON CONFLICT (owner) DO UPDATE SET hub = excluded.hub, epoch = homes.epoch + 1
     RETURNING epoch
 """
+FIND_HOMES = "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))"
 # In one statement, since entries may be trimmed between two.
 AFTER = """
     SELECT trimmed, entry.* FROM meta LEFT JOIN LATERAL (
@@ -119,26 +120,35 @@ class BatchJournal:
     def begin(
         self, connection: PostgresConnection, owners: Iterable[str], moves_homes: bool
     ) -> None:
-        """`owners`: those of the turns of the transaction. `moves_homes`: it changes homes."""
+        """Begin the transaction. `owners`: those of its turns. `moves_homes`: it changes homes."""
         self._entries, self._homes, self._claims = [], {}, {}
-        if self.is_active:
-            lock = "pg_advisory_xact_lock" if moves_homes else "pg_advisory_xact_lock_shared"
-            connection.execute(f"SELECT {lock}(?)", (HOMES,))
-            self._prepare(connection, [storable(owner) for owner in owners])
+        if not self.is_active:
+            connection.execute("BEGIN")
+            return
+        names = [storable(owner) for owner in owners]
+        lock = "pg_advisory_xact_lock" if moves_homes else "pg_advisory_xact_lock_shared"
+        *_, found = connection.execute_together(
+            [("BEGIN", ()), (f"SELECT {lock}(?)", (HOMES,)), (FIND_HOMES, (names,))]
+        )
+        self._take_homes(found)
+        self._lock_unowned(connection, names)
 
     def _prepare(self, connection: PostgresConnection, owners: list[str]) -> None:
         self._read_homes(connection, owners)
+        self._lock_unowned(connection, owners)
+
+    def _lock_unowned(self, connection: PostgresConnection, owners: list[str]) -> None:
         if any(self._homes.get(owner, (None, 0))[0] is None for owner in owners):
             connection.execute("SELECT pg_advisory_xact_lock(?)", (UNOWNED,))
 
     def _read_homes(self, connection: PostgresConnection, owners: list[str]) -> None:
         unknown = [owner for owner in owners if owner not in self._homes]
         if unknown:
-            for owner, hub, epoch in connection.execute(
-                "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS text[]))",
-                (unknown,),
-            ).fetchall():
-                self._homes[owner] = hub, epoch
+            self._take_homes(connection.execute(FIND_HOMES, (unknown,)))
+
+    def _take_homes(self, found: Any) -> None:
+        for owner, hub, epoch in found.fetchall():
+            self._homes[owner] = hub, epoch
 
     def verify_other(self, connection: PostgresConnection, owner: str) -> None:
         """The same as `verify` for an owner that `begin` was not told of."""
@@ -231,23 +241,27 @@ class BatchJournal:
         fields = {"owner": owner, "hub": hub, "epoch": epoch}
         self.append("", HOME_CHANGED, fields, live, owner)
 
-    def end(self, connection: PostgresConnection) -> None:
-        """Write the entries, and tell the other hubs of them after the COMMIT."""
+    def statements(self, connection: PostgresConnection) -> list[Statement]:
+        """What writes the entries, and tells the other hubs of them after the COMMIT. To be
+        executed together with the COMMIT: all hubs wait for the lock meanwhile.
+        """
         entries = self._own_entries(connection)
         if not entries:
-            return
-        connection.execute("SELECT pg_advisory_xact_lock(?)", (ORDER,))
+            return []
         columns = ("namespace", "session_id", "machine_id", "kind", "body", "live")
         values = [[getattr(entry, name) for entry in entries] for name in columns]
-        connection.execute(APPEND, [self.hub_id, *values])
+        found: list[Statement] = [
+            ("SELECT pg_advisory_xact_lock(?)", (ORDER,)),
+            (APPEND, [self.hub_id, *values]),
+        ]
         states = {
             entry.owner: entry.live
             for entry in entries
             if entry.owner is not None and entry.live is not None
         }
         if states:
-            connection.execute(SET_LIVE, [self.hub_id, list(states), list(states.values())])
-        connection.execute(f"NOTIFY {CHANNEL}")
+            found.append((SET_LIVE, [self.hub_id, list(states), list(states.values())]))
+        return [*found, (f"NOTIFY {CHANNEL}", ())]
 
     def _own_entries(self, connection: PostgresConnection) -> list[_Entry]:
         """The entries without those that tell of what another hub serves by now."""

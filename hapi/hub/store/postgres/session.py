@@ -10,7 +10,13 @@ from attrs import define, field
 
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreAway, StoreRefused
-from hapi.hub.store.postgres.connection import PostgresConnection, connect, is_away, one_line
+from hapi.hub.store.postgres.connection import (
+    PostgresConnection,
+    Statement,
+    connect,
+    is_away,
+    one_line,
+)
 from hapi.hub.store.postgres.locks import HOLDERS, MIGRATION, SINGLETON, WRITING, application
 from hapi.hub.store.postgres.schema import MIGRATIONS
 from hapi.hub.store.postgres.tables import prepare, too_new
@@ -103,7 +109,11 @@ class WritingSession:
 
     def enter(self, connection: PostgresConnection, last_batch: int) -> None:
         """Enter this hub among those that the database knows."""
-        connection.execute(ENTER, (self.hub_id, len(MIGRATIONS), last_batch))
+        connection.execute(*self.entry(last_batch))
+
+    def entry(self, last_batch: int) -> Statement:
+        """What enters this hub, if it was not there, with the number of its last batch."""
+        return ENTER, (self.hub_id, len(MIGRATIONS), last_batch)
 
     def connection(self) -> PostgresConnection:
         """The connection, which holds the lock. Raises psycopg.Error, StoreAway, LockLost."""

@@ -128,7 +128,7 @@ class SharedTables:
             dead = f"SELECT EXISTS (SELECT 1 FROM homes WHERE hub IS NOT NULL AND {DEAD})"
             return rows, bool(connection.execute(dead, (self.hub_id,)).fetchone()[0])
 
-        rows, any_dead = await self.database.write(beat)
+        rows, any_dead = await self.database.write(beat, is_urgent=True)
         if any_dead:
             await self.database.write(
                 lambda connection: self.journal.release(connection, DEAD, [self.hub_id]),

@@ -80,6 +80,10 @@ class PostgresStore(SharedTables, SqlStore):
         """How long a transaction took, with attempts to reach the database."""
         return self.database.writer.seconds
 
+    @property
+    def confirmed_at(self) -> float:
+        return self.database.writer.confirmed_at
+
     # --- which hub is active ----------------------------------------------------------------------
 
     async def acquire(self, shared: bool) -> bool:

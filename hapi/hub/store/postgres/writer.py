@@ -41,7 +41,6 @@ MAX_WAITING = 1_000  # changes that wait while the database is away
 AWAY_TIMEOUT = 10.0  # seconds that changes wait for a database that is away
 RETRY_INTERVAL = 0.2  # seconds between two attempts to reach it
 MAX_REPETITIONS = 3  # of a batch that met a deadlock
-FINISH = "UPDATE hubs SET last_batch = ?, seen_at = now_ms() WHERE id = ?"
 
 
 @define(eq=False, repr=False)
@@ -82,6 +81,9 @@ class PostgresWriter:
     committed: list[Callable[[], object]] = field(factory=list)  # called after each COMMIT
     sizes: Histogram = field(factory=lambda: Histogram(SIZES))  # changes in one transaction
     seconds: Histogram = field(factory=Histogram)  # of one transaction
+    # Seconds of the reactor's clock: the last transaction that was committed had not begun before.
+    # It has stored that this hub lives.
+    confirmed_at: float = float("-inf")
     _waiting: deque[_Change[Any]] = field(factory=deque)
     _idle: list[Deferred[None]] = field(factory=list)
     _running: bool = False
@@ -103,9 +105,11 @@ class PostgresWriter:
         committed: Callable[[T], object] = lambda result: None,
         owner: str | None = None,
         moves_homes: bool = False,
+        is_urgent: bool = False,
     ) -> T:
         """Run `apply` in the next transaction, if this hub may change `owner`. After the COMMIT,
-        `committed` is called with its result, then this returns; both in the order of the changes.
+        `committed` is called with its result, then this returns; both in the order of the changes,
+        which one that is urgent does not keep.
 
         What `apply` raises undoes this change alone. Raises StoreBusy, StoreFull, StoreFailed,
         StoreAway, Moved.
@@ -117,7 +121,10 @@ class PostgresWriter:
         if self.is_away and len(self._waiting) >= MAX_WAITING:
             raise StoreAway("the database is away")
         change: _Change[T] = _Change(apply, committed, Deferred(), owner, moves_homes)
-        self._waiting.append(change)
+        if is_urgent:
+            self._waiting.appendleft(change)
+        else:
+            self._waiting.append(change)
         if not self._running:
             self._running = True
             run_for_nobody(lambda: Deferred.fromCoroutine(self._run()))
@@ -186,6 +193,7 @@ class PostgresWriter:
         self._unknown = False
         begin = self._reactor.seconds()
         while True:
+            attempted_at = self._reactor.seconds()
             try:
                 await self._watched(lambda: self._attempt(batch))
             except LockLost as error:
@@ -203,6 +211,7 @@ class PostgresWriter:
                 await deferLater(self._reactor, RETRY_INTERVAL)
             else:
                 break
+        self.confirmed_at = attempted_at
         if self._away_since is not None:
             self._away_since = None
             self.log.info("The database can be written again")
@@ -291,7 +300,6 @@ class PostgresWriter:
     def _transaction(
         self, connection: PostgresConnection, batch: list[_Change[Any]], way: int
     ) -> None:
-        connection.execute("BEGIN")
         owners = {change.owner for change in batch if change.owner is not None}
         self.journal.begin(connection, owners, any(change.moves_homes for change in batch))
         left = deque(batch)
@@ -306,14 +314,19 @@ class PostgresWriter:
                     self._apply_under_savepoint(connection, change)
                 else:
                     self._apply(connection, change)
-        if connection.execute(FINISH, (self._number, self.session.hub_id)).rowcount == 0:
-            self.session.enter(connection, self._number)
-        self.journal.end(connection)
+        self._commit(connection)
+
+    def _commit(self, connection: PostgresConnection) -> None:
+        statements = [self.session.entry(self._number), *self.journal.statements(connection)]
         self._unknown = True
-        status = connection.execute("COMMIT").statusmessage
+        try:
+            *_, commit = connection.execute_together([*statements, ("COMMIT", ())])
+        except psycopg.Error as error:
+            self._unknown = is_away(error)
+            raise
         self._unknown = False
-        if status != "COMMIT":
-            raise psycopg.DatabaseError(f"the transaction ended with {status}")
+        if commit.statusmessage != "COMMIT":
+            raise psycopg.DatabaseError(f"the transaction ended with {commit.statusmessage}")
         self.journal.committed()
 
     def _captured(self, changes: Iterable[_Change[Any]]) -> list[AddMessage]:
