@@ -61,7 +61,8 @@ class IdentityClient:
     async def ask(self, url: str) -> str:
         """The id of the hub that answers at `url`, an origin. Raises NoHub."""
         target = (PATH + token_hex(16)).encode()
-        late = Failure(NoAnswer(f"there is no answer within {TIMEOUT:.0f} s"))
+        way = " by TLS" if url.startswith("https:") else ""  # plain HTTP waits for more, too
+        late = Failure(NoAnswer(f"there is no answer{way} within {TIMEOUT:.0f} s"))
         asking = Deferred.fromCoroutine(self._ask(url, target))
         asking.addTimeout(TIMEOUT, self._reactor, lambda result, seconds: late)
         status, content = await asking

@@ -7,7 +7,7 @@ hub from serving its own clients.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -22,10 +22,10 @@ from hapi.hub.store.shared import DEAD_AFTER, Member
 
 CHECK_INTERVAL = 30.0  # seconds between two checks of the other hubs, and of a URL that is wrong
 RIGHT_INTERVAL = 180.0  # seconds between two checks of an own URL that was right
-# How often an own URL is asked in one check, and how often if another hub has answered: behind a
-# balancer this hub answers now and then, too.
+# How often a URL is asked in one check, and how often if another hub has answered: a balancer leads
+# to the right hub now and then, too.
 ASKED, ASKED_OF_BALANCER = 3, 10
-RETRY_AFTER = 2.0  # seconds after which a failed question is asked once more
+RETRY_AFTER = 2.0  # seconds after which a check that has failed is made once more
 PEER_RETRY_AFTER = DEAD_AFTER + 2.0  # the same of another hub: one that has died is known by then
 
 
@@ -44,42 +44,42 @@ class Identities(Protocol):
     def ask(self, url: str) -> Awaitable[str]: ...
 
 
+Kind = Literal["no answer", "another program", "another hub", "same URL", "same name"]
+
+
+@frozen
+class Finding:
+    """What is at a URL instead of the hub that gives it as its own, as a clause."""
+
+    kind: Kind
+    clause: str
+
+
 @frozen
 class Problem:
     """`kind` stays while only the details change."""
 
-    kind: str
+    kind: Kind
     sentence: str
 
 
-ANOTHER_HUB = "another hub"
-
-
-def own_problem(url: str, error: NoHub) -> Problem:
-    """Of a hub that does not find itself at its URL."""
-    kind = "no answer" if isinstance(error, NoAnswer) else "another program"
+def own_problem(own: Member, finding: Finding) -> Problem:
+    """Of this hub, which does not find itself at its URL."""
+    advice = "set --advertise to a URL that leads the other hubs to this one"
+    if finding.kind == "another hub":
+        advice = "give each hub a URL of its own with --advertise, not that of a balancer"
     return Problem(
-        kind,
-        f"This hub cannot be reached at its advertised URL {url}: {error}; set --advertise to a "
-        "URL that leads the other hubs to this one",
+        finding.kind,
+        f"This hub cannot be reached at its advertised URL {own.url}: {finding.clause}; {advice}",
     )
 
 
-def own_answered_by(url: str, name: str) -> Problem:
-    """Of a hub that finds another one at its URL."""
+def peer_problem(member: Member, finding: Finding) -> Problem:
+    """Of another hub, which this one does not find at its URL."""
     return Problem(
-        ANOTHER_HUB,
-        f"The advertised URL {url} of this hub leads to {name}; give each hub a URL of its own "
-        "with --advertise, not that of a balancer",
-    )
-
-
-def peer_problem(member: Member, clause: str) -> Problem:
-    """Of another hub that this one does not find at its URL."""
-    return Problem(
-        "peer",
-        f"Hub {member.name} cannot be reached at {member.url} from this hub: {clause}; check its "
-        "--advertise, and the network between both",
+        finding.kind,
+        f"Hub {member.name} cannot be reached at {member.url} from this hub: {finding.clause}; "
+        "check its --advertise, and the network between both",
     )
 
 
@@ -174,56 +174,42 @@ class Reachability:
         return is_wrong or self._clock.seconds() - self._own_checked_at >= RIGHT_INTERVAL
 
     async def _check_own(self, own: Member) -> None:
-        problem = await self._find_own_problem(own)
+        finding = await self._look(own, RETRY_AFTER)
         self._own_checked_at = self._clock.seconds()
-        self._statistics.is_reachable = problem is None
+        self._statistics.is_reachable = finding is None
+        problem = None if finding is None else own_problem(own, finding)
         again = "This hub is reached at its advertised URL {url} again"
         self._note((own.id, "address"), problem, again, url=own.url)
 
-    async def _find_own_problem(self, own: Member) -> Problem | None:
-        known = self._problems.get((own.id, "address"))
-        count = ASKED_OF_BALANCER if known is not None and known.kind == ANOTHER_HUB else ASKED
-        for _ in range(count):
-            try:
-                found = await self._ask(own.url)
-            except NoHub as error:
-                return own_problem(own.url, error)
-            if found != own.id:
-                return own_answered_by(own.url, self._name(found))
-        return None
-
-    async def _ask(self, url: str) -> str:
-        try:
-            return await self._ask_once(url)
-        except NoHub:
-            await deferLater(self._clock, RETRY_AFTER)
-        return await self._ask_once(url)
-
-    async def _ask_once(self, url: str) -> str:
-        try:
-            return await self._identities.ask(url)
-        except NoHub:
-            if self._loop is None:  # `stop` has ended the question
-                raise CancelledError from None
-            raise
-
     async def _check_peer(self, member: Member) -> None:
-        if (clause := await self._find_at(member)) is not None:
-            await deferLater(self._clock, PEER_RETRY_AFTER)
-            if not any(each.id == member.id and _serves(each) for each in self._cluster.members):
-                return
-            clause = await self._find_at(member)
-        problem = None if clause is None else peer_problem(member, clause)
+        finding = await self._look(member, PEER_RETRY_AFTER)
+        if not any(each.id == member.id and _serves(each) for each in self._cluster.members):
+            return
+        problem = None if finding is None else peer_problem(member, finding)
         again = "Hub {name} is reached at {url} again"
         self._note((member.id, "address"), problem, again, name=member.name, url=member.url)
 
-    async def _find_at(self, member: Member) -> str | None:
-        """Why `member` does not answer at its URL, as a clause; None if it does."""
-        try:
-            found = await self._ask_once(member.url)
-        except NoHub as error:
-            return str(error)
-        return None if found == member.id else f"{self._name(found)} answers there"
+    async def _look(self, member: Member, retry_after: float) -> Finding | None:
+        """What is wrong at the URL of `member` twice, `retry_after` seconds apart."""
+        known = self._problems.get((member.id, "address"))
+        finding = await self._find_at(member, None if known is None else known.kind)
+        if finding is None:
+            return None
+        await deferLater(self._clock, retry_after)
+        return await self._find_at(member, finding.kind)
+
+    async def _find_at(self, member: Member, known: Kind | None) -> Finding | None:
+        for _ in range(ASKED_OF_BALANCER if known == "another hub" else ASKED):
+            try:
+                found = await self._identities.ask(member.url)
+            except NoHub as error:
+                if self._loop is None:  # `stop` has ended the question
+                    raise CancelledError from None
+                is_silent = isinstance(error, NoAnswer)
+                return Finding("no answer" if is_silent else "another program", str(error))
+            if found != member.id:
+                return Finding("another hub", f"{self._name(found)} answers there")
+        return None
 
     def _check_names(self, own: Member, up: list[Member]) -> None:
         """Notice hubs with the same name or URL: it is wrong at one of them at least."""

@@ -100,6 +100,13 @@ async def test_another_program_is_told_apart(hubs, monkeypatch, reply, error, wo
 
 
 @pytest_twisted.ensureDeferred
+async def test_https_where_http_is_spoken_is_no_answer_by_tls(hubs, monkeypatch):
+    monkeypatch.setattr(identity, "TIMEOUT", 0.5)
+    with pytest.raises(NoAnswer, match="TLS"):
+        await client(hubs[0]).ask(hubs[1].url.replace("http:", "https:"))
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_question_is_answered_once_and_only_to_who_has_the_key(hubs):
     a, b = hubs
     target = b"/hub/identity/x"
@@ -137,8 +144,8 @@ async def test_hubs_with_a_wrong_url_are_noticed_by_themselves_and_by_the_others
     await until(lambda: checks.problems_of("b"), "the problem of b")
     (sentence,) = checks.problems_of("b")
     assert sentence == (
-        f"The advertised URL {a.url} of this hub leads to hub a; give each hub a URL of its own "
-        "with --advertise, not that of a balancer"
+        f"This hub cannot be reached at its advertised URL {a.url}: hub a answers there; give each "
+        "hub a URL of its own with --advertise, not that of a balancer"
     )
     statistics = a.registry.peers.statistics
     await until(lambda: statistics.is_reachable is not None, "the figure of a")
