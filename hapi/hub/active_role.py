@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from hapi import __version__
 from hapi.deferreds import run_in_background, run_step
 from hapi.hub.hubs_report import hub_label, hubs_report
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRefused
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull, StoreRefused
 from hapi.hub.store.shared import BEAT_INTERVAL, DEAD_AFTER, Member
 from hapi.hub.term import LEASE, Term
 from hapi.one_shot import OneShotObserver
@@ -31,6 +31,7 @@ LEASE_CHECK_INTERVAL = 0.5  # seconds
 # Seconds that a hub which was not stopped in order gets, to notice that its connection has ended.
 GRACE = 1.0
 CLOSE_TIMEOUT = 2.0  # seconds
+WAITED_FOR = (StoreBusy, StoreAway)  # also at the first attempt: the next one may succeed
 PROBLEMS = (StoreRefused, StoreBusy, StoreFailed, StoreFull)
 assert LEASE + LEASE_CHECK_INTERVAL < DEAD_AFTER
 
@@ -38,6 +39,7 @@ STARTING = "This hub is starting"
 STANDBY = "This hub is a standby: another hub of the same database serves"
 TAKING_OVER = "This hub is taking over and serves in a moment"
 DATABASE_AWAY = "The database cannot be used at present"
+DATABASE_BUSY = "The database is locked by another program, or too slow, at present"
 STOPPING = "The hub is stopping"
 
 
@@ -60,7 +62,8 @@ class ActiveRole:
     url: str = field(default="", init=False)
     _has_joined: bool = field(default=False, init=False)
     _is_excluded: bool = field(default=False, init=False)  # another hub holds the lock
-    _problem: str = field(default="", init=False)  # why the database is away
+    _problem: str = field(default="", init=False)  # why the database cannot be used
+    _is_busy: bool = field(default=False, init=False)  # that is only for a while
     _attended_at: float = field(default=0.0, init=False)  # clock seconds
     _running: Deferred[Any] | None = field(default=None, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)  # of a term
@@ -89,7 +92,7 @@ class ActiveRole:
         if self._stopping:
             return STOPPING
         if self._problem:
-            return DATABASE_AWAY
+            return DATABASE_BUSY if self._is_busy else DATABASE_AWAY
         if self.term is None:
             return STANDBY if self._is_excluded else STARTING
         return self.becoming_active if self.term.is_current else DATABASE_AWAY
@@ -97,7 +100,7 @@ class ActiveRole:
     @property
     def problem(self) -> str:
         """The same for the owner of the hub."""
-        if self._problem:
+        if self._problem and not self._stopping:
             return f"{DATABASE_AWAY}: {self._problem}"
         if self.is_standby and self.active is not None:
             return f"This hub is a standby: {hub_label(self.active)} serves"
@@ -137,7 +140,9 @@ class ActiveRole:
     # --- starting and stopping --------------------------------------------------------------------
 
     async def open(self) -> Any:
-        """Open the database; the store. Raises StoreRefused."""
+        """Open the database; the store. Raises StoreRefused, StoreBusy."""
+        if self.store is not None:
+            return self.store
         store = self._make_store()
         try:
             await store.open()
@@ -149,7 +154,8 @@ class ActiveRole:
 
     async def start(self, url: str) -> None:
         """Enter this hub as reachable at `url`, and try to become the active one: when this
-        returns, it serves or waits. Raises StoreProblem, StoreRefused.
+        returns, it serves or waits, also for a database that is busy. Raises StoreFull,
+        StoreFailed, StoreRefused.
         """
         self.url = url
         first: OneShotObserver[None] = OneShotObserver()
@@ -184,22 +190,23 @@ class ActiveRole:
                     await self._be_active(first)
                 self._problem = ""
             except Exception as error:
-                if not first.has_fired:
+                if not first.has_fired and not isinstance(error, WAITED_FOR):
                     first.fire(Failure())
                     return
-                self._note(error)
+                self.note(error)
                 await self._close_store()
             first.fire(None)
             await self._sleep(ACQUIRE_INTERVAL)
         first.fire(None)
 
-    def _note(self, error: Exception) -> None:
-        """Log why the database cannot be used, once."""
+    def note(self, error: Exception) -> None:
+        """The database cannot be used: this is logged once, and told until it can."""
         if not isinstance(error, PROBLEMS):
             self.log.failure("This hub could not take over and tries again")
         elif not self._problem:
             self.log.error("The database cannot be used: {reason}", reason=str(error))
         self._problem = str(error) or type(error).__name__
+        self._is_busy = isinstance(error, StoreBusy)
 
     async def _join(self) -> None:
         self.store.on_lost_lock.append(self._lost)
@@ -312,6 +319,11 @@ class ActiveRole:
 
     async def _close(self, store: Any) -> None:
         await run_step(self._clock, CLOSE_TIMEOUT, "Closing the database", store.close, self.log)
+
+    async def pause(self) -> bool:
+        """Wait until the next attempt; False if the hub stops."""
+        await self._sleep(ACQUIRE_INTERVAL)
+        return not self._stopping
 
     # --- time -------------------------------------------------------------------------------------
 

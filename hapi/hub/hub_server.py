@@ -29,7 +29,8 @@ from hapi.hub.notify.vapid import VapidKey
 from hapi.hub.options import HubOptions
 from hapi.hub.records.indexing import SWEEP_INTERVAL as INDEXING_INTERVAL
 from hapi.hub.secrets import HubSecrets
-from hapi.hub.store.interface import IStore, StoreAway, StoreLost, StoreRefused
+from hapi.hub.store.database_url import DatabaseUrl
+from hapi.hub.store.interface import IStore, StoreAway, StoreBusy, StoreLost, StoreRefused
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.work.terminals import NAMESPACE as TERMINAL_NAMESPACE
@@ -108,12 +109,14 @@ class HubServer:
         )
 
     async def load(self) -> None:
-        """Load all rows before the first request. Raises StoreRefused."""
+        """Load all rows before the first request. Raises StoreRefused, and of a database in
+        PostgreSQL StoreBusy, StoreAway.
+        """
         await self._load(self.hub.registry.load)
 
     async def join(self, name: str, url: str) -> None:
         """Load all rows, and serve them together with other hubs, which reach this one at `url`.
-        Raises StoreRefused.
+        Raises StoreRefused, StoreBusy, StoreAway.
         """
         from hapi.hub.cluster.cluster import Cluster
         from hapi.hub.peer_connections import connect_peers
@@ -138,6 +141,8 @@ class HubServer:
             await self.hub.devices.recipients.load()
         except Exception as error:
             database = self._options.used_database
+            if isinstance(database, DatabaseUrl) and isinstance(error, StoreBusy | StoreAway):
+                raise  # a later attempt may succeed
             raise StoreRefused(f"database {database} cannot be read: {error}") from error
 
     def use_policy(self, policy: HostPolicy) -> None:

@@ -63,6 +63,8 @@ class HubService(Service):
         self._started_at = 0  # milliseconds since the epoch
         self.url = ""
         self.token = ""
+        # Called with a sentence when the hub listens and has to wait for its database to go on.
+        self.on_waiting: Callable[[str], object] = lambda reason: None
 
     @property
     def when_listening(self) -> Deferred[str]:
@@ -173,10 +175,17 @@ class HubService(Service):
             (PeriodicTask(self._check_files, FILES_CHECK_INTERVAL),),
             self._announce,
         )
-        self.token = (await standby.open()).token
-        if not self.running:  # stopped meanwhile
+
+        def wait(reason: str) -> None:
+            self._listen(port, standby.site)  # so that monitors are told
+            self.on_waiting(reason)
+
+        secrets = await standby.open(wait)
+        if secrets is None or not self.running:  # stopped meanwhile
             return
-        self._listen(port, standby.site)
+        self.token = secrets.token
+        if not port.number:
+            self._listen(port, standby.site)
         self.log.info("Hub listens on {url}", url=self.url)
         port.warn(self.url, self.token)
         await standby.start(self.people_url)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from hapi import __version__
 from hapi.hub.access.auth import TokenIssuer
 from hapi.hub.access.rate_limits import LoginRateLimit
-from hapi.hub.active_role import ActiveRole
+from hapi.hub.active_role import WAITED_FOR, ActiveRole
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.standby import ChosenSite, GuardedResource, WaitingResource, waiting_site
@@ -81,31 +81,44 @@ class StandbyHub:
             self._withdraw,
             self._options.hub_name,
         )
-        self.site = ChosenSite(self._chosen_site)
-
-    async def open(self) -> HubSecrets:
-        """Open the database, and read the secrets that all hubs share. Raises StoreRefused,
-        StoreProblem, ConfigurationError.
-        """
-        options = self._options
-        store = await self.role.open()
-        self.secrets = secrets = await HubSecrets.of_database(options, store)
-        authenticator = Authenticator(
-            TokenIssuer(secrets.token, secrets.signing),
-            LoginRateLimit(),
-            options.trusted_proxies,
-            self._reactor,
-            self._now,
-        )
-        self._waiting = WaitingResource(
-            lambda: self.role.reason, self._status, self._figures, authenticator
-        )
+        self._waiting = WaitingResource(lambda: self.role.reason, self._status, self._figures)
         self._waiting_site = waiting_site(
             self._waiting,
             lambda: self.role.reason,
             self._reactor,
             self._policy(),
-            options.base_path.encode(),
+            self._options.base_path.encode(),
+        )
+        self.site = ChosenSite(self._chosen_site)
+
+    async def open(self, on_busy: Callable[[str], object]) -> HubSecrets | None:
+        """Open the database, and read the secrets that all hubs share; None if the hub is stopped
+        before. While the database is locked or too slow, this tries again; `on_busy` is called with
+        a sentence when that begins, so that the port may tell it. Raises StoreRefused, StoreFull,
+        StoreFailed, ConfigurationError.
+        """
+        is_told = False
+        while True:
+            try:
+                return await self._open()
+            except WAITED_FOR as error:
+                self.role.note(error)
+                if not is_told:
+                    is_told = True
+                    on_busy(self.role.problem)
+            if not await self.role.pause():
+                return None
+
+    async def _open(self) -> HubSecrets:
+        options = self._options
+        store = await self.role.open()
+        self.secrets = secrets = await HubSecrets.of_database(options, store)
+        self._waiting.authenticator = Authenticator(
+            TokenIssuer(secrets.token, secrets.signing),
+            LoginRateLimit(),
+            options.trusted_proxies,
+            self._reactor,
+            self._now,
         )
         return secrets
 
@@ -135,10 +148,15 @@ class StandbyHub:
             self._guard,
         )
         serving.hub.status.of_database = self._report
-        if self._options.advertise is None:
-            await serving.load()
-        else:
-            await serving.join(self._options.hub_name, self._options.advertise)
+        try:
+            if self._options.advertise is None:
+                await serving.load()
+            else:
+                await serving.join(self._options.hub_name, self._options.advertise)
+        except BaseException:  # it may be tried again, with another one
+            serving.stop_tasks()
+            await serving.end_connections()
+            raise
         if not self.role.may_write:  # the term ended meanwhile
             return
         self.serving = serving

@@ -223,6 +223,20 @@ def test_a_database_that_cannot_be_opened_is_told_at_the_start(stage):
     stage.hubs.clear()
 
 
+def test_a_hub_that_starts_while_the_database_is_locked_waits_for_it(stage):
+    stage.database.is_busy = True
+    a = stage.hub("a")
+    stage.tick(5)
+    (started,) = stage.starting
+    assert result_of(started) is None
+    busy = "The database is locked by another program, or too slow, at present"
+    assert (a.role.reason, a.role.is_active) == (busy, False)
+    assert a.role.problem.startswith("The database cannot be used at present: the database is lo")
+    stage.database.is_busy = False
+    stage.until("a", 5)
+    assert (a.role.report()["role"], a.role._problem) == ("active", "")
+
+
 class Faults(RuleBasedStateMachine):
     """Whatever happens, two hubs never answer at the same time, and one does soon after it all."""
 

@@ -225,6 +225,41 @@ async def test_hubs_without_keys_of_their_own_have_the_same_one_for_push_service
     assert len(keys[0]) == 87  # an uncompressed point, in base64url
 
 
+@pytest.mark.parametrize("advertise", [None, "http://127.0.0.1:9"])
+@pytest.mark.parametrize("table", ["meta", "sessions"])  # the first and the last one that is read
+@pytest_twisted.ensureDeferred
+async def test_a_hub_that_starts_while_the_database_is_locked_waits_and_then_serves(
+    hubs: Any, homes: Any, reactor: Any, database_url: str, table: str, advertise: str | None
+) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    await (await hubs("before")).stopService()
+    options = HubOptions(
+        homes("a"),
+        port=free_port(),
+        database=DatabaseUrl.parse(f"{database_url}"),
+        advertise=advertise,
+        drain_seconds=0.0,
+    )
+    hub, told = hub_service(reactor, options), []
+    hub.on_waiting = told.append
+    url = f"http://127.0.0.1:{options.port}"
+    with psycopg.connect(database_url) as other:
+        other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        hub.startService()
+        await until(reactor, lambda: bool(hub.waits_because) and "database" in hub.waits_because)
+        status, body = await deferToThread(ask, f"{url}/ready")
+        busy = "The database is locked by another program, or too slow, at present"
+        assert (status, body["error"]) == (503, busy)
+        assert (await deferToThread(ask, f"{url}/health"))[0] == 200
+        assert len(told) == (table == "meta")
+    await hub.when_listening
+    await until(reactor, lambda: not hub.is_standby)
+    assert (await deferToThread(ask, f"{url}/ready"))[0] == 200
+    login = {"accessToken": hub.token}
+    assert (await deferToThread(ask, f"{url}/api/auth", login))[0] == 200
+    await hub.stopService()
+
+
 @pytest.mark.parametrize(
     "url",
     [

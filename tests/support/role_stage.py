@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from hapi.hub.active_role import ActiveRole
-from hapi.hub.store.interface import StoreAway, StoreRefused
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreRefused
 from hapi.hub.store.shared import DEAD_AFTER, Member
 from tests.support.shared_memory import HubClock
 
@@ -28,6 +28,7 @@ class RoleDatabase:
     secrets: dict[str, str] = field(factory=dict)
     terms: int = 0
     is_away: bool = False
+    is_busy: bool = False  # another program has locked its tables
 
     def now(self) -> int:
         return int(self.clock.seconds() * 1000)
@@ -55,6 +56,8 @@ class RoleStore:
         await deferLater(self.clock, 60.0 if self.is_busy else 0.01)
         if self.is_cut or self.database.is_away or not self.is_open:
             raise StoreAway("the database is away")
+        if self.database.is_busy:
+            raise StoreBusy("the database is locked by another program, or too slow")
         if self.is_broken:
             self.is_broken = False
             if self.term is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hapi.cli.base.output import warn
 from hapi.redaction import escape_control
 
 
@@ -19,8 +20,11 @@ def reload(logging: Any, program: Any, supervision: Any) -> None:
             part.reload()
 
 
-def allow_drain(host: Any, hub: Any) -> None:
-    """Give `hub` the time in which clients move to other hubs; a second signal ends that."""
+def attend_hub(host: Any, hub: Any) -> None:
+    """Give `hub` the time in which clients move to other hubs; a second signal ends that. Tell on
+    the terminal when it has to wait before it has started.
+    """
+    hub.on_waiting = lambda reason: warn(f"{reason}. The hub waits and tries again.")
     host.on_impatience = hub.hurry
     host.shutdown_timeout += hub.drain_seconds
 

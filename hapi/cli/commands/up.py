@@ -159,7 +159,7 @@ class Up:
         with lighter_libraries():
             from twisted.internet.task import deferLater
 
-            from hapi.cli.base.foreground import allow_drain, reload
+            from hapi.cli.base.foreground import attend_hub, reload
             from hapi.cli.checks.settings_check import log_problems
             from hapi.cli.runner.background import POLL_INTERVAL
             from hapi.cli.runner.running import is_reachable
@@ -172,7 +172,7 @@ class Up:
             host.leave()
             return
         hub: Any = hub_service(reactor, options)
-        allow_drain(host, hub)
+        attend_hub(host, hub)
         hub.setServiceParent(host.services)
         host.services.startService()
         await hub.when_listening

@@ -34,7 +34,7 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
     with lighter_libraries():
         from twisted.internet import reactor
 
-        from hapi.cli.base.foreground import allow_drain, reload
+        from hapi.cli.base.foreground import attend_hub, reload
         from hapi.cli.base.process_host import process_host
         from hapi.cli.checks.startup_check import check_settings_later
         from hapi.hub import hub_service
@@ -49,7 +49,7 @@ def serve_hub(flags: Mapping[str, Any], as_json: bool = False, qr: bool = False)
     raise_descriptor_limit()
     host = process_host(reactor)
     service: Any = hub_service(reactor, options)
-    allow_drain(host, service)
+    attend_hub(host, service)
     notify_socket = NotifySocket.named_by(os.environ)
     systemd = None if notify_socket is None else HubNotifier(notify_socket)
     if not sys.stdin.isatty():  # SIGHUP then comes from no terminal

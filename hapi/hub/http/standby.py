@@ -44,6 +44,7 @@ class WaitingResource(Resource):
     """`/health` is 200: the process is there. All else is 503 with `reason`, `/ready` among it.
 
     `status` and `figures` (`/metrics`) are for the owner of the hub, who shows the access token.
+    Without an `authenticator`, the hub does not know its token yet.
     """
 
     isLeaf = True
@@ -53,11 +54,11 @@ class WaitingResource(Resource):
         reason: Callable[[], str],
         status: Callable[[], dict[str, Any]],
         figures: Callable[[], StandbyFigures],
-        authenticator: Authenticator,
+        authenticator: Authenticator | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reason, self._status, self._figures = reason, status, figures
-        self._authenticator = authenticator
+        self.authenticator = authenticator
         self._metrics: StandbyMetrics | None = None
 
     def render(self, request: Any) -> bytes:
@@ -67,10 +68,11 @@ class WaitingResource(Resource):
     def _answer(self, request: Any) -> bytes:
         if request.path == b"/health":
             return json_reply(request, http.OK, health())
-        if request.path == STATUS_PATH and request.getHeader("authorization") is not None:
-            return self._answer_owner(request)
-        if request.path == METRICS_PATH:
-            return self._answer_monitor(request)
+        if (found := self.authenticator) is not None:
+            if request.path == STATUS_PATH and request.getHeader("authorization") is not None:
+                return self._answer_owner(request, found)
+            if request.path == METRICS_PATH:
+                return self._answer_monitor(request, found)
         reason = self._reason()
         request.setHeader("Retry-After", RETRY_AFTER)
         request.setHeader("Cache-Control", "no-store")
@@ -86,18 +88,18 @@ class WaitingResource(Resource):
         request.setHeader("Content-Length", str(len(body)))
         return body
 
-    def _answer_owner(self, request: Any) -> bytes:
+    def _answer_owner(self, request: Any, authenticator: Authenticator) -> bytes:
         try:
-            if not self._principal(request).owns_hub:
+            if not _principal(authenticator, request).owns_hub:
                 raise AccessDenied("Only the owner of the hub may see its status")
         except Exception as error:
             return render_response(request, error_response(error, "GET /api/hub-status"))
         return json_reply(request, http.OK, self._status())
 
-    def _answer_monitor(self, request: Any) -> bytes:
+    def _answer_monitor(self, request: Any, authenticator: Authenticator) -> bytes:
         """As `/metrics` of a hub that serves."""
         try:
-            if self._authenticator.authenticate_cli(request).namespace != DEFAULT_NAMESPACE:
+            if authenticator.authenticate_cli(request).namespace != DEFAULT_NAMESPACE:
                 raise AccessDenied("Only the owner of the hub may read its metrics")
         except Exception as error:
             return render_response(request, error_response(error, "GET /metrics"))
@@ -108,14 +110,15 @@ class WaitingResource(Resource):
         text = self._metrics.text(self._figures())
         return render_response(request, Response(http.OK, text, kind=CONTENT_TYPE))
 
-    def _principal(self, request: Any) -> Principal:
-        """Of a web token, or of the access token of who knows that the hub takes no login. Raises
-        Unauthenticated, LoginRateLimited.
-        """
-        try:
-            return self._authenticator.authenticate_api(request)
-        except Unauthenticated:
-            return self._authenticator.authenticate_cli(request)
+
+def _principal(authenticator: Authenticator, request: Any) -> Principal:
+    """Of a web token, or of the access token of who knows that the hub takes no login. Raises
+    Unauthenticated, LoginRateLimited.
+    """
+    try:
+        return authenticator.authenticate_api(request)
+    except Unauthenticated:
+        return authenticator.authenticate_cli(request)
 
 
 def waiting_site(

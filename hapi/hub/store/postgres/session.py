@@ -9,13 +9,14 @@ import psycopg
 from attrs import define, field
 
 from hapi.hub.store.database_url import DatabaseUrl
-from hapi.hub.store.interface import StoreAway, StoreRefused
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreRefused
 from hapi.hub.store.postgres.connection import (
     PostgresConnection,
     Statement,
     connect,
     is_away,
     one_line,
+    store_error,
 )
 from hapi.hub.store.postgres.locks import HOLDERS, MIGRATION, SINGLETON, WRITING, application
 from hapi.hub.store.postgres.schema import MIGRATIONS
@@ -61,7 +62,9 @@ class WritingSession:
         return 0 if self._connection is None else self._connection.calls
 
     def open(self) -> None:
-        """Connect and migrate. Raises StoreRefused."""
+        """Connect and migrate. Raises StoreRefused; StoreBusy if the database is locked or too
+        slow, so that a later attempt may succeed.
+        """
         shown = str(DatabaseUrl.parse(self.url))
         try:
             connection = connect(self.url, application(self.hub_id))
@@ -71,6 +74,8 @@ class WritingSession:
             prepare(connection, shown, MIGRATIONS)
         except psycopg.Error as error:
             connection.close()
+            if isinstance(problem := store_error(error), StoreBusy):
+                raise problem from error
             raise StoreRefused(f"database {shown}: {one_line(error)}") from error
         except BaseException:
             connection.close()

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psycopg
 
-from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.interface import StoreBusy, StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, one_line
 from hapi.hub.store.postgres.locks import HOLDERS, MIGRATION
 from hapi.hub.store.postgres.schema import APPLICATION, MIN_SERVER, TABLES, Migration
@@ -21,7 +21,7 @@ COLUMNS = (
 
 def prepare(connection: PostgresConnection, shown: str, migrations: Sequence[Migration]) -> None:
     """Check the database and migrate its tables, whole or not at all. `shown` is its address for
-    people. Raises StoreRefused, in which case nothing has been changed.
+    people. Raises StoreRefused or StoreBusy, in which case nothing has been changed.
     """
     _check_server(connection, shown)
     if _version(connection, shown, migrations) >= len(migrations):
@@ -35,9 +35,8 @@ def prepare(connection: PostgresConnection, shown: str, migrations: Sequence[Mig
             _migrate(connection, shown, version, migrations)
         connection.execute("COMMIT")
     except psycopg.errors.LockNotAvailable as error:
-        raise StoreRefused(
-            f"database {shown}: its tables have to be changed, and another program uses them:"
-            " try again"
+        raise StoreBusy(
+            f"the tables of database {shown} have to be changed, and another program uses them"
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise StoreRefused(f"database {shown}: {one_line(error)}") from error

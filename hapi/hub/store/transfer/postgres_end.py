@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from attrs import define
 
-from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.interface import StoreBusy, StoreRefused
 from hapi.hub.store.postgres.connection import PostgresConnection, connect, one_line
 from hapi.hub.store.postgres.index import FORMAT, message_words, vector
 from hapi.hub.store.postgres.locks import WRITING
@@ -235,3 +235,5 @@ def _explained(shown: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise TransferFailed(f"database {shown}: {one_line(error)}") from error
+    except StoreBusy as error:
+        raise TransferFailed(f"{error}: try again") from error
