@@ -97,9 +97,11 @@ class Messages:
             if added.new:
                 self._publish_added(turn, session, added, by_person)
                 if todos is not None:
-                    columns = {"todos": todos, "todos_updated_at": now}
+                    # The clock of the hub that stored the list before may have been ahead.
+                    at = max(now, session.row.todos_updated_at)
+                    columns = {"todos": todos, "todos_updated_at": at}
                     turn.change_session(session.id, columns)
-                    patch = {"todos": {"version": now, "value": todos}}
+                    patch = {"todos": {"version": at, "value": todos}}
                     turn.publish(
                         session.namespace,
                         protocol_events.SESSION_UPDATED,

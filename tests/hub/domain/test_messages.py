@@ -489,6 +489,23 @@ def test_to_dos_come_from_plans_and_todo_tools(content: Any, expected: int | Non
     assert (None if found is None else len(found)) == expected
 
 
+def test_a_list_of_to_dos_is_no_older_than_the_one_before_when_the_clock_goes_back() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+
+    def plan(step: str) -> int:
+        todos = {"todos": [{"content": step, "status": "pending"}]}
+        content = agent("", type="tool-call", name="TodoWrite", input=todos)
+        peer.send("message", {"sid": session, "message": content})
+        shown = stage.get(f"/api/sessions/{session}")["session"]
+        assert [todo["content"] for todo in shown["todos"]] == [step]
+        return int(shown["todosUpdatedAt"])
+
+    before = plan("first")
+    stage.start -= 80_000  # another hub serves the session by now, whose clock is behind
+    assert plan("second") >= before
+
+
 @pytest.mark.parametrize("length", [MAX_STRING_LENGTH, MAX_STRING_LENGTH + 1, 2_000_000])
 def test_what_a_person_posts_is_stored_and_delivered_whole(length: int) -> None:
     stage = Stage()
