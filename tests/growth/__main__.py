@@ -43,6 +43,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--spawns", type=int, default=60)
     parser.add_argument("--faults", help=f"comma-separated, or none: {', '.join(FAULTS)}")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument(
+        "--clocks", help="seconds by which the clock of each hub is ahead, as 40,-40,0"
+    )
+    parser.add_argument(
+        "--stop-seconds", type=float, default=20.0, help="how long a hub stands still"
+    )
     parser.add_argument("--browser", action="store_true", help="a page in Chromium as well")
     parser.add_argument("--keep", action="store_true", help="keep the directory of the run")
     given = parser.parse_args(words)
@@ -62,6 +68,8 @@ def main(words: list[str] | None = None) -> int:
         browser=given.browser,
         is_replicated=given.replica,
         balancer=given.balancer,
+        clocks=tuple(map(float, given.clocks.split(","))) if given.clocks else (),
+        stop_seconds=given.stop_seconds,
     )
     return carry_out(plan, given.keep)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from tests.growth.plan import UPGRADE
 from tests.growth.sessions import number_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Report:
         self._states(fresh)
         self._presence()
         self._links()
+        if self.run.plan.postgres:
+            self._times()
+        if self.run.plan.active:
+            await self._members()
+        if self.run.faults.done[UPGRADE]:
+            self._schemas()
         if self.run.browser is not None:
             self.add(*await self.run.browser.check(self.run))
 
@@ -214,6 +221,25 @@ class Report:
             dropped == 0,
             f"{sum(connects)} connections of {len(connects)} sessions, {dropped} events dropped; "
             f"confirmed after {told} s (p50, p99, longest)",
+        )
+
+    def _times(self) -> None:
+        sessions = self.run.servers.disordered_times()
+        self.add(
+            "times of messages", not sessions, f"{len(sessions)} sessions out of order", sessions
+        )
+
+    async def _members(self) -> None:
+        found = await self.run.servers.members_up(self.run.rest.jwt)
+        wrong = [f"{name} sees {up}" for name, up in found.items() if up != sorted(found)]
+        self.add("hubs", not wrong, f"{len(found)} see {len(found)} hubs each", wrong)
+
+    def _schemas(self) -> None:
+        version, known = self.run.servers.schemas()
+        self.add(
+            "versions",
+            known == {version - 1, version},
+            f"tables of version {version}, hubs that know {sorted(known)}",
         )
 
     def text(self) -> str:

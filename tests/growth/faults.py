@@ -52,6 +52,10 @@ class Faults:
                     await self.servers.drain(each)
                     await self.servers.restart(each)
                     await self.pause(1.0)
+            case names.UPGRADE:
+                for each in self.servers.hubs:
+                    await self._replace(each, True)
+                await self._replace(hub, False)
             case names.CUT_DATABASE:
                 await self._between(hub.to_database, "cut", fault.seconds)
             case names.SILENCE_DATABASE:
@@ -70,6 +74,13 @@ class Faults:
                 await self.servers.promote()
         self.done[fault.name] += 1
         await self.revive()
+
+    async def _replace(self, hub: HubProcess, is_next: bool) -> None:
+        """Start a hub as that of another version, once it is drained."""
+        await self.servers.drain(hub)
+        hub.is_next = is_next
+        await self.servers.restart(hub)
+        await self.pause(1.0)
 
     async def _between(self, proxy: Any, how: str, seconds: float) -> None:
         getattr(proxy, how)()

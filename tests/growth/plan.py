@@ -13,6 +13,7 @@ CUT_DATABASE, SILENCE_DATABASE, CUT_COMMIT = "cut-database", "silence-database",
 CRASH_DATABASE, PROMOTE = "crash-database", "promote"
 HOLD_LOCK = "hold-lock"  # a transaction of somebody else that keeps all hubs from writing
 CUT_HUBS = "cut-hubs"
+UPGRADE = "upgrade"  # each hub becomes one that knows a next version of the tables, one goes back
 FAULTS = (
     KILL,
     DRAIN,
@@ -25,6 +26,7 @@ FAULTS = (
     HOLD_LOCK,
     PROMOTE,
     CUT_HUBS,
+    UPGRADE,
 )
 OF_DATABASE = {CUT_DATABASE, SILENCE_DATABASE, CUT_COMMIT, CRASH_DATABASE, HOLD_LOCK}
 MAX_PAUSE, MIN_PAUSE = 7.0, 2.0  # seconds between two faults
@@ -50,6 +52,8 @@ class Plan:
     is_replicated: bool = False  # the database has a synchronous replica
     fsync: bool = True
     balancer: str = "haproxy"
+    clocks: tuple[float, ...] = ()  # seconds by which the clock of each hub is ahead
+    stop_seconds: float = 20.0  # how long a hub stands still
 
     def possible(self) -> tuple[str, ...]:
         """The faults that this set of programs can suffer."""
@@ -58,6 +62,8 @@ class Plan:
             found.append(ROLLING)
         if self.postgres:
             found += sorted(OF_DATABASE)
+        if self.postgres and self.hubs > 1:
+            found.append(UPGRADE)
         if self.is_replicated:
             found.append(PROMOTE)
         if self.active and self.hubs > 1:
@@ -90,7 +96,7 @@ def draw(plan: Plan) -> Iterator[Fault]:
         yield Fault(
             name,
             random.uniform(MIN_PAUSE, MAX_PAUSE),
-            20.0 if name == STOP else random.uniform(1.0, 15.0),
+            plan.stop_seconds if name == STOP else random.uniform(1.0, 15.0),
             random.randrange(plan.hubs),
             random.random(),
         )

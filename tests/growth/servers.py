@@ -41,10 +41,15 @@ class HubProcess:
     starts: int = 0
     exits: list[int] = field(factory=list)
     is_stopped: bool = False
+    is_next: bool = False  # it knows a next version of the tables
+    clock: float = 0.0  # seconds by which its clock is ahead
 
     def start(self) -> None:
         self.starts += 1
-        argv = [sys.executable, "-m", "hapi", "hub", "--host", "127.0.0.1"]
+        changes = ["--clock", str(self.clock)] if self.clock else []
+        changes += ["--next"] if self.is_next else []
+        program = ["tests.support.changed_program", *changes] if changes else ["hapi"]
+        argv = [sys.executable, "-m", *program, "hub", "--host", "127.0.0.1"]
         argv += ["--port", str(self.port), *self.options]
         home = {"HAPI_HOME": str(self.stage.directory(self.name))}
         self.program = self.stage.start(self.name, argv, {**self.environment, **home})
@@ -70,11 +75,14 @@ class HubProcess:
         self.is_stopped = False
         self.send(signal.SIGCONT)
 
-    def get(self, path: str) -> tuple[int, Any]:
+    def get(self, path: str, token: str = "") -> tuple[int, Any]:
         """Status and JSON of an answer; status 0 if there is none."""
+        headers = {"Host": "localhost"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         connection = HTTPConnection("127.0.0.1", self.port, timeout=2.0)
         try:
-            connection.request("GET", path, headers={"Host": "localhost"})
+            connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         except (OSError, HTTPException, ValueError):
@@ -145,7 +153,9 @@ class Servers:
             to_hub = CuttingProxy(self.reactor, port).start()
             options += ["--advertise", f"http://127.0.0.1:{to_hub.port}", "--name", name]
             self.proxies.append(to_hub)
-        return HubProcess(name, self.stage, port, environment, options, to_database, to_hub)
+        hub = HubProcess(name, self.stage, port, environment, options, to_database, to_hub)
+        hub.clock = self.plan.clocks[number] if self.plan.clocks else 0.0
+        return hub
 
     async def wait(self, hub: HubProcess, path: str = "/health", wanted: int = 200) -> float:
         """Wait for an answer with the status `wanted`; the seconds that it took."""
@@ -224,6 +234,36 @@ class Servers:
         for hub in self.hubs:
             if hub.to_database is not None:
                 hub.to_database.target = new.port
+
+    async def members_up(self, jwt: str) -> dict[str, list[str]]:
+        """Which hubs each hub takes for alive, by the names of both."""
+        found = {}
+        for hub in self.hubs:
+            status, told = await deferToThread(hub.get, "/api/hub-status", jwt)
+            up = [each["name"] for each in told["hubs"] if each["isUp"]] if status == 200 else []
+            found[hub.name] = sorted(up)
+        return found
+
+    def schemas(self) -> tuple[int, set[int]]:
+        """The version of the tables, and the versions that the hubs know that are there."""
+        ((version,),) = self.database.execute("SELECT version FROM meta", DATABASE)
+        query = "SELECT DISTINCT schema FROM hubs WHERE seen_at > now_ms() - 10000"
+        return version, {known for (known,) in self.database.execute(query, DATABASE)}
+
+    def disordered_times(self) -> list[str]:
+        """The sessions in which a later message has an earlier time, or was invoked before one that
+        precedes it. People's prompts are invoked when they are taken.
+        """
+        query = """
+            SELECT DISTINCT session_id FROM (
+                SELECT session_id, created_at, lag(created_at) OVER by_seq AS created_before,
+                    invoked_at, lag(invoked_at) OVER by_seq AS invoked_before
+                FROM messages WHERE local_id IS NULL OR invoked_at = created_at
+                WINDOW by_seq AS (PARTITION BY session_id ORDER BY seq)
+            ) AS neighbours
+            WHERE created_at < created_before OR invoked_at < invoked_before
+        """
+        return [name for (name,) in self.database.execute(query, DATABASE)]
 
     def stored(self) -> list[tuple[str, int, str, str | None]]:
         """Session, sequence number, content and local id of all messages in the database."""
