@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from hapi.hub.store.columns import as_json
 from hapi.hub.store.interface import BatchStatistics, StoreFailed, StoreStatistics
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.hub.store.shared import (
@@ -147,7 +148,9 @@ class SharedMemory:
         if live is not None and home is not None and home.hub != hub:
             return
         number = self.newest + (2 if self.newest % 5 == 4 else 1)  # ids have gaps
-        self.entries.append(JournalEntry(number, hub, namespace, kind, fields, live))
+        ids = fields.get("sessionId"), fields.get("machineId")
+        body = as_json(fields)
+        self.entries.append(JournalEntry(number, hub, namespace, kind, body, *ids, live))
         if owner and live is not None:
             self.live[owner] = live
 

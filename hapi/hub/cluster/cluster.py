@@ -24,7 +24,7 @@ from hapi.hub.cluster.page_relay import PageRelay
 from hapi.hub.cluster.remote_owners import RemoteOwners, owner_of
 from hapi.hub.cluster.reservations import Reservations
 from hapi.hub.cluster.singleton_tasks import SingletonTasks
-from hapi.hub.domain.events import HubEvent, hub_event
+from hapi.hub.domain.events import HubEvent, encoded_event
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import HOME_CHANGED, INTERNAL, Home, JournalEntry, Member, Moved
@@ -357,9 +357,13 @@ class Cluster:
         self.remote.apply(entry)
         self.registry.events.deliver(_event(entry))
         if entry.kind == MESSAGE_RECEIVED and entry.hub != self.hub_id:
+            self._stored(entry.session_id or "", entry)
+
+    def _stored(self, session_id: str, entry: JournalEntry) -> None:
+        """What was live text is a record now."""
+        if self.registry.live.has(session_id):
             message = entry.fields.get("message")
-            if isinstance(message, dict):  # what was live text is a record now
-                session_id = str(entry.fields.get("sessionId"))
+            if isinstance(message, dict):
                 self.registry.live.stored(session_id, message.get("content"))
 
     def _home_changed(self, entry: JournalEntry) -> None:
@@ -427,4 +431,6 @@ class Cluster:
 
 
 def _event(entry: JournalEntry) -> HubEvent:
-    return hub_event(entry.id, entry.namespace, entry.kind, entry.fields)
+    return encoded_event(
+        entry.id, entry.namespace, entry.kind, entry.session_id, entry.machine_id, entry.body
+    )

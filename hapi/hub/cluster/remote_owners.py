@@ -123,7 +123,7 @@ class RemoteOwners:
 
     def apply(self, entry: JournalEntry) -> None:
         """An entry of the journal that pages get, too."""
-        owner = owner_of(entry.fields)
+        owner = entry.owner
         if owner is None:
             return
         self.unpublished.apply(owner, entry)

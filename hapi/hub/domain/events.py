@@ -316,6 +316,20 @@ def hub_event(number: int, namespace: str, kind: str, fields: dict[str, Any]) ->
     return HubEvent(number, namespace, fields.get("sessionId"), fields.get("machineId"), text)
 
 
+def encoded_event(
+    number: int,
+    namespace: str,
+    kind: str,
+    session_id: str | None,
+    machine_id: str | None,
+    fields: str,
+) -> HubEvent:
+    """As `hub_event`, of fields that are a JSON object already, with these ids in it."""
+    inner = f"{fields[1:-1]}," if len(fields) > 2 else ""
+    text = f'{{"type":{to_json(kind)},{inner}"namespace":{to_json(namespace)}}}'
+    return HubEvent(number, namespace, session_id, machine_id, text)
+
+
 def unnumbered(body: dict[str, Any]) -> bytes:
     """A frame without an id, from which a page cannot resume."""
     return f"data: {to_json(body)}\n\n".encode("utf-8", "replace")

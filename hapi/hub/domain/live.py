@@ -114,6 +114,10 @@ class LiveTexts:
         while self._size > MAX_TEXT:
             self.forget(max(self._sessions, key=lambda name: self._sessions[name].state.size))
 
+    def has(self, session_id: str) -> bool:
+        """Whether there is live text of the session."""
+        return session_id in self._sessions
+
     def stored(self, session_id: str, content: Any) -> None:
         """A record was stored, and published to the same readers."""
         live = self._sessions.get(session_id)

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import field, frozen
 from zope.interface import Attribute
 
+from hapi.hub.store.columns import read_document
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MachineRow, SessionRow
 
@@ -62,9 +63,22 @@ class JournalEntry:
     hub: str  # that published it
     namespace: str
     kind: str
-    fields: dict[str, Any]  # keys of the wire, such as `sessionId`
+    body: str  # a JSON object with keys of the wire, such as `sessionId`; most are never decoded
+    session_id: str | None = None
+    machine_id: str | None = None
     # What its home knows about the session or machine, and no row has.
     live: dict[str, Any] | None = field(default=None)
+
+    @property
+    def owner(self) -> str | None:
+        """The session or machine that it is about."""
+        return self.session_id or self.machine_id
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """`body`, decoded."""
+        found: dict[str, Any] = read_document(self.body)
+        return found
 
 
 class Moved(Exception):

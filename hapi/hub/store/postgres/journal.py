@@ -49,7 +49,8 @@ FIND_HOMES = "SELECT owner, hub, epoch FROM homes WHERE owner = ANY(CAST(? AS te
 # In one statement, since entries may be trimmed between two.
 AFTER = """
     SELECT trimmed, entry.* FROM meta LEFT JOIN LATERAL (
-        SELECT id, hub, namespace, kind, body, live FROM events WHERE id > ? ORDER BY id LIMIT ?
+        SELECT id, hub, namespace, session_id, machine_id, kind, body, live
+        FROM events WHERE id > ? ORDER BY id LIMIT ?
     ) AS entry ON true ORDER BY entry.id
 """
 NEWEST = "SELECT greatest(trimmed, coalesce((SELECT max(id) FROM events), 0)) FROM meta"
@@ -79,7 +80,9 @@ def journal_entry(row: Any) -> JournalEntry:
         row["hub"],
         row["namespace"],
         row["kind"],
-        read_document(row["body"]),
+        row["body"],
+        row["session_id"],
+        row["machine_id"],
         None if live is None else read_document(live),
     )
 
