@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from hapi.cli.checks.postgres_check import check_hubs
 from hapi.cli.commands.hub.status import collect, status_facts
 from hapi.home import Home
 from hapi.hub import HubOptions, hub_service
@@ -178,6 +179,26 @@ async def test_hubs_that_serve_together_know_each_other(hubs: Any, reactor: Any)
         assert status["role"] == "active"
         found = {(hub["name"], hub["role"], hub["url"], hub["isUp"]) for hub in status["hubs"]}
         assert found == {(name, "active", hub.url, True) for name, hub in started.items()}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hub_that_is_not_at_its_advertised_url_is_told_with_the_reason_and_serves(
+    hubs: Any, homes: Any, reactor: Any, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    hub = await hubs("a", advertise=address, drain_seconds=0.0)
+    monkeypatch.setenv("HAPI_HOME", str(homes("a").path))
+    problem = ""
+    while not problem:
+        await deferLater(reactor, 0.2)
+        facts, error = await deferToThread(collect, homes("a"), None)
+        problem = dict(status_facts(facts, 0)).get("Problem", "")
+    assert problem.startswith(f"This hub cannot be reached at its advertised URL {address}: ")
+    assert error is None
+    assert (await deferToThread(ask, f"{hub.url}/ready"))[0] == 200
+    url = DatabaseUrl.parse(database_url)
+    (check,) = await deferToThread(check_hubs, homes("a"), url, hub.token)
+    assert (check.name, check.finding, check.text) == ("hubs", "broken", problem)
 
 
 @pytest_twisted.ensureDeferred

@@ -103,6 +103,7 @@ class Reachability:
     _clock: IReactorTime
     _problems: dict[tuple[str, str], Problem] = field(factory=dict)  # by hub id and subject
     _own_checked_at: float = float("-inf")  # clock seconds
+    _up: set[str] = field(factory=set)  # ids of the other hubs at the last check
     _loop: LoopingCall | None = None
     _running: Deferred[Any] | None = None
 
@@ -147,7 +148,7 @@ class Reachability:
         checks = [self._check_peer(member) for member in up]
         if own is not None and not own.is_draining:
             self._check_names(own, up)
-            if self._is_due(own):
+            if self._is_due(own, {member.id for member in up}):
                 checks.append(self._check_own(own))
         for hub_id, subject in list(self._problems):  # of hubs that have left
             if hub_id != self._cluster.hub_id and hub_id not in {member.id for member in up}:
@@ -169,9 +170,12 @@ class Reachability:
             reached[member.name] = fine and reached.get(member.name, True)
         self._statistics.reached = reached
 
-    def _is_due(self, own: Member) -> bool:
+    def _is_due(self, own: Member, up: set[str]) -> bool:
+        """A hub that has come may be one to which a balancer leads from now on."""
+        has_come, self._up = bool(up - self._up), up
         is_wrong = (own.id, "address") in self._problems
-        return is_wrong or self._clock.seconds() - self._own_checked_at >= RIGHT_INTERVAL
+        is_old = self._clock.seconds() - self._own_checked_at >= RIGHT_INTERVAL
+        return has_come or is_wrong or is_old
 
     async def _check_own(self, own: Member) -> None:
         finding = await self._look(own, RETRY_AFTER)

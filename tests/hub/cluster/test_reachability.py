@@ -169,6 +169,16 @@ def test_a_url_that_is_right_is_asked_every_few_minutes(hubs, network, a):
     assert a.figures.is_reachable is False
 
 
+def test_a_url_that_was_right_is_asked_again_when_another_hub_has_come(hubs, network, a, said):
+    hubs.tick(1)
+    network.found["a"] = ["a", "new"]  # a balancer leads to both
+    hubs.start("new")
+    hubs.tick(35)
+    (sentence,) = a.problems("a")
+    assert "hub new answers there" in sentence
+    assert said == [f"w: {sentence}"]
+
+
 def test_a_hub_that_is_about_to_stop_does_not_look_for_itself(hubs, network, said):
     hubs.hubs[0].cluster.drain()
     hubs.tick(1)
