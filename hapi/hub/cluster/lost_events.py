@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -93,6 +93,10 @@ class UnpublishedChanges:
         """A session that was known has no row any more."""
         self._forget(session.id)
         self._removed[session.id] = session.namespace
+
+    def not_found(self, owner: str) -> None:
+        """There is no row, and the hub knew of none."""
+        self._told.pop(owner, None)
 
     def _forget(self, owner: str) -> None:
         for kept in (self._names, self._removed, self._told):
@@ -265,25 +269,34 @@ class LostEvents:
         registry, missing = self.registry, set(self.registry.sessions)
         last = ""
         while rows := await self._store.session_rows(last, PORTION):
-            self._read_again(row for row in rows if self._says_more(row))
             missing -= {row.id for row in rows}
+            await self._read_again(row.id for row in rows if self._says_more(row))
             last = rows[-1].id
-            await self._wait(PAUSE)
-        self._read_again(registry.sessions[id].row for id in missing & registry.sessions.keys())
-        self._read_again(row for row in await self._store.machines() if self._says_more(row))
-        await self._rows.when_read()
+        await self._read_again(missing & registry.sessions.keys())
+        machines = await self._store.machines()
+        await self._read_again(row.id for row in machines if self._says_more(row))
 
-    def _read_again(self, rows: Iterable[SessionRow | MachineRow]) -> None:
-        for row in rows:
-            if not self._is_here(row.id):
-                self._rows.read_soon(row.id)
+    async def _read_again(self, owners: Iterable[str]) -> None:
+        for owner in owners:
+            if not self._is_here(owner):
+                self._rows.read_soon(owner)
+        await self._rows.when_read()
+        await self._wait(PAUSE)
 
     def _says_more(self, row: SessionRow | MachineRow) -> bool:
-        known: Any = (
-            self.registry.sessions if isinstance(row, SessionRow) else self.registry.machines
+        """Whether the row says something that pages show and this hub does not."""
+        registry = self.registry
+        if isinstance(row, SessionRow):
+            if (session := registry.sessions.get(row.id)) is None:
+                return True
+            return session.row != row and bool(
+                _differing(session_view(session), registry.view_of(session, row))
+            )
+        if (machine := registry.machines.get(row.id)) is None:
+            return True
+        return machine.row != row and bool(
+            _differing(machine_view(machine), machine_view(evolve(machine, row=row)))
         )
-        found = known.get(row.id)
-        return found is None or found.row != row
 
     async def _publish(self) -> None:
         # Events that are under way are not lost.

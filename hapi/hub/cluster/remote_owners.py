@@ -217,6 +217,7 @@ class RemoteOwners:
                 self._adopt(owner, lambda: registry.adopt_machine(found))
                 return
         self._early.pop(owner, None)
+        self.unpublished.not_found(owner)
 
     def _adopt(self, owner: str, adopt: Callable[[], HubSession | HubMachine]) -> None:
         before = None if (known := self.known(owner)) is None else view_of(known)

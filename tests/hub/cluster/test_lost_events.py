@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from hapi.hub.cluster import lost_events
 from tests.support.cluster_stage import ClusterStage, PageReader
 from tests.support.hub_stage import result_of
+from tests.support.store_stage import message
 
 TAKEN_FOR_DEAD = 13.0  # seconds after which other hubs know of it
 
@@ -142,6 +143,9 @@ def test_rows_are_read_in_portions_and_only_what_differs_is_published(
     for session_id in ids:
         a.claim(session_id)
     hubs.tick(7)
+    for session_id in ids[25:]:  # changes the row, but nothing that is lost
+        run(a.memory.add_message(message(f"m-{session_id}", session_id), None))
+        run(a.memory.change_session(session_id, {"has_content": False}))
     page, read = b.listen(), []
     portion, row = b.memory.session_rows, b.memory.session_row
     monkeypatch.setattr(
