@@ -22,6 +22,7 @@ from hapi.cli.commands.hub import migrate
 from hapi.home import Home
 from hapi.hub.lock import HubLock
 from hapi.hub.store.postgres.connection import connect
+from hapi.hub.store.postgres.locks import WRITING
 from hapi.hub.store.postgres.schema import MIGRATIONS
 from hapi.hub.store.postgres.tables import prepare
 from hapi.hub.store.sqlite import SqliteStore
@@ -214,6 +215,30 @@ def test_an_interruption_leaves_both_databases_as_they_were(
     assert digest(file) == before
     assert run("--from", str(file), "--to", database_url).exit_code == 0
     assert sessions(database_url) == 4
+
+
+@pytest.mark.program
+def test_a_migration_that_was_killed_when_it_had_made_the_tables_is_run_again(
+    stage: Stage, run: Callable[..., Any], home: Home, file: Path, database_url: str
+) -> None:
+    words = ["hub", "migrate", "--from", str(file), "--to", database_url]
+    with psycopg.connect(database_url, autocommit=True) as holder:
+        # It waits for this lock before it copies anything.
+        holder.execute("SELECT pg_advisory_lock(%s)", (WRITING,))
+        program = stage.start("migrate", [*HAPI, *words], {"HAPI_HOME": str(home.path)})
+        made = "SELECT to_regclass('token_use') IS NOT NULL"
+        program.ready(lambda: holder.execute(made).fetchone() == (True,))
+        os.kill(program.pid, signal.SIGKILL)
+        assert program.exit_code(60) == -9
+    assert sessions(database_url) == 0
+    done = run("--from", str(file), "--to", database_url)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert sessions(database_url) == 4
+    again = run("--from", str(file), "--to", database_url)
+    assert again.exit_code == 1
+    assert "is not empty (" in again.stderr
+    assert "4 sessions" in again.stderr
+    assert "use another one, or --force to delete what it has" in again.stderr
 
 
 @pytest.mark.program
