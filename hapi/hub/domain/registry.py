@@ -333,6 +333,10 @@ class HubRegistry:
             if self.sessions.get(session.id) is not session:
                 raise NotFound("Session not found")
             return await work()
+        except KeyError as error:
+            if error.args == (session.id,):  # from the store: another hub has deleted it
+                raise NotFound("Session not found") from None
+            raise
         finally:
             session.lock.release()
 

@@ -83,6 +83,8 @@ class Forking:
         return child
 
     async def _undo(self, child: HubSession) -> None:
+        if child.id not in self.registry.sessions:
+            return
         try:
             at_home, given = self.registry.at_home, {"session": child.id}
             if child.active:
@@ -110,9 +112,12 @@ class Forking:
 
     async def _copy_messages(self, session: HubSession, child: HubSession) -> None:
         store, seq = self.registry.store, 0
-        while (copied := await store.copy_messages(session.id, child.id, seq)) is not None:
-            seq = copied
-            await deferLater(self.registry.clock, PAUSE)
+        try:
+            while (copied := await store.copy_messages(session.id, child.id, seq)) is not None:
+                seq = copied
+                await deferLater(self.registry.clock, PAUSE)
+        except KeyError:
+            raise Conflict("Fork failed: the new session was deleted meanwhile") from None
         newest = await store.latest(child.id, 1)
         if newest:
             time = newest[0].position[0]

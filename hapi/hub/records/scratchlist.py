@@ -37,6 +37,7 @@ LIMITS = {
     "maxBytesPerSession": MAX_SESSION_SIZE,
     "allowedMimeTypes": list(MEDIA_TYPES),
 }
+EXCEEDED = "The files of this scratchlist would exceed their limit"
 PATH_PREFIX = "hapi-hub:scratchlist/"
 _UNSAFE = re.compile(r"[^\w.\- ]+")
 MAX_NAME = 200  # characters of a file name
@@ -78,28 +79,32 @@ class Scratchlist:
         """
         if not text and not attachments:
             raise invalid("Scratchlist entry requires text or attachments")
-        store = self.registry.store
-        known = await store.scratch_entries(session.id)
-        files = {row.id: row for row in await store.scratch_files(session.id)}
-        for row in known:
-            if row.id == entry_id:
-                return entry_view(session, row, files), False
-        if len(known) >= MAX_ENTRIES:
-            raise Conflict(
-                f"A scratchlist can have {MAX_ENTRIES} entries at most", "scratchlist_at_cap"
+        now, wanted = self.registry.now(), entry_id or str(uuid.uuid4())
+
+        def add(turn: Any) -> tuple[ScratchEntryRow, dict[str, ScratchFileRow], bool]:
+            known, files = turn.scratch_entries(session.id), files_by_id(turn, session)
+            for row in known:
+                if row.id == wanted:
+                    return row, files, False
+            if len(known) >= MAX_ENTRIES:
+                raise Conflict(
+                    f"A scratchlist can have {MAX_ENTRIES} entries at most", "scratchlist_at_cap"
+                )
+            row = ScratchEntryRow(
+                wanted,
+                session.id,
+                text,
+                checked_files(attachments, files),
+                min(created_at, now) if created_at is not None else now,
+                now,
             )
-        now = self.registry.now()
-        row = ScratchEntryRow(
-            entry_id or str(uuid.uuid4()),
-            session.id,
-            text,
-            checked_files(attachments, files),
-            min(created_at, now) if created_at is not None else now,
-            now,
-        )
-        await store.write_scratch_entry(row)
-        self._changed(session)
-        return entry_view(session, row, files), True
+            turn.write_scratch_entry(row)
+            return row, files, True
+
+        row, files, is_new = await self.registry.turn(session, add)
+        if is_new:
+            self._changed(session)
+        return entry_view(session, row, files), is_new
 
     async def change(
         self,
@@ -109,24 +114,32 @@ class Scratchlist:
         attachments: Sequence[str] | None,
     ) -> Json:
         """Raises InvalidRequest, NotFound, TooLarge."""
-        row = await self._entry(session, entry_id)
         if text is None and attachments is None:
             raise invalid("Update requires text and/or attachments")
-        store = self.registry.store
-        files = {each.id: each for each in await store.scratch_files(session.id)}
-        changed = evolve(
-            row,
-            text=row.text if text is None else text,
-            attachments=row.attachments
-            if attachments is None
-            else checked_files(attachments, files),
-            updated_at=self.registry.now(),
-        )
-        if not changed.text and not changed.attachments:
-            raise invalid("Scratchlist entry requires text or attachments")
-        await store.write_scratch_entry(changed)
+        now = self.registry.now()
+
+        def change(turn: Any) -> tuple[ScratchEntryRow, dict[str, ScratchFileRow]]:
+            known = turn.scratch_entries(session.id)
+            row = next((each for each in known if each.id == entry_id), None)
+            if row is None:
+                raise NotFound("Scratchlist entry not found")
+            files = files_by_id(turn, session)
+            changed = evolve(
+                row,
+                text=row.text if text is None else text,
+                attachments=row.attachments
+                if attachments is None
+                else checked_files(attachments, files),
+                updated_at=now,
+            )
+            if not changed.text and not changed.attachments:
+                raise invalid("Scratchlist entry requires text or attachments")
+            turn.write_scratch_entry(changed)
+            return changed, files
+
+        row, files = await self.registry.turn(session, change)
         self._changed(session)
-        return entry_view(session, changed, files)
+        return entry_view(session, row, files)
 
     async def delete(self, session: HubSession, entry_id: str) -> None:
         """Raises NotFound."""
@@ -146,15 +159,20 @@ class Scratchlist:
             data = base64.b64decode(content, validate=True)
         except (binascii.Error, ValueError):
             raise invalid("Invalid base64", "content") from None
-        store = self.registry.store
-        kept = sum(row.size for row in await store.scratch_files(session.id))
-        if len(data) > MAX_FILE or kept + len(data) > MAX_SESSION_SIZE:
-            raise too_large("The files of this scratchlist would exceed their limit")
+        if len(data) > MAX_FILE:
+            raise too_large(EXCEEDED)
         name = _UNSAFE.sub("_", filename.rpartition("/")[2])[-MAX_NAME:] or "file"
         row = ScratchFileRow(
             str(uuid.uuid4()), session.id, name, media_type, len(data), self.registry.now()
         )
-        await store.add_scratch_file(row, data)
+
+        def add(turn: Any) -> None:
+            kept = sum(each.size for each in turn.scratch_files(session.id))
+            if kept + len(data) > MAX_SESSION_SIZE:
+                raise too_large(EXCEEDED)
+            turn.add_scratch_file(row, data)
+
+        await self.registry.turn(session, add)
         return file_view(session, row)
 
     async def file(self, session: HubSession, file_id: str) -> tuple[ScratchFileRow, bytes]:
@@ -169,13 +187,16 @@ class Scratchlist:
 
     async def delete_file(self, session: HubSession, file_id: str) -> None:
         """Raises Conflict while an entry has the file. A file that is gone already is no error."""
-        store = self.registry.store
-        if any(file_id in row.attachments for row in await store.scratch_entries(session.id)):
-            raise Conflict(
-                "Attachment is still referenced by a scratchlist entry",
-                "scratchlist_attachment_in_use",
-            )
-        await store.delete_scratch_file(session.id, file_id)
+
+        def delete(turn: Any) -> None:
+            if any(file_id in row.attachments for row in turn.scratch_entries(session.id)):
+                raise Conflict(
+                    "Attachment is still referenced by a scratchlist entry",
+                    "scratchlist_attachment_in_use",
+                )
+            turn.delete_scratch_file(session.id, file_id)
+
+        await self.registry.turn(session, delete)
 
     async def handed_over(
         self, session: HubSession, attachments: list[Json] | None
@@ -206,15 +227,12 @@ class Scratchlist:
             raise RpcError("The session did not take the file")
         return {**attachment, "path": uploaded}
 
-    async def _entry(self, session: HubSession, entry_id: str) -> ScratchEntryRow:
-        rows = await self.registry.store.scratch_entries(session.id)
-        row = next((each for each in rows if each.id == entry_id), None)
-        if row is None:
-            raise NotFound("Scratchlist entry not found")
-        return row
-
     def _changed(self, session: HubSession) -> None:
         self.registry.publish_patch(session, scratchlistUpdatedAt=self.registry.now())
+
+
+def files_by_id(turn: Any, session: HubSession) -> dict[str, ScratchFileRow]:
+    return {row.id: row for row in turn.scratch_files(session.id)}
 
 
 def checked_files(ids: Sequence[str], files: dict[str, ScratchFileRow]) -> tuple[str, ...]:

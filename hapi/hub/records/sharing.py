@@ -75,9 +75,7 @@ class Sharing:
         lifetime = DEFAULT_LIFETIME if lifetime is None else lifetime
         if not 0 < lifetime <= MAX_LIFETIME:
             raise InvalidRequest("A share link expires within 90 days")
-        if len(await self.links(session)) >= MAX_LINKS:
-            message = "This conversation has too many share links: revoke some first"
-            raise Conflict(message, "too_many_links")
+        await self.links(session)  # which deletes those that have expired
         secret, now = secrets.token_urlsafe(SECRET_SIZE), self.registry.now()
         newest = await self.registry.store.latest(session.id, 1)
         until = None if includes_later else newest[0].seq if newest else 0
@@ -91,7 +89,15 @@ class Sharing:
             includes_tools,
             includes_thoughts,
         )
-        await self.registry.store.create_share_link(row)
+
+        def create(turn: Any) -> None:
+            in_force = [each for each in turn.share_links(session.id) if each.expires_at > now]
+            if len(in_force) >= MAX_LINKS:
+                message = "This conversation has too many share links: revoke some first"
+                raise Conflict(message, "too_many_links")
+            turn.create_share_link(row)
+
+        await self.registry.turn(session, create)
         return row, secret
 
     async def revoke(self, session: HubSession, link_id: str) -> None:
@@ -109,6 +115,8 @@ class Sharing:
             raise RequestRateLimited(int(wait) + 1)
         self._reads.add(group, seconds)
         row = await self.registry.store.share_link(digest(secret))
+        if row is not None and (cluster := self.registry.cluster) is not None:
+            await cluster.know(row.session_id)  # another hub may have just created it
         session = None if row is None else self.registry.sessions.get(row.session_id)
         if row is None or session is None or row.expires_at <= self.registry.now():
             raise NotFound(GONE)

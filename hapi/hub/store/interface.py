@@ -132,6 +132,17 @@ class ITransaction(Interface):
     def consume_all(session_id: str, at: int) -> Consumed: ...
     def set_delivery(message_id: str, delivery: str) -> bool: ...
     def delete_message(message_id: str) -> SessionRow | None: ...
+    def share_links(session_id: str) -> list[ShareLinkRow]: ...
+    def create_share_link(row: ShareLinkRow) -> None: ...
+    def scratch_entries(session_id: str) -> list[ScratchEntryRow]: ...
+    def write_scratch_entry(row: ScratchEntryRow) -> None: ...
+    def delete_scratch_entry(session_id: str, entry_id: str) -> bool: ...
+    def scratch_files(session_id: str) -> list[ScratchFileRow]: ...
+    def add_scratch_file(row: ScratchFileRow, content: bytes) -> None: ...
+    def delete_scratch_file(session_id: str, file_id: str) -> bool: ...
+    def saved_prompts(namespace: str) -> list[SavedPromptRow]: ...
+    def write_saved_prompt(row: SavedPromptRow) -> None: ...
+    def delete_saved_prompt(namespace: str, prompt_id: str) -> bool: ...
 
 
 @define(eq=False, repr=False)
@@ -291,6 +302,7 @@ class IStore(Interface):
         """Copy one portion of the messages of a session that are not waiting, as history of another
         one: those with a seq higher than `after`. The last seq that was copied, None if there are
         no more. The copies are not found by `search`, and their tokens are not counted again.
+        Raises KeyError if there is no session `target`.
         """
 
     def message(session_id: str, name: str) -> Awaitable[MessageRow | None]:
@@ -390,7 +402,7 @@ class IStore(Interface):
         """The link whose secret has this digest, also if it has expired."""
 
     def create_share_link(row: ShareLinkRow) -> Awaitable[None]:
-        """Store a new link."""
+        """Store a new link. Raises KeyError if the session does not exist."""
 
     def delete_share_link(session_id: str, link_id: str) -> Awaitable[bool]:
         """Delete a link. False if the session has no such link."""
@@ -401,7 +413,9 @@ class IStore(Interface):
         """
 
     def write_scratch_entry(row: ScratchEntryRow) -> Awaitable[None]:
-        """Store an entry, in the place of one of the session with the same id."""
+        """Store an entry, in the place of one of the session with the same id. Raises KeyError if
+        the session does not exist.
+        """
 
     def delete_scratch_entry(session_id: str, entry_id: str) -> Awaitable[bool]:
         """Delete an entry. False if the session has no such entry."""
@@ -413,7 +427,7 @@ class IStore(Interface):
         """The content of such a file, None if the session has no such file."""
 
     def add_scratch_file(row: ScratchFileRow, content: bytes) -> Awaitable[None]:
-        """Store a file for a scratchlist."""
+        """Store a file for a scratchlist. Raises KeyError if the session does not exist."""
 
     def delete_scratch_file(session_id: str, file_id: str) -> Awaitable[bool]:
         """Delete a file. False if the session has no such file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from hapi.hub.store.columns import (
     Indexing,
@@ -15,6 +16,7 @@ from hapi.hub.store.columns import (
     session_from,
 )
 from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
+from hapi.hub.store.share_links import Turn, require_session
 
 COLUMNS = (
     "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
@@ -226,6 +228,8 @@ class MessageTable:
 
     random_id = "lower(hex(randomblob(16)))"  # SQL for the id of a copied message
 
+    turn: Turn
+
     def __init__(self, database: SqlDatabase) -> None:
         self.database: SqlDatabase = database
 
@@ -242,7 +246,9 @@ class MessageTable:
         return found[0] if found else None
 
     async def copy_messages(self, source: str, target: str, after: int) -> int | None:
-        def copy(connection: SqlConnection) -> int | None:
+        def copy(turn: Any) -> int | None:
+            connection = turn.connection
+            require_session(connection, target)
             (last,) = connection.execute(
                 "SELECT max(seq) FROM (SELECT seq FROM messages WHERE session_id = ? AND seq > ?"
                 " ORDER BY seq LIMIT ?) AS portion",
@@ -253,7 +259,8 @@ class MessageTable:
             return None if last is None else int(last)
 
         copies = COPY.format(random_id=self.random_id)
-        return await self.database.write(copy)
+        copied: int | None = await self.turn(target, copy)
+        return copied
 
     async def local_messages(self, session_id: str, local_ids: Sequence[str]) -> list[MessageRow]:
         found: list[MessageRow] = []

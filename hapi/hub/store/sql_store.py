@@ -48,8 +48,8 @@ from hapi.hub.store.rows import (
     VersionMismatch,
     Written,
 )
-from hapi.hub.store.scratchlist import ScratchlistTables
-from hapi.hub.store.share_links import ShareLinkTable
+from hapi.hub.store.scratchlist import ScratchlistChanges, ScratchlistTables
+from hapi.hub.store.share_links import ShareLinkChanges, ShareLinkTable
 from hapi.hub.store.token_use import TokenUseTable
 
 T = TypeVar("T")
@@ -74,12 +74,13 @@ def _update(connection: SqlConnection, table: str, key: str, changes: dict[str, 
 
 
 def _session(connection: SqlConnection, session_id: str) -> SessionRow | None:
+    """The row of a session that was not discarded."""
     row = connection.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    return None if row is None else session_from(row)
+    return None if row is None or row["namespace"] == DISCARDED else session_from(row)
 
 
 @implementer(ITransaction)
-class SqlTransaction(MessageChanges):
+class SqlTransaction(MessageChanges, ScratchlistChanges, ShareLinkChanges):
     """One turn, on the connection that has its transaction open."""
 
     def __init__(self, connection: SqlConnection, index: Indexing) -> None:
@@ -102,7 +103,7 @@ class SqlTransaction(MessageChanges):
             if not any_id and found["id"] != row.id:
                 raise TagTaken(row.tag)
             return session_from(found), False
-        if self.session(row.id) is not None:
+        if self.connection.execute("SELECT 1 FROM sessions WHERE id = ?", (row.id,)).fetchone():
             raise IdTaken(row.id)
         _insert(self.connection, "sessions", row)
         return row, True

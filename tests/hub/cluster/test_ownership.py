@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from hapi.hub.access.tokens import digest
 from hapi.hub.cluster.cluster import UNREACHABLE
 from hapi.hub.domain.errors import Conflict
 from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.resume import Resuming
 from hapi.hub.store.interface import StoreFailed
+from hapi.hub.store.rows import ShareLinkRow
 from hapi.hub.store.shared import Moved
 from tests.support.cluster_stage import ClusterStage
 from tests.support.hub_stage import TOKEN, result_of, waits
 from tests.support.metrics_text import figures
+from tests.support.store_stage import message, session
 
 
 @pytest.fixture
@@ -223,3 +226,36 @@ def test_a_session_that_another_hub_deletes_while_it_is_resumed_is_not_found(hub
     runner.answer({**reply, "sessionId": session_id})
     hubs.tick(20)
     assert a.finish(pending).status == 404
+
+
+@pytest.mark.parametrize("messages", [0, 3])
+def test_a_session_that_another_hub_has_just_deleted_is_not_found(hubs, messages):
+    a, b, _ = hubs.hubs
+    session_id = a.session(lifecycleState="archived")
+    for number in range(messages):
+        run(a.memory.add_message(message(f"m{number}", session_id), None))
+    hubs.settle()
+    page = b.listen()
+    run(a.memory.discard_session(session_id))  # and is killed before it publishes that
+    path = f"/api/sessions/{session_id}"
+    requests = [
+        ("PATCH", path, {"name": "x"}),
+        ("PUT", f"{path}/pin", {"mode": "project"}),
+        ("POST", f"{path}/share-links", {}),
+        ("POST", f"{path}/scratchlist", {"text": "x"}),
+    ]
+    for method, place, body in requests:
+        answer = b.rest(method, place, body)
+        assert (answer.status, answer.body["error"]) == (404, "Session not found"), place
+    assert page.events == []
+
+
+def test_a_share_link_of_a_session_that_this_hub_has_not_heard_of_opens(hubs):
+    a, b, _ = hubs.hubs
+    run(a.memory.create_session(session("s1")))
+    link = ShareLinkRow("l", "s1", digest("x" * 32), 0, 2**50, None, False, False)
+    run(a.memory.create_share_link(link))
+    path = f"/api/share/{'x' * 32}"
+    assert b.rest("GET", path, namespace=None).status == 200
+    run(a.memory.delete_session("s1"))
+    assert b.rest("GET", path, namespace=None).status == 404
