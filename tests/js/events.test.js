@@ -6,7 +6,7 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 import { load, settle } from "./support.js";
 
 const { EventStream } = await load("data/hub/events.js");
-const { ApiError } = await load("lib/errors.js");
+const { ApiError, Unreachable } = await load("lib/errors.js");
 
 const OPENED =
   'data: {"type":"connection-changed","data":{"subscriptionId":"s1","resume":"ok"}}\n\n';
@@ -108,6 +108,37 @@ test("a stream without a sign is made again within seconds, over idle connection
   await pass(0);
   assert.equal(stream.status.phase, "live");
   assert.equal(opened.length, 2);
+});
+
+test("a stream that a balancer keeps while requests reach no hub is made again, and found lost", async () => {
+  api.report = () => {
+    stream.doubt(); // this request reaches no hub either
+    return Promise.reject(new Unreachable());
+  };
+  api.hangs = true;
+  await pass(20_000);
+  stream.doubt();
+  await pass(2000);
+  stream.doubt();
+  assert.equal(api.reported.length, 1);
+  assert.equal(stream.status.phase, "live");
+  await pass(1000);
+  assert.equal(stream.status.phase, "lost");
+  const { attempts } = api;
+  stream.doubt(); // nothing to be found out
+  assert.equal(api.reported.length, 1);
+  assert.equal(api.attempts, attempts);
+});
+
+test("a request that reaches no hub ends no stream on which something arrives", async () => {
+  await pass(20_000);
+  stream.doubt();
+  api.send(HEARTBEAT);
+  await pass(0);
+  await pass(5000);
+  assert.equal(stream.status.phase, "live");
+  stream.doubt(); // it is doubted anew
+  assert.equal(api.reported.length, 2);
 });
 
 test("a stream that was silent for longer than a heartbeat is not waited for", async () => {

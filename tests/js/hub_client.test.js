@@ -36,3 +36,22 @@ test("an answer may be empty where nothing is expected of it", async (t) => {
 test("what is asked for is taken out of the answer", async (t) => {
   assert.deepEqual(await answering(t, '{"machines": []}').machines(), []);
 });
+
+test("a request that finds no hub says so, unless it was given up", async (t) => {
+  const found = [];
+  const ask = async (answer, signal) => {
+    t.mock.method(globalThis, "fetch", answer);
+    const api = new Api({ jwt: async () => "jwt" });
+    api.onUnreachable = () => found.push(answer);
+    await assert.rejects(api.fetch("GET", "/api/sessions", { signal }));
+    t.mock.restoreAll();
+  };
+  const ofBalancer = async () => new Response("<html><h1>503</h1></html>", { status: 503 });
+  const refused = async () => Promise.reject(new TypeError("Failed to fetch"));
+  const ofHub = async () => new Response('{"error": "The database is busy"}', { status: 503 });
+  await ask(ofBalancer);
+  await ask(refused);
+  await ask(ofHub);
+  await ask(refused, AbortSignal.abort());
+  assert.deepEqual(found, [ofBalancer, refused]);
+});

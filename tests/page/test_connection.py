@@ -113,6 +113,23 @@ def test_the_banner_shows_while_the_hub_is_away(place):
     expect(page.locator(".banner")).to_be_hidden()
 
 
+def test_the_banner_shows_while_a_balancer_finds_no_hub_and_keeps_the_stream(place):
+    session = place.session()
+    page = place.open(session)
+    page.route(
+        "**/api/**",
+        lambda route: route.fulfill(
+            status=503, content_type="text/html", body="<h1>503 Service Unavailable</h1>"
+        ),
+    )
+    write(page, "kept")
+    expect(page.locator(".banner")).to_contain_text("The hub can't be reached")
+    page.unroute("**/api/**")
+    expect(page.locator(".banner")).to_be_hidden()
+    expect(page.locator(".user.sent .bubble")).to_have_text(["kept"])
+    assert texts(session, 1) == ["kept"]
+
+
 def test_events_missed_in_a_short_gap_are_replayed_without_reading_all_again(place):
     session = place.session()
     page = place.open(session)

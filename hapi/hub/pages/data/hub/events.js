@@ -73,7 +73,7 @@ export class EventStream {
     this._heardAt = 0; // when the connection was last asked for or something arrived on it, ms of the epoch
     this._hurried = 0; // attempts that are made without a pause
     /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this._checking = undefined;
+    this._checking = undefined; // the time that a stream which is checked has
   }
 
   start() {
@@ -84,7 +84,7 @@ export class EventStream {
 
   stop() {
     this._running = false;
-    clearTimeout(this._checking);
+    this._endCheck();
     this._abort?.abort();
     this._endPause();
   }
@@ -112,9 +112,19 @@ export class EventStream {
       });
   }
 
+  /** A request has found no hub, and a balancer may keep the stream to a hub to which it sends nothing new. */
+  doubt() {
+    if (this.status.phase === "live" && this._checking === undefined) this.check();
+  }
+
+  _endCheck() {
+    clearTimeout(this._checking);
+    this._checking = undefined;
+  }
+
   /** Idle connections may be as dead as the stream: requests that are given up soon make the browser close them. */
   _connectAgain() {
-    clearTimeout(this._checking);
+    this._endCheck();
     this._hurried = HURRIED_ATTEMPTS;
     for (let number = 0; number < IDLE_CONNECTIONS; number++)
       this._api.probe(AbortSignal.timeout(CHECK_TIMEOUT)).catch(() => {});
@@ -176,13 +186,13 @@ export class EventStream {
         const { done, value } = await reader.read();
         if (done) return;
         this._heardAt = Date.now();
-        clearTimeout(this._checking);
+        this._endCheck();
         for (const frame of frames.feed(value)) this._receive(frame);
       }
     } finally {
       clearTimeout(watchdog);
       clearTimeout(renewal);
-      clearTimeout(this._checking);
+      this._endCheck();
       abort.abort();
     }
   }

@@ -9,6 +9,8 @@ import { t } from "../../lib/language.js";
  * @import { Identity } from "./identity.js"
  */
 
+/** @typedef {{ body?: Json, headers?: Record<string, string>, signal?: AbortSignal }} RequestOptions */
+
 const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
 
 export class HubClient {
@@ -17,6 +19,8 @@ export class HubClient {
     this._identity = identity;
     /** Called when the hub refuses the access token itself. */
     this.onRefused = () => {};
+    /** Called when a request that nobody has given up finds no hub. */
+    this.onUnreachable = () => {};
   }
 
   /** How long the present JWT can still be used, in ms. */
@@ -45,9 +49,19 @@ export class HubClient {
    * A successful response; requests a new JWT, once, when the hub refuses the present one. Throws ApiError or Unreachable.
    * @param {string} method
    * @param {string} path
-   * @param {{ body?: Json, headers?: Record<string, string>, signal?: AbortSignal }} [options]
+   * @param {RequestOptions} [options]
    */
-  async fetch(method, path, { body, headers, signal = AbortSignal.timeout(REQUEST_TIMEOUT) } = {}) {
+  async fetch(method, path, options = {}) {
+    try {
+      return await this._fetch(method, path, options);
+    } catch (error) {
+      if (error instanceof Unreachable && !options.signal?.aborted) this.onUnreachable();
+      throw error;
+    }
+  }
+
+  /** @param {string} method @param {string} path @param {RequestOptions} options */
+  async _fetch(method, path, { body, headers, signal = AbortSignal.timeout(REQUEST_TIMEOUT) }) {
     /** @type {string | null} */
     let refused = null;
     for (;;) {

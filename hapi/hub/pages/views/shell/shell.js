@@ -109,6 +109,7 @@ export class Shell {
     addEventListener("storage", (event) => this._onStorage(event), { signal });
     this._api.onRefused = () =>
       this._logOut(t("Your access token is no longer valid. Log in again."));
+    this._api.onUnreachable = () => this._stream.doubt();
     this._store.onLiveMissed = () => this._readLive();
     this._store.onToast = (message) => this._showToast(message);
     this._store.onRemoved = (id) => this._onRemoved(id);
