@@ -51,11 +51,12 @@ class HubStatus:
         """The facts of all namespaces: times in milliseconds since the epoch, sizes in bytes."""
         registry = self._registry
         now = registry.clock.seconds()
+        uptime = now - self._started_at
+        started_at = registry.now() - int(uptime * 1000)  # before anything is waited for
         problem = await self._problem()
         size = await self._size()
         if size is None and problem is None:  # it was lost meanwhile
             problem = await self._problem() or UNREADABLE
-        uptime = now - self._started_at
         sessions = Counter(session_state(each, now) for each in registry.sessions.values())
         machines = registry.machines.values()
         return {
@@ -63,7 +64,7 @@ class HubStatus:
             "pid": os.getpid(),
             "ready": problem is None,
             "problem": problem,
-            "startedAt": registry.now() - int(uptime * 1000),
+            "startedAt": started_at,
             "uptimeSeconds": round(uptime, 3),
             "sessions": dict(sorted(sessions.items())),
             "machines": {"total": len(machines), "online": sum(each.active for each in machines)},

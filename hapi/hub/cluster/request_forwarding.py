@@ -69,6 +69,8 @@ STARTING = frozenset(
         *("/api/sessions/<session_id>/fork", "/api/machines/<machine_id>/spawn"),
     )
 )
+# Routes that change nothing in the database. The owner logs in to learn why the hub is not ready.
+UNCHANGING = frozenset(("/api/auth",))
 MOVING = "The session or machine is moving to another hub; look at it, and try again in a moment"
 
 
@@ -114,7 +116,8 @@ class RequestForwarding:
         """
         owner, member = self._home(request, ids)
         problem = self._directory.problem
-        if problem is not None and request.method not in (b"GET", b"HEAD"):
+        changes = request.method not in (b"GET", b"HEAD") and request.route not in UNCHANGING
+        if problem is not None and changes:
             # Others may have taken over what is at home here. After a standstill, what clients have
             # sent meanwhile comes first; they have been told that it failed.
             if request_is_forwarded(request):

@@ -14,6 +14,8 @@ from threading import Thread
 
 import pytest
 from click.testing import CliRunner
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from hapi.cli.app import hapi as root
 from hapi.cli.base.times import local_time
@@ -21,7 +23,7 @@ from hapi.cli.commands.hub.backup import record_backup
 from hapi.cli.commands.hub.status import status_facts
 from hapi.hub.lock import HubLock
 from hapi.hub.store.interface import StoreAway
-from tests.support.hub_stage import EPOCH, Stage
+from tests.support.hub_stage import EPOCH, Stage, result_of
 from tests.support.programs import CANARY, free_port
 from tests.support.programs import Stage as Programs
 
@@ -147,6 +149,19 @@ def test_the_hub_tells_its_status_also_when_its_database_was_just_lost(monkeypat
     found = stage.get("/api/hub-status")
     assert (found["ready"], found["problem"]) == (False, "The database cannot be read at present")
     assert found["database"] == {"usedBytes": None, "freeBytes": None}
+
+
+def test_a_status_that_waits_for_the_database_tells_when_the_hub_was_started(monkeypatch):
+    async def wait():
+        await deferLater(stage.clock, 10.0)
+
+    stage = Stage()
+    stage.tick(2.0)
+    monkeypatch.setattr(stage.hub.status, "_problem", wait)
+    report = Deferred.fromCoroutine(stage.hub.status.report())
+    stage.tick(10.0)
+    found = result_of(report)
+    assert (found["startedAt"], found["uptimeSeconds"]) == (EPOCH, 2.0)
 
 
 def test_only_the_owner_sees_the_status_of_all_namespaces():

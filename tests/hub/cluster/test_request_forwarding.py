@@ -19,6 +19,7 @@ from hapi.hub.domain.resume import Resuming
 from hapi.hub.store.shared import Member, Moved
 from hapi.hub.store.sqlite import memory_store
 from tests.support.hub_group import KEY, S1, HubGroup, until
+from tests.support.hub_stage import TOKEN
 
 
 @pytest.fixture
@@ -304,6 +305,8 @@ async def test_a_hub_that_the_others_may_take_for_dead_changes_nothing(group, a,
     assert (status, found["code"]) == (503, "hub_not_ready")
     assert found["error"] == "The hub cannot reach its database"
     assert (await b.rest("GET", PATH))[0] == 200
+    status, found = await b.rest("POST", "/api/auth", {"accessToken": TOKEN})
+    assert (status, set(found) >= {"token"}) == (200, True)  # its owner asks what is wrong
     status, found = await a.rest("PATCH", PATH, {"name": "x"})
     assert (status, found["code"]) == (502, "hub_unreachable")
     assert "name" not in b.registry.sessions[S1].metadata
