@@ -412,11 +412,6 @@ class SharedMemoryStore(SqliteStore):
         self._reach()
         return next((row for row in await self.sessions() if row.id == session_id), None)
 
-    async def session_rows(self, after: str, limit: int) -> list[SessionRow]:
-        self._reach()
-        rows = sorted(await self.sessions(), key=lambda row: row.id)
-        return [row for row in rows if row.id > after][:limit]
-
     async def machine_row(self, machine_id: str) -> MachineRow | None:
         self._reach()
         return next((row for row in await self.machines() if row.id == machine_id), None)

@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
+from hapi.hub.cluster.full_refresh import FullRefresh
 from hapi.hub.cluster.homes import Homes
 from hapi.hub.cluster.idle_homes import IdleHomes
 from hapi.hub.cluster.journal import MAX_ENTRIES, JournalFollower
-from hapi.hub.cluster.lost_events import LostEvents
 from hapi.hub.cluster.members import Members
 from hapi.hub.cluster.page_relay import PageRelay
 from hapi.hub.cluster.remote_owners import RemoteOwners, owner_of
@@ -69,10 +69,10 @@ class Cluster:
     pages: PageRelay = field(init=False)
     reservations: Reservations = field(init=False)
     idle_homes: IdleHomes = field(init=False)
-    lost_events: LostEvents = field(init=False)
+    refresh: FullRefresh = field(init=False)
     _claims: dict[str, OneShotObserver[bool]] = field(factory=dict)  # that are under way
     _journal_epoch: str = ""
-    _complete_after: int = 0  # the id after which pages may resume
+    _dead: set[str] = field(factory=set)  # ids of hubs
     _is_stopped: bool = False
 
     log = Logger()
@@ -86,14 +86,8 @@ class Cluster:
         self.singletons = SingletonTasks(self.store, clock, self.membership)
         self.pages = PageRelay(self.registry, self.store)
         self.idle_homes = IdleHomes(self.registry, self.homes, self.release, self._is_used)
-        self.lost_events = LostEvents(
-            self.registry,
-            self.store,
-            self.remote,
-            self.homes.is_here,
-            self.journal.reached,
-            lambda: self.runs_singleton_tasks,
-            self._lost_for_good,
+        self.refresh = FullRefresh(
+            self.registry, self.store, self.homes, self.remote, self._find_moved, self._refreshed
         )
         self.reservations = Reservations(self.store, self.claim, self.membership.is_up)
 
@@ -116,6 +110,7 @@ class Cluster:
         await registry.load()
         for owner, live in states.items():
             self.remote.apply_live(owner, live)
+        self._dead = self._dead_members()
         registry.events.journal = self
         registry.events.reset(self._event_epoch(), position)
         self.journal.start(position)
@@ -123,8 +118,11 @@ class Cluster:
         self.idle_homes.start()
 
     def _event_epoch(self) -> str:
-        """The epoch of the ids of events, the same at all hubs."""
-        return hashlib.blake2b(self._journal_epoch.encode(), digest_size=4).hexdigest()
+        """The epoch of the ids of events, the same at all hubs. A hub that dies may have stored
+        something, such as a title, and told nobody: pages do not resume from before that.
+        """
+        parts = ",".join([self._journal_epoch, *sorted(self._dead)])
+        return hashlib.blake2b(parts.encode(), digest_size=4).hexdigest()
 
     async def stop(self) -> None:
         """Leave the other hubs, which then serve what is at home here."""
@@ -134,7 +132,7 @@ class Cluster:
         self.idle_homes.stop()
         self.journal.stop()
         self.remote.stop()
-        self.lost_events.stop()
+        self.refresh.stop()
         await self.store.leave()
 
     def drain(self) -> None:
@@ -264,7 +262,6 @@ class Cluster:
         if not was_here and self.homes.is_here(owner):
             await self.remote.read_now(owner)
             self._gained(owner)
-            self.remote.unpublished.publish(owner)  # the home before may have been killed
         return self.homes.is_here(owner) and self.remote.known(owner) is not None
 
     async def release(self, owner: str) -> None:
@@ -334,8 +331,6 @@ class Cluster:
 
     async def events_after(self, number: int) -> list[HubEvent] | None:
         """A portion of the events after this number, None if some are no longer kept."""
-        if number < self._complete_after:
-            return None
         while True:
             entries = await self.store.entries_after(number, MAX_ENTRIES)
             if not entries:
@@ -374,29 +369,13 @@ class Cluster:
             self._run(self.membership.beat(), "A new hub was not found")
 
     def _missed(self) -> None:
-        """There are entries that this hub will not read: it reads everything again."""
-        self.registry.events.reset(self._event_epoch(), self.journal.position)
-        self._run(self._read_again(), "The rows could not be read again")
+        """There is something that no entry tells this hub: it reads everything again."""
         for call in self.on_missed:
             call()
+        self.refresh.begin()
 
-    def _lost_for_good(self) -> None:
-        """A hub that has died may have published too little, and no hub knows what."""
-        self._complete_after = self.journal.position
-        self._missed()
-
-    async def _read_again(self) -> None:
-        await self._find_moved()
-        states = await self.store.live_states()
-        known = {*self.registry.sessions, *self.registry.machines}
-        rows = {row.id for row in await self.store.sessions()}
-        rows |= {row.id for row in await self.store.machines()}
-        for owner in known | rows:
-            if not self.homes.is_here(owner):
-                await self.remote.read_now(owner)
-                if owner in states:
-                    self.remote.apply_live(owner, states[owner])
-        self.remote.unpublished.clear()
+    def _refreshed(self) -> None:
+        self.registry.events.reset(self._event_epoch(), self.journal.position)
 
     # --- signs of life ----------------------------------------------------------------------------
 
@@ -417,7 +396,12 @@ class Cluster:
             self._journal_epoch = epoch
             await self.journal.restart()
             self._missed()
-        self.lost_events.members_beat(self.hub_id, self.members)
+        before, self._dead = self._dead, self._dead_members()
+        if self._dead != before:
+            self._missed()
+
+    def _dead_members(self) -> set[str]:
+        return {member.id for member in self.members if not member.is_up}
 
     def _returned(self) -> None:
         """Others may have taken over what was at home here."""

@@ -6,7 +6,6 @@ and their live state, which no row has, comes with the entries that their homes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -16,9 +15,9 @@ from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
 from hapi.hub.cluster.homes import Homes
-from hapi.hub.cluster.lost_events import UnpublishedChanges, view_of
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.shared import JournalEntry
 from hapi.protocol import events as protocol_events
 from hapi.request_id import run_for_nobody
@@ -55,13 +54,9 @@ class RemoteOwners:
     _outdated: set[str] = field(factory=set)
     _early: dict[str, dict[str, Any]] = field(factory=dict)  # live states of rows not read yet
     _retries: dict[str, IDelayedCall] = field(factory=dict)
-    unpublished: UnpublishedChanges = field(init=False)
     is_stopped: bool = False
 
     log = Logger()
-
-    def __attrs_post_init__(self) -> None:
-        self.unpublished = UnpublishedChanges(self.registry)
 
     def stop(self) -> None:
         self.is_stopped = True
@@ -124,10 +119,7 @@ class RemoteOwners:
     def apply(self, entry: JournalEntry) -> None:
         """An entry of the journal that pages get, too."""
         owner = entry.owner
-        if owner is None:
-            return
-        self.unpublished.apply(owner, entry)
-        if self._homes.is_here(owner):
+        if owner is None or self._homes.is_here(owner):
             return
         is_foreign = entry.hub != self._homes.hub_id
         if entry.kind == protocol_events.SESSION_REMOVED:
@@ -140,7 +132,6 @@ class RemoteOwners:
                 self._early[owner] = entry.live
             self.apply_live(owner, entry.live)
         if entry.kind not in WITHOUT_ROW and (not is_foreign or self._says_more(owner, entry)):
-            self.unpublished.tell(owner, entry)
             self.read_soon(owner)
 
     def _says_more(self, owner: str, entry: JournalEntry) -> bool:
@@ -148,7 +139,7 @@ class RemoteOwners:
         data = entry.fields.get("data")
         if (found := self.known(owner)) is None:
             return True
-        view = view_of(found)
+        view = session_view(found) if isinstance(found, HubSession) else machine_view(found)
         return not isinstance(data, dict) or any(
             name not in view or view[name] != value for name, value in data.items()
         )
@@ -205,24 +196,19 @@ class RemoteOwners:
         if machine is None:
             row = await self._store.session_row(owner)
             if row is not None:
-                self._adopt(owner, lambda: registry.adopt_session(row))
+                registry.adopt_session(row)
+                self._apply_early(owner)
                 return
             if session is not None and registry.sessions.get(owner) is session:
-                self.unpublished.removed(session)
                 registry.forget_session(owner)
                 return
         if session is None:
             found = await self._store.machine_row(owner)
             if found is not None:
-                self._adopt(owner, lambda: registry.adopt_machine(found))
+                registry.adopt_machine(found)
+                self._apply_early(owner)
                 return
         self._early.pop(owner, None)
-        self.unpublished.not_found(owner)
-
-    def _adopt(self, owner: str, adopt: Callable[[], HubSession | HubMachine]) -> None:
-        before = None if (known := self.known(owner)) is None else view_of(known)
-        self.unpublished.read(owner, before, view_of(adopt()))
-        self._apply_early(owner)
 
     def _apply_early(self, owner: str) -> None:
         if (live := self._early.pop(owner, None)) is not None and not self._homes.is_here(owner):

@@ -181,8 +181,5 @@ class ISharedStore(IStore):
     def session_row(session_id: str) -> Awaitable[SessionRow | None]:
         """The row of one session."""
 
-    def session_rows(after: str, limit: int) -> Awaitable[list[SessionRow]]:
-        """A portion of the rows of sessions, in the order of their ids, after this id."""
-
     def machine_row(machine_id: str) -> Awaitable[MachineRow | None]:
         """The row of one machine."""

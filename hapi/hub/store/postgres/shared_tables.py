@@ -187,13 +187,6 @@ class SharedTables:
         )
         return session_from(rows[0]) if rows else None
 
-    async def session_rows(self, after: str, limit: int) -> list[SessionRow]:
-        rows = await self.database.read(
-            "SELECT * FROM sessions WHERE id > ? AND namespace <> ? ORDER BY id LIMIT ?",
-            (after, DISCARDED, limit),
-        )
-        return [session_from(row) for row in rows]
-
     async def machine_row(self, machine_id: str) -> MachineRow | None:
         rows = await self.database.read("SELECT * FROM machines WHERE id = ?", (machine_id,))
         return machine_from(rows[0]) if rows else None
