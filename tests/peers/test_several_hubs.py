@@ -1,4 +1,4 @@
-"""npm's runner and session behind HAProxy, in front of two of our hubs on one database."""
+"""Runners and sessions of both makes behind HAProxy, in front of two hubs of one database."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+import socketio
 
 from tests.growth.balancers import start_haproxy
 from tests.support.model_endpoint import Model
-from tests.support.peers import NPM, OUR_HAPI, Cast, User, quietly
+from tests.support.peers import NPM, OUR_HAPI, OURS, Cast, User, quietly
 from tests.support.postgres import PASSWORD, ROLE, PostgresServer
 from tests.support.programs import Program, free_port, until
 
@@ -122,3 +123,61 @@ def test_npm_s_session_and_runner_go_on_at_another_hub_when_theirs_is_killed(
     for each in (sid, second):
         page.post(f"/api/sessions/{each}/archive")
         page.archived(each)
+
+
+class Shell:
+    """A page's terminal in a session."""
+
+    def __init__(self, user: User, session_id: str) -> None:
+        self.session_id, self.output, self.ready = session_id, "", 0
+        self.client = socketio.Client(reconnection=False)
+        self.client.on("terminal:ready", self._ready, namespace="/terminal")
+        self.client.on("terminal:output", self._output, namespace="/terminal")
+        auth = {"token": user.jwt}
+        self.client.connect(user.url, namespaces=["/terminal"], auth=auth, transports=["websocket"])
+
+    def _ready(self, _: object) -> None:
+        self.ready += 1
+
+    def _output(self, given: dict[str, str]) -> None:
+        self.output += given["data"]
+
+    def send(self, name: str, **given: object) -> None:
+        self.client.emit(f"terminal:{name}", {"terminalId": "t", **given}, namespace="/terminal")
+
+    def open(self) -> None:
+        """Open the terminal, or come back to it."""
+        before = self.ready
+        self.send("create", sessionId=self.session_id, cols=80, rows=24)
+        until(lambda: self.ready > before, what="the terminal")
+
+    def type(self, text: str, wanted: str) -> None:
+        self.send("write", data=f"{text}\n")
+        until(lambda: wanted in self.output, what=f"the output {wanted!r}")
+
+    def close(self) -> None:
+        self.client.disconnect()
+
+
+def test_a_terminal_at_another_hub_is_the_same_one_after_the_hub_of_its_session_was_stopped(
+    cast: Cast, hubs: Hubs
+) -> None:
+    running = cast.runner(OURS, hubs.user, OURS)
+    sid = hubs.user.started(running.machine_id, cast.directory("project"))
+    home = hubs.home(sid)
+    page = hubs.users[hubs.other(home)]
+    shell = Shell(page, sid)
+    shell.open()
+    shell.type("kept=forty", "kept=forty")
+    shell.type('echo "[$kept-two]"', "[forty-two]")
+
+    assert hubs.programs[home].end(seconds=60.0) == 0
+    until(lambda: hubs.home(sid) == hubs.other(home), what="the session to move")
+    until(lambda: page.session(sid)["active"], what="the session to be active")
+    shell.close()
+    shell = Shell(page, sid)
+    shell.open()
+    shell.type('echo "[$kept-three]"', "[forty-three]")
+    shell.close()
+    page.post(f"/api/sessions/{sid}/archive")
+    page.archived(sid)
