@@ -49,6 +49,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--stop-seconds", type=float, default=20.0, help="how long a hub stands still"
     )
+    parser.add_argument(
+        "--pace", type=float, default=1.0, help="multiplies the lengths of faults, and the pauses"
+    )
+    parser.add_argument("--drain-seconds", type=float, default=10.0)
+    parser.add_argument("--short", action="store_true", help="each fault once, then the end")
     parser.add_argument("--browser", action="store_true", help="a page in Chromium as well")
     parser.add_argument("--keep", action="store_true", help="keep the directory of the run")
     given = parser.parse_args(words)
@@ -70,6 +75,9 @@ def main(words: list[str] | None = None) -> int:
         balancer=given.balancer,
         clocks=tuple(map(float, given.clocks.split(","))) if given.clocks else (),
         stop_seconds=given.stop_seconds,
+        pace=given.pace,
+        drain_seconds=given.drain_seconds,
+        is_short=given.short,
     )
     return carry_out(plan, given.keep)
 

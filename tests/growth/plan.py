@@ -54,6 +54,9 @@ class Plan:
     balancer: str = "haproxy"
     clocks: tuple[float, ...] = ()  # seconds by which the clock of each hub is ahead
     stop_seconds: float = 20.0  # how long a hub stands still
+    pace: float = 1.0  # by which the other lengths, and the pauses between faults, are multiplied
+    drain_seconds: float = 10.0  # in which a hub that stops closes its connections
+    is_short: bool = False  # each fault comes once, and then the run may end
 
     def possible(self) -> tuple[str, ...]:
         """The faults that this set of programs can suffer."""
@@ -70,6 +73,9 @@ class Plan:
             found.append(CUT_HUBS)
         return tuple(name for name in FAULTS if name in found)
 
+    def wanted(self) -> list[str]:
+        return [name for name in self.faults or self.possible() if name in self.possible()]
+
 
 @frozen
 class Fault:
@@ -85,7 +91,7 @@ def draw(plan: Plan) -> Iterator[Fault]:
     promoted has no replica any more.
     """
     random = Random(plan.seed)
-    wanted = [name for name in plan.faults or plan.possible() if name in plan.possible()]
+    wanted = plan.wanted()
     deck: list[str] = []
     while wanted:
         if not deck:
@@ -95,8 +101,8 @@ def draw(plan: Plan) -> Iterator[Fault]:
         name = deck.pop()
         yield Fault(
             name,
-            random.uniform(MIN_PAUSE, MAX_PAUSE),
-            plan.stop_seconds if name == STOP else random.uniform(1.0, 15.0),
+            plan.pace * random.uniform(MIN_PAUSE, MAX_PAUSE),
+            plan.stop_seconds if name == STOP else plan.pace * random.uniform(1.0, 15.0),
             random.randrange(plan.hubs),
             random.random(),
         )

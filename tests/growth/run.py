@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,13 @@ class Run:
         self.people = People(self.reactor, self.rest, lasting, self.runners, plan.seed)
 
     async def _faults(self, until: float) -> None:
-        for fault in draw(self.plan):
+        """Until the time is over; if the plan is short, until each fault has come once."""
+        faults = draw(self.plan)
+        if self.plan.is_short:
+            faults = islice(faults, len(self.plan.wanted()))
+        for fault in faults:
             await self.faults.pause(fault.pause)
-            if self.reactor.seconds() >= until:
+            if self.reactor.seconds() >= until and not self.plan.is_short:
                 return
             await self.faults.run(fault)
         await deferLater(self.reactor, max(0.0, until - self.reactor.seconds()))

@@ -152,6 +152,7 @@ class Servers:
         if self.plan.active:
             to_hub = CuttingProxy(self.reactor, port).start()
             options += ["--advertise", f"http://127.0.0.1:{to_hub.port}", "--name", name]
+            options += ["--drain-seconds", str(self.plan.drain_seconds)]
             self.proxies.append(to_hub)
         hub = HubProcess(name, self.stage, port, environment, options, to_database, to_hub)
         hub.clock = self.plan.clocks[number] if self.plan.clocks else 0.0
