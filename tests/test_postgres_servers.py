@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, execute
 from tests.support.postgres_fixtures import require_postgres
 from tests.support.programs import until
 
@@ -20,37 +20,31 @@ pytestmark = pytest.mark.program
 Servers = Callable[..., PostgresServer]
 
 
-def ask(url: str, statement: str) -> list[tuple[object, ...]]:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
-        return cursor.fetchall() if cursor.description is not None else []
-
-
 def test_each_database_is_new_and_of_a_role_without_rights_beyond_it(
     database_urls: Callable[[], str],
 ) -> None:
     first, second = database_urls(), database_urls()
-    ask(first, "CREATE TABLE only_here (id bigint)")
-    assert ask(second, "SELECT to_regclass('only_here')") == [(None,)]
-    assert ask(first, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [(False,)]
+    execute(first, "CREATE TABLE only_here (id bigint)")
+    assert execute(second, "SELECT to_regclass('only_here')") == [(None,)]
+    assert execute(first, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [
+        (False,)
+    ]
 
 
 def test_a_server_that_crashes_has_what_was_committed(postgres_servers: Servers) -> None:
     server = postgres_servers(port=True)
     server.create_database("one")
     url = server.tcp_url("one")
-    ask(url, "CREATE TABLE kept (id bigint)")
+    execute(url, "CREATE TABLE kept (id bigint)")
     server.restart()
-    assert ask(url, "SELECT count(*) FROM kept") == [(0,)]
+    assert execute(url, "SELECT count(*) FROM kept") == [(0,)]
     server.suspend()
     until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_STOPPED)
     server.resume()
-    assert ask(url, "SELECT count(*) FROM kept") == [(0,)]
+    assert execute(url, "SELECT count(*) FROM kept") == [(0,)]
     server.stop()
     server.start()
-    assert ask(url, "SELECT count(*) FROM kept") == [(0,)]
+    assert execute(url, "SELECT count(*) FROM kept") == [(0,)]
 
 
 def test_a_replica_can_take_over(postgres_servers: Servers) -> None:
@@ -59,15 +53,15 @@ def test_a_replica_can_take_over(postgres_servers: Servers) -> None:
     server = postgres_servers()
     server.create_database("one")
     replica = server.replica(synchronous=True)
-    ask(server.url("one"), "CREATE TABLE kept (id bigint)")
+    execute(server.url("one"), "CREATE TABLE kept (id bigint)")
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        ask(replica.url("one"), "DROP TABLE kept")
+        execute(replica.url("one"), "DROP TABLE kept")
     server.crash()
     replica.promote()
-    ask(replica.url("one"), "INSERT INTO kept VALUES (1)")
+    execute(replica.url("one"), "INSERT INTO kept VALUES (1)")
     # At once, unlike the one of pg_control_checkpoint().
     timeline = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
-    assert ask(replica.url("one"), timeline) == [("00000002",)]
+    assert execute(replica.url("one"), timeline) == [("00000002",)]
 
 
 HOLDER = """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest_twisted
 import treq
 from attrs import define, evolve, field
 from twisted.internet import reactor as default_reactor
@@ -20,6 +23,7 @@ from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.peer_connections import connect_peers
 from hapi.hub.store.shared import Member
+from hapi.hub.store.sqlite import memory_store
 from hapi.net.client.link import HubLink
 from hapi.net.common.rpc import RpcTable
 from hapi.net.server.socket_server import SocketServer
@@ -278,4 +282,41 @@ class HubGroup:
             await hub.stop()
 
 
-__all__ = ["GroupHub", "HubGroup", "Resource", "StandInCluster", "until"]
+@contextmanager
+def hubs_with_stand_ins(*names: str) -> Iterator[HubGroup]:
+    """Hubs that have a StandInCluster and a store of their own."""
+    group = HubGroup()
+    for name in names:
+        group.add(name, memory_store(default_reactor))
+    yield group
+    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
+
+
+@contextmanager
+def hubs_with_clusters(
+    *names: str, shared: SharedMemory | None = None, certificate: Callable[[], Any] = lambda: None
+) -> Iterator[HubGroup]:
+    """Hubs of one database that know each other. `certificate` makes that of each hub."""
+    group = HubGroup()
+    database = shared or SharedMemory(default_reactor)
+
+    async def start() -> None:
+        for name in names:
+            await group.add_real(database, name, certificate())
+        for hub in group.hubs.values():
+            await hub.cluster.membership.beat()
+
+    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
+    yield group
+    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
+
+
+__all__ = [
+    "GroupHub",
+    "HubGroup",
+    "Resource",
+    "StandInCluster",
+    "hubs_with_clusters",
+    "hubs_with_stand_ins",
+    "until",
+]

@@ -40,6 +40,16 @@ rm -rf "$0"
 """
 
 
+def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements outside a transaction; the rows that the last one returns."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description is not None else []
+
+
 def postgres_programs() -> Path | None:
     """The directory with `initdb` of the newest PostgreSQL of this machine."""
     found = [
@@ -218,11 +228,7 @@ class PostgresServer:
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run a statement as the superuser, outside a transaction; the rows it returns."""
-        import psycopg
-
-        with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
-            return cursor.fetchall() if cursor.description is not None else []
+        return execute(self.url(database, "postgres"), statement)
 
     def create_database(self, name: str) -> str:
         """A new, empty database of ROLE. It sorts texts otherwise than SQLite, as most do."""

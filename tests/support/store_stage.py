@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,23 @@ def open_postgres(url: str, reactor: Any, shared: bool = False) -> Any:
     wait(store.open())
     until(lambda: wait(store.acquire(shared)), 30.0)  # others close their connections soon after
     return store
+
+
+@contextmanager
+def postgres_stores(url: str, reactor: Any) -> Iterator[Callable[[], Any]]:
+    """Makes stores in a database, open and not acquired; all are closed at the end."""
+    from hapi.hub.store.postgres.store import PostgresStore
+
+    made: list[PostgresStore] = []
+
+    def make() -> PostgresStore:
+        made.append(PostgresStore(url, reactor))
+        wait(made[-1].open())
+        return made[-1]
+
+    yield make
+    for store in made:
+        wait(store.close())
 
 
 def empty_database(url: str) -> None:

@@ -5,30 +5,17 @@ import re
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
-from tests.support.hub_group import HubGroup, until
+from tests.support.hub_group import hubs_with_clusters, until
 from tests.support.hub_stage import ROUTES
-from tests.support.shared_memory import SharedMemory
 
 OWNED = [route for route in ROUTES if re.search("<(session|machine)_id>", route.path)]
 
 
 @pytest.fixture
 def group():
-    group = HubGroup()
-    shared = SharedMemory(reactor)
-
-    async def start():
-        for name in ("other", "home"):
-            await group.add_real(shared, name)
-        for hub in group.hubs.values():
-            await hub.cluster.membership.beat()
-
-    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
+    with hubs_with_clusters("other", "home") as group:
+        yield group
 
 
 async def answer_at(hub, route, session_id, machine_id):

@@ -15,43 +15,13 @@ from hapi.net.client.connection import Connection
 from hapi.net.client.endpoint import websocket_url
 from hapi.net.common.websocket import ClientSocketFactory
 from hapi.protocol.channel import event_text
-from tests.support.hub_group import S1, TOKEN, HubGroup, until
-from tests.support.shared_memory import SharedMemory
-
-
-@pytest.fixture
-def shared():
-    return SharedMemory(reactor)
+from tests.support.hub_group import S1, TOKEN, hubs_with_clusters, until
 
 
 @pytest.fixture
 def group(shared):
-    group = HubGroup()
-
-    async def start():
-        for name in ("a", "b", "c"):
-            await group.add_real(shared, name)
-        for hub in group.hubs.values():
-            await hub.cluster.membership.beat()
-
-    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
-
-
-@pytest.fixture
-def a(group):
-    return group.hubs["a"]
-
-
-@pytest.fixture
-def b(group):
-    return group.hubs["b"]
-
-
-@pytest.fixture
-def c(group):
-    return group.hubs["c"]
+    with hubs_with_clusters("a", "b", "c", shared=shared) as group:
+        yield group
 
 
 def home(shared, owner):

@@ -6,41 +6,19 @@ import pytest
 import pytest_twisted
 import treq
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
 from hapi.hub.cluster.cluster import Cluster
 from hapi.net.client.connection import Connection
 from hapi.net.client.endpoint import hub_endpoint, websocket_url
 from hapi.net.common.websocket import ClientSocketFactory
 from hapi.protocol.channel import event_text
-from tests.support.hub_group import S1, S2, HubGroup, until
-from tests.support.shared_memory import SharedMemory
+from tests.support.hub_group import S1, S2, hubs_with_clusters, until
 
 
 @pytest.fixture
 def group():
-    group = HubGroup()
-    shared = SharedMemory(reactor)
-
-    async def start():
-        for name in ("a", "b", "c"):
-            await group.add_real(shared, name)
-        for hub in group.hubs.values():
-            await hub.cluster.membership.beat()
-
-    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
-
-
-@pytest.fixture
-def a(group):
-    return group.hubs["a"]
-
-
-@pytest.fixture
-def b(group):
-    return group.hubs["b"]
+    with hubs_with_clusters("a", "b", "c") as group:
+        yield group
 
 
 async def session_at(group, home, session_id=S1, **metadata):

@@ -14,9 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
-from tests.support.hub_group import TOKEN, HubGroup, until
+from tests.support.hub_group import TOKEN, hubs_with_clusters, until
 from tests.support.paths import SUPPORT
-from tests.support.shared_memory import SharedMemory
 
 PEERS = os.environ["HAPI_PEERS"]
 
@@ -61,18 +60,8 @@ class Client(ProcessProtocol):
 
 @pytest.fixture
 def group():
-    group = HubGroup()
-    shared = SharedMemory(reactor)
-
-    async def start():
-        for name in ("a", "b"):
-            await group.add_real(shared, name)
-        for hub in group.hubs.values():
-            await hub.cluster.membership.beat()
-
-    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
+    with hubs_with_clusters("a", "b") as group:
+        yield group
 
 
 @pytest.mark.peer("socket.io")

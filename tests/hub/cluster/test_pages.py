@@ -16,18 +16,15 @@ def hubs():
     return ClusterStage()
 
 
+def receive(hub, session_id, number):
+    message = {"sid": session_id, "message": {"role": "agent", "content": {"n": number}}}
+    receiving = hub.hub.messages.receive(hub.registry.sessions[session_id], message, None)
+    result_of(Deferred.fromCoroutine(receiving))
+
+
 def say(hubs, hub, session_id, count, first=0):
     for number in range(first, first + count):
-        message = {"role": "agent", "content": {"n": number}}
-        result_of(
-            Deferred.fromCoroutine(
-                hub.hub.messages.receive(
-                    hub.registry.sessions[session_id],
-                    {"sid": session_id, "message": message},
-                    None,
-                )
-            )
-        )
+        receive(hub, session_id, number)
     hubs.settle()
 
 
@@ -90,13 +87,7 @@ def test_a_page_that_is_ahead_of_a_hub_waits_for_it():
     hubs.tick(1)
     page = PageReader()
     page.open(a)
-    message = {"role": "agent", "content": {"n": 0}}
-    say_to = a.registry.sessions[session_id]
-    result_of(
-        Deferred.fromCoroutine(
-            a.hub.messages.receive(say_to, {"sid": session_id, "message": message}, None)
-        )
-    )
+    receive(a, session_id, 0)
     assert numbers(page) == [0]
     page.open(b)
     hubs.tick(1)

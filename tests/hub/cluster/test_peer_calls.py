@@ -13,27 +13,13 @@ from twisted.web.client import Agent
 from hapi.hub.cluster.signatures import PEER, Signer
 from hapi.hub.domain.errors import CallFailed, TargetMissing
 from hapi.hub.store.shared import Member
-from hapi.hub.store.sqlite import memory_store
-from tests.support.hub_group import KEY, S1, HubGroup, until
+from tests.support.hub_group import KEY, S1, hubs_with_stand_ins, until
 
 
 @pytest.fixture
 def group():
-    group = HubGroup()
-    for name in ("a", "b", "c"):
-        group.add(name, memory_store(reactor))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
-
-
-@pytest.fixture
-def a(group):
-    return group.hubs["a"]
-
-
-@pytest.fixture
-def b(group):
-    return group.hubs["b"]
+    with hubs_with_stand_ins("a", "b", "c") as group:
+        yield group
 
 
 async def served(group, home, **methods):

@@ -3,14 +3,12 @@
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
 from hapi.hub.domain.errors import TargetMissing
 from hapi.net.client.hub_client import HubClient
 from hapi.net.server.tls import ServerCertificate
 from hapi.settings import HubAccess
-from tests.support.hub_group import TOKEN, HubGroup, until
-from tests.support.shared_memory import SharedMemory
+from tests.support.hub_group import TOKEN, hubs_with_clusters, until
 from tests.support.tls_authority import Authority
 
 
@@ -23,19 +21,11 @@ def authority(tmp_path, monkeypatch):
 
 @pytest.fixture
 def group(authority):
-    group = HubGroup()
-    shared = SharedMemory(reactor)
+    def certificate():
+        return ServerCertificate(*authority.issue("localhost"))
 
-    async def start():
-        for name in ("a", "b"):
-            certificate = ServerCertificate(*authority.issue("localhost"))
-            await group.add_real(shared, name, certificate)
-        for hub in group.hubs.values():
-            await hub.cluster.membership.beat()
-
-    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
+    with hubs_with_clusters("a", "b", certificate=certificate) as group:
+        yield group
 
 
 @pytest_twisted.ensureDeferred

@@ -17,28 +17,14 @@ from twisted.web.http_headers import Headers
 from hapi.hub.cluster.signatures import HOP, Signer
 from hapi.hub.domain.resume import Resuming
 from hapi.hub.store.shared import Member, Moved
-from hapi.hub.store.sqlite import memory_store
-from tests.support.hub_group import KEY, S1, HubGroup, until
+from tests.support.hub_group import KEY, S1, hubs_with_stand_ins, until
 from tests.support.hub_stage import TOKEN
 
 
 @pytest.fixture
 def group():
-    group = HubGroup()
-    for name in ("a", "b", "c"):
-        group.add(name, memory_store(reactor))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
-
-
-@pytest.fixture
-def a(group):
-    return group.hubs["a"]
-
-
-@pytest.fixture
-def b(group):
-    return group.hubs["b"]
+    with hubs_with_stand_ins("a", "b", "c") as group:
+        yield group
 
 
 async def session_at(group, home, **methods):

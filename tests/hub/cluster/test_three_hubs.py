@@ -13,8 +13,7 @@ from hapi.hub.domain import notifications, termination
 from hapi.hub.domain.errors import Conflict, NotFound
 from hapi.hub.records import fork
 from hapi.protocol.rest.bodies import PostMessage
-from tests.support.hub_group import S1, S2, HubGroup, until
-from tests.support.shared_memory import SharedMemory
+from tests.support.hub_group import S1, S2, hubs_with_clusters, until
 
 OPENCODE = {"opencodeSessionId": "oc-1", "machineId": "m1"}
 FORKS = {"capabilities": {"conversationHistory": {"forkCurrent": True}}}
@@ -28,23 +27,9 @@ def quick_ends(monkeypatch):
 
 
 @pytest.fixture
-def shared():
-    return SharedMemory(reactor)
-
-
-@pytest.fixture
 def group(shared):
-    group = HubGroup()
-
-    async def start():
-        for name in ("page", "session", "machine"):
-            await group.add_real(shared, name)
-        for hub in group.hubs.values():
-            await hub.cluster.membership.beat()
-
-    pytest_twisted.blockon(Deferred.fromCoroutine(start()))
-    yield group
-    pytest_twisted.blockon(Deferred.fromCoroutine(group.stop()))
+    with hubs_with_clusters("page", "session", "machine", shared=shared) as group:
+        yield group
 
 
 @pytest.fixture

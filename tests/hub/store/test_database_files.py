@@ -83,6 +83,14 @@ def replaced(path: Path) -> None:
     other.rename(path)
 
 
+def assert_untouched(path: Path) -> None:
+    """The file is what `replaced` has put there."""
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT value FROM other").fetchall() == [("untouched",)]
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
 def moved(path: Path) -> None:
     path.rename(path.with_name("moved.db"))
 
@@ -192,10 +200,7 @@ def test_the_log_of_the_old_database_is_never_replayed_into_the_new_one(
         opened.write()
     if end == "close":
         opened.store.close()
-    with sqlite3.connect(opened.path) as connection:
-        assert connection.execute("SELECT value FROM other").fetchall() == [("untouched",)]
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.close()
+    assert_untouched(opened.path)
 
 
 def test_a_database_that_is_put_in_place_of_a_deleted_one_is_not_hurt(
@@ -207,9 +212,7 @@ def test_a_database_that_is_put_in_place_of_a_deleted_one_is_not_hurt(
     opened.store.close()
     assert list(opened.path.parent.iterdir()) == []
     replaced(opened.path)
-    with sqlite3.connect(opened.path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.close()
+    assert_untouched(opened.path)
 
 
 @pytest.mark.parametrize("change", [moved, moved_and_replaced])

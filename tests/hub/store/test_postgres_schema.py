@@ -13,6 +13,7 @@ from hapi.hub.store.postgres import session as writing_session
 from hapi.hub.store.postgres.locks import MIGRATION
 from hapi.hub.store.postgres.schema import Migration
 from hapi.hub.store.postgres.store import PostgresStore
+from tests.support.postgres import execute
 from tests.support.store_stage import session, wait
 
 pytestmark = pytest.mark.postgres
@@ -26,13 +27,6 @@ def refusal(url: str, reactor: Any) -> str:
     text = str(refused.value)
     assert "\n" not in text
     return text
-
-
-def execute(url: str, *statements: str) -> list[Any]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
-        return cursor.fetchall() if cursor.description else []
 
 
 def table_names(url: str) -> set[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
@@ -17,27 +16,22 @@ from hapi.hub.store.postgres import journal
 from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.store import PostgresStore
 from hapi.hub.store.shared import HOME_CHANGED, Home, ISharedStore, Moved
-from tests.support.store_stage import machine, message, prompt, session, wait
+from tests.support.postgres import execute
+from tests.support.store_stage import machine, message, postgres_stores, prompt, session, wait
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
 def hubs(database_url: str, reactor: Any) -> Iterator[Callable[[], PostgresStore]]:
-    # Only a reactor that runs leaves waiting to threads.
-    pytest_twisted.blockon(deferLater(reactor, 0.0, lambda: None))
-    made: list[PostgresStore] = []
+    with postgres_stores(database_url, reactor) as make:
 
-    def make() -> PostgresStore:
-        store = PostgresStore(database_url, reactor)
-        made.append(store)
-        wait(store.open())
-        assert wait(store.acquire(shared=True))
-        return store
+        def join() -> PostgresStore:
+            store = make()
+            assert wait(store.acquire(shared=True))
+            return store
 
-    yield make
-    for store in made:
-        wait(store.close())
+        yield join
 
 
 @pytest.fixture
@@ -45,12 +39,6 @@ def pair(hubs: Callable[[], PostgresStore]) -> tuple[PostgresStore, PostgresStor
     first, second = hubs(), hubs()
     wait(first.create_session(session("s1")))
     return first, second
-
-
-def execute(url: str, statement: str) -> list[Any]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
-        return cursor.fetchall() if cursor.description else []
 
 
 def all_of(*awaitables: Any) -> list[Any]:

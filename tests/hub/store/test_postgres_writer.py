@@ -7,9 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import deferLater
 
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed
 from hapi.hub.store.postgres import writer
@@ -17,7 +15,8 @@ from hapi.hub.store.postgres.connection import PostgresConnection, Row, numbered
 from hapi.hub.store.postgres.session import WritingSession
 from hapi.hub.store.postgres.store import PostgresStore
 from hapi.hub.store.rows import Added
-from tests.support.store_stage import message, session, wait
+from tests.support.postgres import execute
+from tests.support.store_stage import message, open_postgres, postgres_stores, session, wait
 
 pytestmark = pytest.mark.postgres
 END = (
@@ -28,19 +27,8 @@ END = (
 
 @pytest.fixture
 def stores(database_url: str, reactor: Any) -> Iterator[Callable[[], PostgresStore]]:
-    # Only a reactor that runs leaves waiting to threads.
-    pytest_twisted.blockon(deferLater(reactor, 0.0, lambda: None))
-    made: list[PostgresStore] = []
-
-    def make() -> PostgresStore:
-        store = PostgresStore(database_url, reactor)
-        made.append(store)
-        wait(store.open())
-        return store
-
-    yield make
-    for store in made:
-        wait(store.close())
+    with postgres_stores(database_url, reactor) as make:
+        yield make
 
 
 @pytest.fixture
@@ -48,12 +36,6 @@ def store(stores: Callable[[], PostgresStore]) -> PostgresStore:
     made = stores()
     assert wait(made.acquire(shared=False))
     return made
-
-
-def execute(url: str, statement: str) -> list[Any]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
-        return cursor.fetchall() if cursor.description else []
 
 
 def begin(awaitable: Any) -> Deferred[Any]:
@@ -224,9 +206,7 @@ def test_a_database_that_is_away_too_long_fails_all_turns_and_comes_back(
 ) -> None:
     monkeypatch.setattr(writer, "AWAY_TIMEOUT", 0.5)
     server = postgres_servers()
-    store = PostgresStore(server.create_database("hapi"), reactor)
-    wait(store.open())
-    assert wait(store.acquire(shared=False))
+    store = open_postgres(server.create_database("hapi"), reactor)
     wait(store.create_session(session("s1")))
     server.stop()
     first, second = outcomes(
@@ -246,9 +226,7 @@ def test_a_database_that_is_away_too_long_fails_all_turns_and_comes_back(
 
 def test_turns_wait_for_a_server_that_starts_again(postgres_servers: Any, reactor: Any) -> None:
     server = postgres_servers(fsync=True)
-    store = PostgresStore(server.create_database("hapi"), reactor)
-    wait(store.open())
-    assert wait(store.acquire(shared=False))
+    store = open_postgres(server.create_database("hapi"), reactor)
     wait(store.create_session(session("s1")))
     wait(store.add_message(message("a"), None))
     server.crash()
@@ -265,9 +243,7 @@ def test_a_server_that_stands_still_is_given_up(
     monkeypatch.setattr("hapi.hub.store.postgres.connection.CONNECT_TIMEOUT", 2)
     monkeypatch.setattr(writer, "AWAY_TIMEOUT", 1.0)
     server = postgres_servers()
-    store = PostgresStore(server.create_database("hapi"), reactor)
-    wait(store.open())
-    assert wait(store.acquire(shared=False))
+    store = open_postgres(server.create_database("hapi"), reactor)
     wait(store.create_session(session("s1")))
     server.suspend()
     (failed,) = outcomes(store.add_message(message("a"), None))

@@ -333,34 +333,34 @@ def test_an_interrupted_transfer_leaves_both_as_they_were(
     assert forth(file, url, force).counts == counts(url)
 
 
-def test_a_row_that_arrived_otherwise_undoes_everything(
-    file: Path, url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("damaged", "change", "error"),
+    [
+        (
+            "saved_prompts",
+            "UPDATE saved_prompts SET text = 'x' WHERE id = 'p3'",
+            "the 6 rows of saved_prompts in the server are not",
+        ),
+        (
+            "messages",
+            "UPDATE messages SET rowid = rowid + 1000 WHERE id = 'm3'",
+            "rows of messages",
+        ),
+    ],
+    ids=["another text", "another order"],
+)
+def test_rows_that_arrived_otherwise_undo_everything(
+    file: Path, url: str, monkeypatch: pytest.MonkeyPatch, damaged: str, change: str, error: str
 ) -> None:
     filled = PostgresTarget.fill
 
-    def damaged(target: Any, table: str, columns: Any, rows: Iterator[Any]) -> None:
+    def fill(target: Any, table: str, columns: Any, rows: Iterator[Any]) -> None:
         filled(target, table, columns, rows)
-        if table == "saved_prompts":
-            target.connection.execute("UPDATE saved_prompts SET text = 'x' WHERE id = 'p3'")
+        if table == damaged:
+            target.connection.execute(change)
 
-    monkeypatch.setattr(PostgresTarget, "fill", damaged)
-    with pytest.raises(TransferFailed, match="the 6 rows of saved_prompts in the server are not"):
-        forth(file, url)
-    assert counts(url) == {}
-
-
-def test_messages_in_another_order_undo_everything(
-    file: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled = PostgresTarget.fill
-
-    def reordered(target: Any, table: str, columns: Any, rows: Iterator[Any]) -> None:
-        filled(target, table, columns, rows)
-        if table == "messages":
-            target.connection.execute("UPDATE messages SET rowid = rowid + 1000 WHERE id = 'm3'")
-
-    monkeypatch.setattr(PostgresTarget, "fill", reordered)
-    with pytest.raises(TransferFailed, match="rows of messages"):
+    monkeypatch.setattr(PostgresTarget, "fill", fill)
+    with pytest.raises(TransferFailed, match=error):
         forth(file, url)
     assert counts(url) == {}
 
