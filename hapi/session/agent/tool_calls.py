@@ -7,7 +7,7 @@ from collections import OrderedDict
 from attrs import define, evolve, field
 
 from hapi.protocol.acp.updates import ToolCall, Update
-from hapi.protocol.records import FINISHED
+from hapi.protocol.transcript import FINISHED
 
 MAX_CALLS = 256  # open calls; the newest are kept
 

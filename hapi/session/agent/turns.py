@@ -31,14 +31,13 @@ from hapi.protocol.acp.updates import (
     Update,
 )
 from hapi.protocol.permissions import CANCELLED
-from hapi.protocol.records import (
+from hapi.protocol.records import READY, new_id
+from hapi.protocol.transcript import (
     AGENT_ENDED,
     INTERRUPTED,
-    READY,
     SESSION_ENDED,
     TURN_FAILED,
     Transcript,
-    new_id,
 )
 from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.background import CALL_TIMEOUT, BackgroundWork, silence_limit

@@ -17,7 +17,8 @@ from hapi.protocol.acp.tool_content import FileChange
 from hapi.protocol.acp.updates import Text, Thought, ToolCall, Update
 from hapi.protocol.acp.values import count_or_none, mapping, objects, text_or_none
 from hapi.protocol.json import Malformed, from_json
-from hapi.protocol.records import Transcript, is_snapshot
+from hapi.protocol.records import is_snapshot
+from hapi.protocol.transcript import Transcript
 from hapi.session.local.interface import Mirror
 from hapi.session.local.timestamps import milliseconds
 

@@ -19,7 +19,8 @@ from hapi.protocol.acp.prompts import Usage
 from hapi.protocol.acp.tool_content import FileChange
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.acp.values import count_or_none, mapping, objects, text_or_none
-from hapi.protocol.records import Transcript, is_snapshot
+from hapi.protocol.records import is_snapshot
+from hapi.protocol.transcript import Transcript
 from hapi.session.local.interface import Mirror
 
 Json = Mapping[str, Any]

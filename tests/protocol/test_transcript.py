@@ -9,16 +9,14 @@ from hapi.protocol.acp.prompts import Usage
 from hapi.protocol.acp.tool_content import FileChange, TerminalEnd
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.records import (
-    OUTPUT_END,
-    OUTPUT_START,
     READY,
-    Transcript,
     agent_record,
     event_record,
     message_event,
     token_count,
     user_record,
 )
+from hapi.protocol.transcript import OUTPUT_END, OUTPUT_START, Transcript
 from tests.support.paths import FIXTURES
 
 
