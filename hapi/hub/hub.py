@@ -17,6 +17,7 @@ from hapi.hub.access.auth import TokenIssuer
 from hapi.hub.access.places import RequestLimits
 from hapi.hub.access.rate_limits import LoginRateLimit
 from hapi.hub.access.tokens import DeviceTokens, TokenKeeper
+from hapi.hub.cli_events import CliEvents
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
@@ -147,7 +148,11 @@ class Hub:
         )
         self.tokens = tokens = TokenKeeper(devices, store, clock)
         self.cli = CliNamespace(
-            registry, token_issuer, rate_limit, self.presence, messages, documents, audit
+            registry,
+            token_issuer,
+            rate_limit,
+            CliEvents(registry, self.presence, messages, documents),
+            audit,
         )
         terminals = Terminals(registry, audit)
         self.terminals = TerminalNamespace(registry, token_issuer, terminals, audit)

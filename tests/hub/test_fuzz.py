@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from hapi.hub.cli_namespace import EVENTS
+from hapi.hub.cli_events import EVENTS
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
 from hapi.net.common.errors import ConnectRefused

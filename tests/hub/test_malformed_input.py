@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hapi.hub.cli_namespace import EVENTS
+from hapi.hub.cli_events import EVENTS
 from tests.support.hub_stage import ROUTES, Stage
 
 QUIET = settings(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from hapi.hub.cli_namespace import EVENTS
+from hapi.hub.cli_events import EVENTS
 from hapi.hub.domain.entities import HubMachine
 from hapi.hub.domain.events import Subscription
 from hapi.hub.notify.assembly import NotifyParts
