@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from hapi.hub.access.audit_log import LOGIN, NOBODY, AuditLog
 from hapi.hub.access.auth import Principal, TokenIssuer, actor_of
 from hapi.hub.access.places import SOCKETS, Places
 from hapi.hub.access.rate_limits import LoginRateLimit
@@ -27,7 +28,6 @@ from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound
 from hapi.hub.domain.event_queue import STORE_PROBLEMS, store_code
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.store.audit_log import LOGIN, NOBODY, AuditLog
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import Moved
 from hapi.net.common.errors import ConnectRefused

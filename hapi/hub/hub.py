@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from hapi.deferreds import run_in_background
+from hapi.hub.access.audit_log import AuditLog
 from hapi.hub.access.auth import TokenIssuer
 from hapi.hub.access.places import RequestLimits
 from hapi.hub.access.rate_limits import LoginRateLimit
@@ -64,7 +65,6 @@ from hapi.hub.records.search import ConversationSearch
 from hapi.hub.records.sharing import Sharing
 from hapi.hub.records.usage import UsageSummary
 from hapi.hub.status import HubStatus
-from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.store.interface import IStore, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import RECIPIENTS_CHANGED, TOKENS_CHANGED, JournalEntry
 from hapi.hub.terminals.namespace import TerminalNamespace

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from attrs import define, field, frozen
 
+from hapi.hub.access.audit_log import NOBODY, Actor
 from hapi.hub.access.tokens import DeviceToken, DeviceTokens
-from hapi.hub.store.audit_log import NOBODY, Actor
 from hapi.protocol.token import (
     ALL_SCOPES,
     DEFAULT_NAMESPACE,

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from hapi.hub.access.audit_log import LOGIN, AuditLog
 from hapi.hub.access.auth import Principal, actor_of
 from hapi.hub.access.rate_limits import address_group
 from hapi.hub.http.responses import Response
 from hapi.hub.http.scopes import route_key
-from hapi.hub.store.audit_log import LOGIN, AuditLog
 
 BIND = "telegram-bind"
 MAX_BODY_READ = 1 << 16  # bytes; a larger body leaves no facts

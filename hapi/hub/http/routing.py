@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
+from hapi.hub.access.audit_log import AuditLog
 from hapi.hub.access.auth import Principal
 from hapi.hub.access.places import RequestLimits
 from hapi.hub.access.rate_limits import Cost
@@ -38,7 +39,6 @@ from hapi.hub.http.responses import (
     render_response,
 )
 from hapi.hub.http.scopes import require, route_scopes
-from hapi.hub.store.audit_log import AuditLog
 from hapi.net.server.http import InvalidBody, read_json
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.token import Scope

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from hapi.hub.access.audit_log import AuditLog
 from hapi.hub.access.tokens import DeviceTokens
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
@@ -22,7 +23,6 @@ from hapi.hub.notify.options import DEFAULT_SUBJECT, TELEGRAM_API
 from hapi.hub.notify.recipients import Recipients
 from hapi.hub.notify.request_answers import RequestAnswers
 from hapi.hub.notify.vapid import VapidKey
-from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.store.shared import INTERNAL, JournalEntry
 
 if TYPE_CHECKING:

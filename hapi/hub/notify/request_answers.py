@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import define
 
+from hapi.hub.access.audit_log import AuditLog
 from hapi.hub.access.auth import Principal, actor_of
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import Conflict, NotFound
 from hapi.hub.notify.recipients import Recipient, Recipients
-from hapi.hub.store.audit_log import AuditLog
 
 
 @define(eq=False, repr=False)

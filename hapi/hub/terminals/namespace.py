@@ -9,12 +9,12 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from hapi.hub.access.audit_log import AuditLog
 from hapi.hub.access.auth import Principal, TokenIssuer, actor_of
 from hapi.hub.access.places import Capacity, Places
 from hapi.hub.access.tokens import DeviceToken
 from hapi.hub.domain.errors import NoPlace
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.terminals.terminals import Terminals
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer

@@ -11,11 +11,11 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from hapi.hub.access.audit_log import AuditLog
 from hapi.hub.access.auth import Principal, actor_of
 from hapi.hub.domain.entities import SESSION_TIMEOUT, HubSession
 from hapi.hub.domain.errors import AccessDenied, NotFound
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.store.audit_log import AuditLog
 from hapi.net.server.peers import Peer
 from hapi.protocol.work import terminals as wire
 from hapi.protocol.work.terminals import (

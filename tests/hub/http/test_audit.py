@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hapi.hub.store.audit_log import DONE_NAME, GENERATIONS, NOBODY, REFUSED_NAME, Actor, AuditLog
-from hapi.hub.store.audit_retention import equal_shares
+from hapi.hub.access.audit_log import DONE_NAME, GENERATIONS, NOBODY, REFUSED_NAME, Actor, AuditLog
+from hapi.hub.access.audit_retention import equal_shares
 from tests.support.access_tokens import connect, create_token, log_in, request, web_token
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 

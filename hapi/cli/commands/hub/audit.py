@@ -26,7 +26,7 @@ def command(following: bool, lines: int, as_json: bool) -> None:
     """
     import msgspec
 
-    from hapi.hub.store.audit_log import DONE_NAME, REFUSED_NAME, AuditLog
+    from hapi.hub.access.audit_log import DONE_NAME, REFUSED_NAME, AuditLog
 
     directory = Home.find().check().path
     past = AuditLog(directory, lambda: 0).newest(lines) if lines else []

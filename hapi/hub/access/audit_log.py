@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.home import write_atomically
-from hapi.hub.store.audit_retention import retained
+from hapi.hub.access.audit_retention import retained
 
 DONE_NAME, REFUSED_NAME = "audit.jsonl", "audit-refused.jsonl"
 MAX_BYTES = 4 << 20  # a larger file becomes .1, that one .2, and so on
