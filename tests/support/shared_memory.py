@@ -23,7 +23,7 @@ from hapi.hub.store.shared import (
     Member,
     Moved,
 )
-from hapi.hub.store.sql_store import SqlTransaction
+from hapi.hub.store.sql_transaction import SqlTransaction
 from hapi.hub.store.sqlite import SqliteStore, memory_store
 
 DATABASE_START = 1_795_000_000_000  # ms

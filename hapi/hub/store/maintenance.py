@@ -27,9 +27,8 @@ from hapi.hub.store.database import Database
 from hapi.hub.store.database_files import INDEX, LOG
 from hapi.hub.store.group_commit import store_error
 from hapi.hub.store.interface import StoreRefused
-from hapi.hub.store.rows import DatabaseSize
+from hapi.hub.store.rows import DISCARDED, DatabaseSize
 from hapi.hub.store.search import Search
-from hapi.hub.store.sql_store import DISCARDED
 
 WHOLE_LIMIT = 60  # messages that are deleted with their session in one write
 PURGE_BUDGET = 0.004  # seconds that one portion may keep the reactor's thread busy

@@ -8,6 +8,8 @@ from attrs import field, frozen
 
 Document = Any  # a JSON value: metadata, agent state, runner state, message content
 
+DISCARDED = "\x1fdiscarded"  # the namespace of discarded sessions; no token opens it
+
 
 @frozen
 class SessionRow:

@@ -17,7 +17,8 @@ from hapi.hub.store.interface import IStore
 from hapi.hub.store.maintenance import Maintenance
 from hapi.hub.store.message_index import MessageIndex
 from hapi.hub.store.search import Search, SearchTable
-from hapi.hub.store.sql_store import SqlStore, SqlTransaction
+from hapi.hub.store.sql_store import SqlStore
+from hapi.hub.store.sql_transaction import SqlTransaction
 
 T = TypeVar("T")
 

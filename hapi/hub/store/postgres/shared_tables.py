@@ -12,9 +12,8 @@ from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.database import PostgresDatabase
 from hapi.hub.store.postgres.journal import NEWEST, BatchJournal, entries_after, trim
 from hapi.hub.store.postgres.publisher import Publisher
-from hapi.hub.store.rows import MachineRow, SessionRow
+from hapi.hub.store.rows import DISCARDED, MachineRow, SessionRow
 from hapi.hub.store.shared import DEAD_AFTER, Home, JournalEntry, Member
-from hapi.hub.store.sql_store import DISCARDED
 
 MEMBERS = (
     "SELECT *, now_ms() - seen_at AS silence FROM hubs WHERE is_member = 1 ORDER BY started_at, id"

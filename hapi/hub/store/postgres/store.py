@@ -18,9 +18,17 @@ from hapi.hub.store.postgres.locks import HOLDERS
 from hapi.hub.store.postgres.publisher import Publisher
 from hapi.hub.store.postgres.shared_tables import SharedTables, member_from
 from hapi.hub.store.postgres.transaction import PostgresTransaction
-from hapi.hub.store.rows import DatabaseSize, IndexProgress, SearchPage, SearchTerm, SessionRow
+from hapi.hub.store.rows import (
+    DISCARDED,
+    DatabaseSize,
+    IndexProgress,
+    SearchPage,
+    SearchTerm,
+    SessionRow,
+)
 from hapi.hub.store.shared import DEAD_AFTER, ISharedStore, Member
-from hapi.hub.store.sql_store import DISCARDED, SqlStore, SqlTransaction
+from hapi.hub.store.sql_store import SqlStore
+from hapi.hub.store.sql_transaction import SqlTransaction
 from hapi.metrics import Histogram
 
 T = TypeVar("T")

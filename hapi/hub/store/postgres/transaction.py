@@ -8,7 +8,7 @@ from hapi.hub.store.columns import as_json, message_from, read_content
 from hapi.hub.store.messages import COLUMNS, is_conversation, is_live
 from hapi.hub.store.postgres.pipeline import AddMessage
 from hapi.hub.store.rows import Added, MessageRow
-from hapi.hub.store.sql_store import SqlTransaction
+from hapi.hub.store.sql_transaction import SqlTransaction
 
 KNOWN = f"SELECT {COLUMNS} FROM messages WHERE session_id = ? AND local_id = ?"
 
