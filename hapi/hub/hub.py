@@ -28,6 +28,7 @@ from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notifications
 from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.queued_prompts import QueuedPrompts
 from hapi.hub.domain.registry import HubRegistry, Rooms
 from hapi.hub.domain.resume import Resuming
 from hapi.hub.domain.retention import Retention
@@ -199,7 +200,9 @@ class Hub:
                 Handoff(registry, lifecycle.termination),
             ),
             SessionRoutes(dispatcher, lifecycle, resuming, documents),
-            MessageRoutes(dispatcher, messages, PageReader(clock), scratchlist),
+            MessageRoutes(
+                dispatcher, messages, QueuedPrompts(registry), PageReader(clock), scratchlist
+            ),
             ScratchlistRoutes(dispatcher, scratchlist),
             SavedPromptRoutes(dispatcher, SavedPrompts(registry)),
             PermissionRoutes(dispatcher, documents),

@@ -1,4 +1,4 @@
-"""Messages: received from processes and people, delivered, consumed, cancelled, retried."""
+"""Messages: received from processes and people, delivered, consumed."""
 
 from __future__ import annotations
 
@@ -8,44 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from hapi.hub.domain import content as contents
 from hapi.hub.domain.entities import THINKING_GRACE, HubSession
+from hapi.hub.domain.queued_prompts import publish_consumed
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.views import delivery_view, message_view, new_message_update
+from hapi.hub.domain.views import message_view, new_message_update
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, Added, Consumed, MessageRow
-from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import STEERED
 from hapi.protocol.rest.bodies import PostMessage
 
 LONG_PROMPT_INTERVAL = 30.0  # seconds until a long prompt is delivered again to the same process
 ROW_ID = object()  # key of an event: the id that its message gets, however often it is tried
-CANCEL_TIMEOUT = 0.5  # seconds that a process has to answer about a prompt
-
-
-@frozen
-class PromptCancelled:
-    local_id: str | None
-
-
-@frozen
-class PromptInvoked:
-    message: MessageRow
-
-
-@frozen
-class PromptBusy:
-    local_id: str | None
-
-
-@frozen
-class RetryResult:
-    status: str  # retried, already-queued, retry-unavailable, invoked, not-found
-    local_id: str | None = None
-    message: MessageRow | None = None
 
 
 @define(eq=False, repr=False)
@@ -295,7 +272,7 @@ class Messages:
                     sessionId=session.id,
                     data={"updatedAt": max(session.row.updated_at, taken.at)},
                 )
-                self._publish_consumed(turn, session, taken, steered)
+                publish_consumed(turn, session, taken, steered)
             return taken
 
         taken = await registry.turn(session, consume)
@@ -317,24 +294,10 @@ class Messages:
         now = self.registry.now()
 
         def consume(turn: Any) -> None:
-            self._publish_consumed(turn, session, turn.consume_all(session.id, now), False)
+            publish_consumed(turn, session, turn.consume_all(session.id, now))
 
         await self.registry.turn(session, consume)
         session.has_queue = False
-
-    def _publish_consumed(
-        self, turn: Any, session: HubSession, taken: Consumed, steered: bool
-    ) -> None:
-        extra = {"steered": True} if steered else {}
-        if taken.local_ids:
-            turn.publish(
-                session.namespace,
-                protocol_events.MESSAGES_CONSUMED,
-                sessionId=session.id,
-                localIds=taken.local_ids,
-                invokedAt=taken.at,
-                **extra,
-            )
 
     async def indeterminate(self, session: HubSession, local_ids: list[str]) -> None:
         """The session process reports that these prompts may or may not have reached the agent."""
@@ -354,149 +317,3 @@ class Messages:
                 )
 
         await self.registry.turn(session, mark)
-
-    # --- cancelling and retrying -----------------------------------------------------------------
-
-    async def cancel(
-        self, session: HubSession, name: str
-    ) -> PromptCancelled | PromptInvoked | PromptBusy:
-        """Cancel a prompt that its process has not passed to the agent; `name` is its id or local
-        id.
-        """
-        store, now = self.registry.store, self.registry.now
-        message = await store.message(session.id, name)
-        if message is None:
-            return PromptCancelled(None)
-        if message.invoked_at is not None:
-            return PromptInvoked(message)
-        if (message.scheduled_at or 0) > now():
-            return await self._delete(session, message, name)
-        answer = await self._ask(
-            session, protocol_events.UPDATE_CANCEL_QUEUED_MESSAGE, message, messageId=name
-        )
-        if answer is None or answer.get("removed") is True:
-            return await self._delete(session, message, name)
-        if answer.get("consumed") is True:
-            return await self._invoke(session, message)
-        knows = answer.get("inFlight") is True or answer.get("indeterminate") is True
-        if not knows and await store.set_delivery(message.id, INDETERMINATE):
-            self.registry.publish(
-                session, protocol_events.MESSAGES_INDETERMINATE, localIds=[message.local_id]
-            )
-        return PromptBusy(message.local_id)
-
-    async def _delete(
-        self, session: HubSession, message: MessageRow, name: str
-    ) -> PromptCancelled | PromptInvoked:
-        async def delete() -> PromptCancelled | PromptInvoked:
-            had = session.row.has_content
-            row = await self.registry.store.delete_message(message.id)
-            if row is None:
-                found = await self.registry.store.message(session.id, message.id)
-                return PromptCancelled(message.local_id) if found is None else PromptInvoked(found)
-            session.row = row
-            if had and not row.has_content:
-                self.registry.publish_session(session)
-            self.registry.publish(
-                session, protocol_events.MESSAGE_CANCELLED, messageId=name, localId=message.local_id
-            )
-            return PromptCancelled(message.local_id)
-
-        return await self.registry.serialized(session, delete)
-
-    async def _invoke(self, session: HubSession, message: MessageRow) -> PromptInvoked:
-        async def invoke() -> PromptInvoked:
-            now, local_id = self.registry.now(), message.local_id
-            assert local_id is not None
-
-            def consume(turn: Any) -> None:
-                taken = turn.consume(session.id, [local_id], now, False)
-                self._publish_consumed(turn, session, taken, False)
-
-            await self.registry.turn(session, consume)
-            found = await self.registry.store.message(session.id, message.id)
-            return PromptInvoked(found or evolve(message, invoked_at=now))
-
-        return await self.registry.serialized(session, invoke)
-
-    async def _ask(
-        self, session: HubSession, question: str, about: MessageRow, **extra: Any
-    ) -> dict[str, Any] | None:
-        """Ask the session process about a prompt. None: no process is connected; {}: it did not
-        answer within CANCEL_TIMEOUT.
-        """
-        peers = self.registry.rooms.room(session.room)
-        if not peers:
-            return None
-        now = self.registry.now()
-        body = {
-            "t": question,
-            "sid": session.id,
-            "messageId": about.id,
-            "localId": about.local_id,
-            **extra,
-        }
-        plain = question == protocol_events.UPDATE_CANCEL_QUEUED_MESSAGE
-        update = {
-            "id": str(uuid.uuid4()) if plain else about.id,
-            "seq": 0 if plain else about.seq,
-            "createdAt": now if plain else about.created_at,
-            "body": body,
-        }
-        waiting = [
-            peer.call(protocol_events.UPDATE, update, timeout=CANCEL_TIMEOUT) for peer in peers
-        ]
-        best: dict[str, Any] = {}
-        gone = 0
-        for answer in waiting:
-            try:
-                found = await answer
-            except PeerGone:
-                gone += 1
-                continue
-            except AckTimeout:
-                continue
-            if found and isinstance(found[0], dict):
-                best = {
-                    key: best.get(key) is True or found[0].get(key) is True
-                    for key in {*best, *found[0]}
-                }
-        return None if gone == len(waiting) else best
-
-    async def retry(self, session: HubSession, name: str) -> RetryResult:
-        """Queue an indeterminate prompt again, if its process confirms that it does not have it."""
-        store = self.registry.store
-        message = await store.message(session.id, name)
-        if message is None:
-            return RetryResult("not-found")
-        if message.invoked_at is not None:
-            return RetryResult("invoked", message.local_id, message)
-        if message.delivery != INDETERMINATE:
-            return RetryResult("already-queued", message.local_id)
-        answer = await self._ask(
-            session,
-            protocol_events.UPDATE_CANCEL_QUEUED_MESSAGE,
-            message,
-            messageId=message.local_id,
-        )
-        if answer is not None and answer.get("consumed") is True:
-            invoked = await self._invoke(session, message)
-            return RetryResult("invoked", message.local_id, invoked.message)
-        if answer is None or answer.get("removed") is not True:
-            return RetryResult("retry-unavailable", message.local_id)
-        accepted = await self._ask(
-            session,
-            protocol_events.UPDATE_RETRY_QUEUED_MESSAGE,
-            message,
-            message=delivery_view(message),
-        )
-        if not accepted or accepted.get("accepted") is not True:
-            return RetryResult("retry-unavailable", message.local_id)
-        if not await store.set_delivery(message.id, QUEUED):
-            found = await store.message(session.id, message.id)
-            return RetryResult("not-found" if found is None else "invoked", message.local_id, found)
-        session.has_queue = True
-        self.registry.publish(
-            session, protocol_events.MESSAGES_REQUEUED, localIds=[message.local_id]
-        )
-        return RetryResult("retried", message.local_id)

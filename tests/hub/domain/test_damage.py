@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from twisted.logger import globalLogPublisher
 
 from hapi.hub.domain.entities import HubMachine, HubSession
-from hapi.hub.domain.summaries import list_sort_key
 from hapi.hub.domain.views import (
     machine_view,
     message_view,
     session_view,
     summary_view,
 )
+from hapi.hub.http.summaries import list_sort_key
 from hapi.hub.store.rows import MachineRow, MessageRow, SessionRow
 from hapi.net.server.http import encode_json
 from hapi.protocol.json import bounded

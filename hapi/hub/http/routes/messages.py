@@ -17,7 +17,13 @@ from hapi.hub.domain.errors import (
     RpcError,
     field_issues,
 )
-from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
+from hapi.hub.domain.messages import Messages
+from hapi.hub.domain.queued_prompts import (
+    PromptBusy,
+    PromptCancelled,
+    PromptInvoked,
+    QueuedPrompts,
+)
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT
 from hapi.hub.domain.views import message_view
 from hapi.hub.http.openapi.operation import operation
@@ -48,6 +54,7 @@ def _invalid(field: str, reason: str) -> InvalidRequest:
 @define(eq=False, repr=False)
 class MessageRoutes(Routes):
     messages: Messages
+    queued: QueuedPrompts
     pages: PageReader
     scratchlist: Scratchlist
 
@@ -111,7 +118,7 @@ class MessageRoutes(Routes):
     async def cancel(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
         """Cancel a prompt that the agent does not have yet."""
         session = context.session(session_id)
-        match await self.messages.cancel(session, name):
+        match await self.queued.cancel(session, name):
             case PromptCancelled(local_id):
                 return {"status": "cancelled", "localId": local_id}
             case PromptBusy(local_id):
@@ -125,7 +132,7 @@ class MessageRoutes(Routes):
     async def retry(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
         """Queue a prompt again that may not have reached the agent."""
         session = context.session(session_id)
-        result = await self.messages.retry(session, name)
+        result = await self.queued.retry(session, name)
         body: dict[str, Any] = {"status": result.status, "localId": result.local_id}
         if result.message is not None:
             body["message"] = _with_session(result.message)

@@ -27,11 +27,11 @@ from hapi.hub.domain.errors import (
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.resume import Resuming
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
-from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, summary_json
 from hapi.hub.domain.views import session_view
 from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.routing import INVALID_BODY, OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES, PERMISSION_SETTINGS
+from hapi.hub.http.summaries import keep_summaries, list_json, list_sort_key, summary_json
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import SETTINGS, WITHOUT_MODEL, has_setting, mode_of, modes_of
 from hapi.protocol.offer.metadata import offered_ids

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hapi.hub.domain import summaries
 from hapi.hub.domain.views import summary_view
+from hapi.hub.http import summaries
 from tests.support.hub_stage import Stage, result_of, waits
 
 TEXT = st.text(max_size=8)
