@@ -1,6 +1,4 @@
-"""Messages: taken in, cut, replaced, queued, delivered until taken, cancelled, scheduled, counted
-in pages.
-"""
+"""Messages: taken in, cut, replaced, queued, delivered until taken, scheduled, counted in pages."""
 
 from __future__ import annotations
 
@@ -248,15 +246,6 @@ def test_a_scheduled_prompt_comes_when_it_is_due_and_until_it_is_taken() -> None
     assert stage.get("/api/sessions")["sessions"][0]["futureScheduledMessageCount"] == 0
 
 
-def test_a_scheduled_prompt_can_be_taken_back_without_asking() -> None:
-    stage = Stage()
-    session, peer = stage.live()
-    post(stage, session, localId="S1", scheduledAt=stage.now() + 60_000)
-    answer = stage.rest("DELETE", f"/api/sessions/{session}/messages/S1")
-    assert answer.body == {"status": "cancelled", "localId": "S1"}
-    assert peer.events() == []
-
-
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -277,27 +266,6 @@ def test_a_wrong_prompt_names_the_field(body: dict[str, Any], field: str) -> Non
     assert answer.status == 400
     assert answer.body["error"] == "Invalid body"
     assert list(answer.body["issues"]["fieldErrors"]) == [field]
-
-
-def test_two_processes_of_one_session_are_both_asked_before_a_prompt_is_called_gone() -> None:
-    stage = Stage()
-    session, first = stage.live()
-    second = stage.connect(sessionId=session)
-    post(stage, session, localId="L1")
-    pending = stage.begin("DELETE", f"/api/sessions/{session}/messages/L1")
-    first.answer({"removed": False, "inFlight": False, "indeterminate": False, "consumed": False})
-    second.answer({"removed": True, "inFlight": False, "indeterminate": False, "consumed": False})
-    assert stage.finish(pending).body["status"] == "cancelled"
-
-
-def test_a_cancel_whose_process_drops_meanwhile_is_a_cancel() -> None:
-    stage = Stage()
-    session, peer = stage.live()
-    post(stage, session, localId="L1")
-    pending = stage.begin("DELETE", f"/api/sessions/{session}/messages/L1")
-    peer.drop()
-    assert stage.finish(pending).body == {"status": "cancelled", "localId": "L1"}
-    assert stage.get(f"/api/sessions/{session}/messages")["page"]["epoch"] == 1
 
 
 def test_a_message_with_a_time_of_its_own_stands_where_it_arrived() -> None:
