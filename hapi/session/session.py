@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import (
-    CancelledError,
-    Deferred,
-    DeferredList,
-    TimeoutError,
-    maybeDeferred,
-)
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -30,13 +22,10 @@ from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
-from hapi.protocol.attempt import StopOrder
 from hapi.protocol.offer.model_lists import effort_list, model_list
 from hapi.protocol.permissions import AmbiguousAnswer, RequestIds, read_permission_answer
 from hapi.protocol.records import tool_result, user_record
 from hapi.protocol.session import (
-    BY_INTERRUPT,
-    BY_SIGNAL,
     BY_USER,
     CRASHED,
     HANDED_OFF,
@@ -48,7 +37,6 @@ from hapi.protocol.session import (
 from hapi.protocol.session_metadata import (
     SessionFacts,
     agent_memory,
-    archived_metadata,
     take_over_metadata,
     without_rest,
 )
@@ -73,6 +61,7 @@ from hapi.session.local_control import LocalControl
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.session_agent import SessionAgent
+from hapi.session.session_end import SessionEnd
 from hapi.session.startup.command_line import Arguments
 from hapi.session.startup.interrupted_requests import (
     UNANSWERED,
@@ -84,12 +73,6 @@ from hapi.session.startup.interrupted_requests import (
 )
 from hapi.units import parse_idle_time
 from hapi.uploads import SessionUploads
-
-END_TIMEOUT, SIGNAL_END_TIMEOUT = (
-    5.0,
-    1.7,
-)  # seconds for the whole end; after a signal, whose sender kills after two
-OFFLINE_END_TIMEOUT = 0.1  # seconds for the archive at a hub that is away
 
 
 @frozen
@@ -133,10 +116,9 @@ class Session:
     offer: OfferPublisher = field(init=False)
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
-    _ending: Ending | None = None
-    on_end: list[Callable[[], Coroutine[Any, Any, None]]] = field(
-        factory=list
-    )  # before the archive
+    _end: SessionEnd = field(init=False)
+    # Awaited before the archive.
+    on_end: list[Callable[[], Coroutine[Any, Any, None]]] = field(factory=list)
     local: LocalControl | None = None  # where the agent's own program can have the terminal
     idle: IdleAgent = field(init=False)
     _own_idle_time: str | None = field(init=False)
@@ -150,6 +132,7 @@ class Session:
         self.hub = SessionUplink.of_row(
             self._reactor, self.link, self.row, Inbox(), self._rows_after, self._random
         )
+        self._end = SessionEnd(self._reactor, self.hub, self.link, self.start.attempt)
         self._agent = SessionAgent(
             self._reactor,
             agent,
@@ -314,13 +297,13 @@ class Session:
         try:
             await self._agent.ready()
         except LoginRequired as problem:
-            if self._ending is not None or self._agent.is_away:
+            if self._end.has_begun or self._agent.is_away:
                 return None
             self.hub.publish_status(
                 f"{self.agent.label} has no session yet: {problem}. The next prompt tries again"
             )
         except Exception as problem:
-            if self._ending is not None or self._agent.is_away:
+            if self._end.has_begun or self._agent.is_away:
                 return None
             reason = without_stack_trace(str(problem))
             self.hub.publish_status(f"{self.agent.label} could not be started: {reason}")
@@ -506,14 +489,10 @@ class Session:
     async def end(self, ending: Ending) -> None:
         """End the agent, archive the row with the reason, and fire `ended`. The first reason
         counts."""
-        if self._ending is not None:
+        if self._end.has_begun:
             return
-        deadline = self._reactor.seconds() + (
-            SIGNAL_END_TIMEOUT if ending in (BY_SIGNAL, BY_INTERRUPT) else END_TIMEOUT
-        )
-        self._ending = ending = self._with_stop_order(ending)
+        ending = self._end.begin(ending)
         self._agent.session_ends()
-        self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self._noise_notice.stop()
         if self.local is not None:
             await self.local.end()
@@ -528,58 +507,9 @@ class Session:
         for ended, outcome in await DeferredList(steps, consumeErrors=True):
             if not ended:
                 self.log.failure("Ending the agent failed", outcome)
-        try:
-            seconds = (
-                max(deadline - self._reactor.seconds(), OFFLINE_END_TIMEOUT)
-                if self.link.connected
-                else OFFLINE_END_TIMEOUT
-            )
-            await Deferred.fromCoroutine(self._archive(ending)).addTimeout(seconds, self._reactor)
-        except (TimeoutError, CancelledError):
-            self.log.warn(
-                "The hub has not confirmed the end of the session within {seconds:g} s. What it "
-                "lacks is kept on the disk and delivered later",
-                seconds=seconds,
-            )
-        except Exception as problem:
-            self.log.warn(
-                "The end of the session could not be stored at the hub: {reason}",
-                reason=str(problem) or type(problem).__name__,
-            )
-        self.hub.metadata.stop()
-        self.hub.state.stop()
-        await maybeDeferred(self.link.stopService).addErrback(
-            lambda failure: failure.trap(ConnectionDone)
-        )
+        await self._end.archive(ending)
         self._uploads.remove()
         self.ended.fire(ending)
-
-    def _with_stop_order(self, ending: Ending) -> Ending:
-        """The stop order in the attempt folder gives the reason; without one, ours is stored."""
-        folder = self.start.attempt
-        if folder is None:
-            return ending
-        order = folder.stop
-        if order is not None:
-            return ending.with_stop_reason(order.reason)
-        try:
-            folder.stop = StopOrder(ending.archive_reason, "session", ending.reason, time.time())
-        except OSError as error:
-            self.log.warn(
-                "The reason for the end of the session could not be saved: {reason}",
-                reason=str(error),
-            )
-        return ending
-
-    async def _archive(self, ending: Ending) -> None:
-        at = self.hub.now_ms()
-        self.hub.change_metadata(
-            lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)
-        )
-        await self.hub.metadata.flushed(END_TIMEOUT)
-        await self.hub.state.flushed(END_TIMEOUT)
-        await self.link.when_confirmed()
-        await self.link.leave()
 
     def crash(self) -> None:
         """End the session after an error of this program."""

@@ -464,6 +464,13 @@ class SessionStage:
         while self.host.agent is not None and self.agent.answer is not None:
             self.agent.finish("cancelled")
 
+    @property
+    def end_reasons(self) -> tuple[str, str, str]:
+        """Of the end as the hub has it: the reason, that of the archive, and who archived it."""
+        metadata = self.link.metadata
+        reason = self.link.of("session-end")[-1]["reason"]
+        return reason, metadata["archiveReason"], metadata["archivedBy"]
+
     def end(self, ending):
         done = []
         self.session.ended.when_fired().addCallback(done.append)
