@@ -8,7 +8,7 @@ hub becomes the home before the client is let in, so that whoever sees it connec
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,6 +18,7 @@ from zope.interface import implementer
 from hapi.hub.access.auth import Principal, TokenIssuer
 from hapi.hub.access.places import Places
 from hapi.hub.access.tokens import may_access
+from hapi.hub.cluster.directory import Directory
 from hapi.hub.cluster.peer_hubs import OtherHubs
 from hapi.hub.cluster.socket_relay import RelayFailed, SocketRelay
 from hapi.hub.domain.errors import NoPlace
@@ -33,17 +34,6 @@ T = TypeVar("T")
 
 MAX_PENDING = 1024  # clients that wait for the home of what they name
 MOVING = "the session or machine is moving between hubs"
-
-
-class Directory(Protocol):
-    """Where sessions and machines are at home (a Cluster)."""
-
-    @property
-    def on_lost(self) -> list[Callable[[str], object]]: ...
-    def is_home(self, owner: str) -> bool: ...
-    async def know(self, owner: str) -> bool: ...
-    async def look_up(self, owner: str) -> Member | None: ...
-    async def claim(self, owner: str) -> bool: ...
 
 
 async def shielded(work: Coroutine[Deferred[Any], Any, T]) -> T:

@@ -5,7 +5,7 @@ elsewhere is relayed there, one connection for each page and home.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hapi.deferreds import run_in_background
+from hapi.hub.cluster.directory import Directory
 from hapi.hub.cluster.peer_calls import PeerClient
 from hapi.hub.cluster.socket_relay import RelayFailed, SocketRelay
 from hapi.hub.store.shared import Member
@@ -23,14 +24,6 @@ from hapi.protocol.work import terminals as wire
 
 MAX_WAITING = 1000  # events of a page that wait until its relay is open
 Event = tuple[str, list[Any], Callable[..., None] | None]
-
-
-class Directory(Protocol):
-    """Where sessions are at home (a Cluster)."""
-
-    @property
-    def on_lost(self) -> list[Callable[[str], object]]: ...
-    def elsewhere(self, owner: str) -> Member | None: ...
 
 
 @define(eq=False, repr=False)

@@ -31,9 +31,6 @@ class Homes:
         """The owners that are at home at this hub."""
         return [owner for owner, home in self._homes.items() if home.hub == self.hub_id]
 
-    def __len__(self) -> int:
-        return len(self._homes)
-
     def apply(self, fields: dict[str, Any]) -> bool:
         """A HOME_CHANGED of the journal. False if a later one is known already."""
         owner, hub, epoch = fields["owner"], fields.get("hub"), fields["epoch"]
@@ -68,8 +65,3 @@ class Homes:
         for owner, epoch in before.items():
             if owner not in found and self._epochs.get(owner) == epoch:
                 self.moved(owner, None, epoch)
-
-    def forget(self, owner: str) -> None:
-        """The session was removed."""
-        self._homes.pop(owner, None)
-        self._epochs.pop(owner, None)

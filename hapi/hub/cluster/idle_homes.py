@@ -18,6 +18,8 @@ CHECK_INTERVAL = 10.0  # seconds
 
 @define(eq=False, repr=False)
 class IdleHomes:
+    """Releases the home of each session and machine that has been idle here for RELEASED_AFTER."""
+
     registry: HubRegistry
     _homes: Homes
     _release: Callable[[str], Awaitable[None]]

@@ -1,4 +1,6 @@
-"""Follows the journal: every entry once, in the order of the ids, at every hub."""
+"""Reads the journal, the list in the database of all that hubs have published: every hub gets every
+entry once, in the order of the ids.
+"""
 
 from __future__ import annotations
 

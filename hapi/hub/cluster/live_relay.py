@@ -4,7 +4,7 @@ here, whatever the number of pages.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from attrs import define, field
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hapi.deferreds import run_in_background
+from hapi.hub.cluster.directory import Directory
 from hapi.hub.cluster.peer_calls import PeerClient, PeerFailed
 from hapi.hub.cluster.peer_hubs import quoted
 from hapi.hub.domain.events import Subscription
@@ -27,12 +28,6 @@ from hapi.request_id import run_for_nobody
 
 MAX_FRAME_SIZE = 8 << 20  # bytes; a session has 512 Ki characters of live text
 NOBODY = Subscription("")  # a listener that gets no events
-
-
-class Directory(Protocol):
-    """Where sessions are at home (a Cluster)."""
-
-    def elsewhere(self, owner: str) -> Member | None: ...
 
 
 # --- the home ---------------------------------------------------------------------------------

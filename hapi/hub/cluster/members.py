@@ -21,8 +21,10 @@ SILENT_AFTER = 8.0
 
 @define(eq=False, repr=False)
 class Members:
-    """`on_return` is called when this hub is heard again after a silence, in which others may have
-    taken over what was its own; `on_beat` after each other beat.
+    """A beat is a sign of life of this hub, each BEAT_INTERVAL, and asks for those of the others.
+
+    `on_return` is called after a beat that ends a silence of SILENT_AFTER, in which others may have
+    taken over what was at home here; `on_beat` after every beat that does not.
     """
 
     _store: Any  # ISharedStore

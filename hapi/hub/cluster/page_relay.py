@@ -20,8 +20,8 @@ class PageRelay:
     registry: HubRegistry
     _store: Any  # ISharedStore
     _watched: dict[str, frozenset[str]] = field(factory=dict)  # id of a hub -> namespaces
-    _told: frozenset[str] = frozenset()
-    _hubs: frozenset[str] = frozenset()  # that were told
+    _published: frozenset[str] = frozenset()  # namespaces that the other hubs know of
+    _hubs: frozenset[str] = frozenset()  # ids of the hubs that were up at the last check
 
     def show(self, namespace: str, data: dict[str, Any]) -> None:
         """Show a notification at the pages of all hubs."""
@@ -37,8 +37,8 @@ class PageRelay:
         """
         self._watched = {hub: watched for hub, watched in self._watched.items() if hub in hubs}
         watched = self.registry.events.watched_here
-        if watched != self._told or (watched and not hubs <= self._hubs):
-            self._told = watched
+        if watched != self._published or (watched and not hubs <= self._hubs):
+            self._published = watched
             self._store.publish("", WATCHED, {"namespaces": sorted(watched)})
         self._hubs = hubs
 

@@ -5,7 +5,7 @@ only their home may do.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,6 +13,7 @@ from attrs import define, field
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from hapi.hub.cluster.directory import Directory
 from hapi.hub.cluster.domain_errors import error_from
 from hapi.hub.cluster.peer_calls import (
     AnswerTooLarge,
@@ -35,13 +36,6 @@ WORK_TIMEOUT = 60.0  # seconds for what only the home may do
 LARGE = 4 << 20  # bytes of an answer that is decoded in a thread
 
 T = TypeVar("T")
-
-
-class Directory(Protocol):
-    """Where sessions and machines are at home (a Cluster)."""
-
-    def elsewhere(self, owner: str) -> Member | None: ...
-    def look_up(self, owner: str) -> Awaitable[Member | None]: ...
 
 
 class NotHere(Exception):

@@ -46,6 +46,10 @@ def owner_of(fields: dict[str, Any]) -> str | None:
 
 @define(eq=False, repr=False)
 class RemoteOwners:
+    """Keeps the registry's sessions and machines of other hubs as their homes have them. An owner
+    is the id of one.
+    """
+
     registry: HubRegistry
     _store: Any  # ISharedStore
     _homes: Homes

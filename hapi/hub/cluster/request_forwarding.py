@@ -7,7 +7,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import quote_from_bytes
 
 import msgspec
@@ -23,6 +23,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
+from hapi.hub.cluster.directory import Directory
 from hapi.hub.cluster.peer_calls import PeerClient, PeerFailed, PeerUnreachable
 from hapi.hub.cluster.peer_routes import HOP_HEADER
 from hapi.hub.cluster.signatures import HOP
@@ -72,22 +73,6 @@ STARTING = frozenset(
 # Routes that change nothing in the database. The owner logs in to learn why the hub is not ready.
 UNCHANGING = frozenset(("/api/auth",))
 MOVING = "The session or machine is moving to another hub; look at it, and try again in a moment"
-
-
-class Directory(Protocol):
-    """Where sessions and machines are at home (a Cluster)."""
-
-    @property
-    def hub_id(self) -> str: ...
-    @property
-    def members(self) -> list[Member]: ...
-    @property
-    def problem(self) -> str | None: ...
-    def elsewhere(self, owner: str) -> Member | None: ...
-    def look_up(self, owner: str) -> Awaitable[Member | None]: ...
-    def is_home(self, owner: str) -> bool: ...
-    def caught_up(self) -> Awaitable[None]: ...
-    def know(self, owner: str) -> Awaitable[bool]: ...
 
 
 class Elsewhere(Exception):

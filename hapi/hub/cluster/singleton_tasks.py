@@ -1,4 +1,7 @@
-"""What has to be done once for all hubs of a database, and by whom."""
+"""What one hub does for all hubs of a database, and which of them does it: retention, the search
+index of older messages, Telegram, trimming the journal, and what is due for sessions that are at
+home nowhere.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ MAX_PORTIONS = 50  # of entries that are deleted in one go
 
 @define(eq=False, repr=False)
 class SingletonTasks:
-    """One hub runs them at a time; another one takes them over when it has gone.
+    """One hub runs them at a time; another one takes them over when it has gone. This class finds
+    out who, and trims the journal; the other tasks ask `holds`.
 
     `on_change` are called when this hub has taken them over or lost them.
     """
