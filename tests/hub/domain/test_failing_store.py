@@ -6,84 +6,26 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
 
 from hapi.hub.domain import event_queue
-from hapi.hub.store.sqlite import SqliteStore
-from tests.support.hub_stage import MemoryPeer, Stage
+from tests.support.hub_on_file import HubOnFile, stored_texts
 
 
-def agent(text: str) -> dict[str, Any]:
-    return {
-        "role": "agent",
-        "content": {"type": "codex", "data": {"type": "message", "message": text}},
-    }
-
-
-@define
-class Hub:
-    """A hub on a file, and one session of it."""
-
-    stage: Stage
-    path: Path
-    session: str
-    peer: MemoryPeer
-
-    def fill(self) -> None:
-        """From now on the database does not grow."""
-        connection = self.stage.store.database.connection
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    def make_room(self) -> None:
-        self.stage.store.database.connection.execute("PRAGMA max_page_count = 1000000")
-
-    def send(self, text: str, peer: MemoryPeer | None = None) -> None:
-        (peer or self.peer).send("message", {"sid": self.session, "message": agent(text)})
-
+class Hub(HubOnFile):
     def texts(self) -> list[str]:
         """The conversation in the order of the page."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            return [
-                row[0]
-                for row in connection.execute(
-                    "SELECT json_extract(content, '$.content.data.message') FROM messages"
-                    " WHERE session_id = ? ORDER BY coalesce(invoked_at, created_at), seq",
-                    (self.session,),
-                )
-            ]
-
-    def errors(self, peer: MemoryPeer | None = None) -> list[str]:
-        return [given["code"] for given in (peer or self.peer).events("error")]
-
-    def ping(self, peer: MemoryPeer | None = None) -> list[Any]:
-        """What the socket is answered, now or later."""
-        answers: list[Any] = []
-        self.stage.sockets.cli.event(peer or self.peer, "ping", [], lambda *_: answers.append(1))
-        return answers
-
-
-def started(path: Path) -> Hub:
-    def make(clock: Any) -> SqliteStore:
-        store = SqliteStore(path, clock)
-        store.open()
-        return store
-
-    stage = Stage(make)
-    return Hub(stage, path, *stage.live())
+        return stored_texts(self.path, "coalesce(invoked_at, created_at), seq")
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Any:
-    made = started(tmp_path / "hub.db")
+    made = Hub.open(tmp_path / "hub.db")
     yield made
-    made.stage.registry.queues.stop()
-    made.stage.store.close()
+    made.close()
 
 
 def test_a_disk_that_is_full_for_a_while_costs_no_record_and_no_order__R02(hub: Hub) -> None:
@@ -247,7 +189,7 @@ def test_a_hub_that_ends_confirms_nothing_of_what_it_holds__R02(hub: Hub) -> Non
     hub.stage.store.close()
     hub.stage.clock.advance(5.0)
     assert answers == []
-    again = started(hub.path)
+    again = Hub.open(hub.path)
     rows = again.stage.rest("GET", f"/cli/sessions/{hub.session}/messages?afterSeq=0")
     assert len(rows.body["messages"]) == 1
     again.stage.store.close()
