@@ -146,7 +146,7 @@ class RunnerService(Service):
             options.home,
             self.sessions.disk,
             lambda: self.options.access,
-            lambda: self.hub.machine is not None and self.hub.machine.link.connected,
+            lambda: self.hub.is_linked,
             now,
         )
         self.session_access = SessionAccess(
@@ -154,7 +154,7 @@ class RunnerService(Service):
             self.sessions.reports,
             self.sessions.disk,
             lambda: self.options.access,
-            lambda: self.hub.machine is not None and self.hub.machine.link.connected,
+            lambda: self.hub.is_linked,
             self.after,
             now,
         )

@@ -54,6 +54,10 @@ class Uplink:
     def registered(self) -> bool:
         return self.machine is not None and self.machine.registered
 
+    @property
+    def is_linked(self) -> bool:
+        return self.machine is not None and bool(self.machine.link.connected)
+
     def connect(self, options: RunnerOptions, facts: RunnerFacts) -> None:
         """Register the machine and keep the link up, in the background."""
         rpc = RpcTable(options.machine_id)
