@@ -310,10 +310,10 @@ def test_a_large_session_that_a_person_deletes_is_gone_at_once_and_purged_in_por
 async def test_a_running_hub_sweeps_by_itself(
     reactor: Any, home: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hapi.hub import HubOptions, hub_service, serving
+    from hapi.hub import HubOptions, hub_server, hub_service
     from hapi.hub.domain import retention
 
-    monkeypatch.setattr(serving, "RETENTION_INTERVAL", 0.05)
+    monkeypatch.setattr(hub_server, "RETENTION_INTERVAL", 0.05)
     monkeypatch.setattr(retention, "FIRST_REMOVAL", 0.0)
     environ = {"HAPI_HOME": str(home.path), "HAPI_KEEP_SESSIONS": "90d", "HAPI_LISTEN_PORT": "0"}
     hub = hub_service(reactor, HubOptions.from_environment(environ))
