@@ -154,10 +154,10 @@ class StandbyHub:
             else:
                 await serving.join(self._options.hub_name, self._options.advertise)
         except BaseException:  # it may be tried again, with another one
-            serving.stop_tasks()
-            await serving.end_connections()
+            await _end(serving)
             raise
         if not self.role.may_write:  # the term ended meanwhile
+            await _end(serving)
             return
         self.serving = serving
         serving.start(*self._tasks)
@@ -178,8 +178,7 @@ class StandbyHub:
     async def _withdraw(self) -> None:
         serving, self.serving = self.serving, None
         if serving is not None:
-            serving.stop_tasks()
-            await serving.end_connections()
+            await _end(serving)
             self._changed()
 
     def _status(self) -> dict[str, Any]:
@@ -217,3 +216,8 @@ class StandbyHub:
             for hub in told["hubs"]:
                 hub["problems"] = self.serving.problems_of(hub["id"])
         return told
+
+
+async def _end(serving: HubServer) -> None:
+    serving.stop_tasks()
+    await serving.end_connections()

@@ -19,6 +19,8 @@ from hapi.cli.checks.postgres_check import check_hubs
 from hapi.cli.commands.hub.status import collect, status_facts
 from hapi.home import Home
 from hapi.hub import HubOptions, hub_service
+from hapi.hub.active_role import ActiveRole
+from hapi.hub.hub_server import HubServer
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
 from hapi.settings import ConfigurationError, read_settings, update_settings
@@ -199,6 +201,25 @@ async def test_a_hub_that_is_not_at_its_advertised_url_is_told_with_the_reason_a
     url = DatabaseUrl.parse(database_url)
     (check,) = await deferToThread(check_hubs, homes("a"), url, hub.token)
     assert (check.name, check.finding, check.text) == ("hubs", "broken", problem)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_hub_has_begun_is_ended_if_its_term_is_over_before_it_serves(
+    hubs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[Any] = []
+    end_really = HubServer.end_connections
+
+    async def end(server: HubServer) -> None:
+        ended.append(server.cluster)
+        await end_really(server)
+
+    monkeypatch.setattr(HubServer, "end_connections", end)
+    monkeypatch.setattr(ActiveRole, "may_write", property(lambda role: False))
+    a = await hubs("a", advertise="http://127.0.0.1:9")
+    assert a.is_standby
+    assert len(ended) == 1
+    assert ended[0].membership._loop is None
 
 
 @pytest_twisted.ensureDeferred

@@ -25,6 +25,7 @@ from hapi.protocol.authority import Authority, Origin, same_host
 from hapi.request_id import REQUEST_ID_HEADER
 
 REST_PATHS = ([b"api"], [b"cli"], [b"health"], [b"ready"], [b"metrics"])  # first segments
+CHECK_PATHS = (b"/health", b"/ready")
 PAGE = "the page"  # the route of all files of the page
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = b"authorization, content-type, last-event-id, x-request-id"
@@ -124,7 +125,9 @@ class RootResource(Resource):
             return _FixedResponse(http.BAD_REQUEST, {"error": "The request target is not a path"})
         # The name by which the other hubs of the database reach this one need not be one of people.
         is_of_peer = any(getattr(request, each, None) is not None for each in ("peer", "hop"))
-        if not is_of_peer and not self.host_policy.allows_host(host):
+        # A balancer's simple check has no Host header, and what it gets is told to everybody.
+        is_check = not host and path in CHECK_PATHS
+        if not (is_of_peer or is_check or self.host_policy.allows_host(host)):
             return _FixedResponse(421, {"error": WRONG_NAME})
         if self._base_path and path == self._base_path:
             request.setHeader("Location", f"{path.rpartition(b'/')[2].decode()}/")
