@@ -16,14 +16,13 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from hapi.hub.cluster.peer_calls import (
-    IDENTITY_HEADER,
     AnswerTooLarge,
     BodyCollector,
     PeerEndpoints,
     digest_of,
 )
 from hapi.hub.cluster.peer_routes import FORBIDDEN
-from hapi.hub.cluster.signatures import ANY_HUB, IDENTITY, Signer, WrongSignature
+from hapi.hub.cluster.signatures import ANY_HUB, IDENTITY, IDENTITY_HEADER, Signer, WrongSignature
 from hapi.net.common.errors import describe_connection_error
 
 PATH = "/hub/identity/"  # followed by a text that is never the same

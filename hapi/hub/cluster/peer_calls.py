@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from hapi.hub.cluster.signatures import PEER, Signer
+from hapi.hub.cluster.signatures import PEER, PEER_HEADER, Signer
 from hapi.hub.store.shared import Member
 from hapi.net.common.errors import describe_certificate_error, describe_connection_error
 from hapi.request_id import REQUEST_ID_HEADER
@@ -29,8 +29,6 @@ CONNECT_TIMEOUT = 1.0  # seconds for name and TCP
 CACHE_TIMEOUT = 30.0  # seconds that an idle connection is kept; the other hub keeps it for 65
 MAX_CACHED = 32  # idle connections to each hub
 MAX_ANSWER_SIZE = 72 << 20  # bytes
-PEER_HEADER = "X-Hapi-Peer"
-IDENTITY_HEADER = "X-Hapi-Identity"  # of a question which hub has an address
 LARGE = 1 << 20  # bytes of a body that is hashed in a thread
 
 

@@ -20,12 +20,15 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from hapi.hub.cluster.domain_errors import error_body
-from hapi.hub.cluster.peer_calls import IDENTITY_HEADER, PEER_HEADER, digest_of
+from hapi.hub.cluster.peer_calls import digest_of
 from hapi.hub.cluster.signatures import (
     ANY_HUB,
     HOP,
+    HOP_HEADER,
     IDENTITY,
+    IDENTITY_HEADER,
     PEER,
+    PEER_HEADER,
     Signed,
     Signer,
     WrongSignature,
@@ -40,7 +43,6 @@ from hapi.request_id import serving_request
 
 PREFIX = "/hub/"
 MAX_BODY_SIZE = 72 << 20  # bytes
-HOP_HEADER = "X-Hapi-Hop"
 FORBIDDEN = {"error": "Forbidden"}
 NOT_HERE = {"notHere": True}  # the session or machine is at home at another hub
 

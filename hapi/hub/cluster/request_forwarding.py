@@ -25,8 +25,7 @@ from zope.interface import implementer
 
 from hapi.hub.cluster.directory import Directory
 from hapi.hub.cluster.peer_calls import PeerClient, PeerFailed, PeerUnreachable
-from hapi.hub.cluster.peer_routes import HOP_HEADER
-from hapi.hub.cluster.signatures import HOP
+from hapi.hub.cluster.signatures import HOP, HOP_HEADER
 from hapi.hub.domain.errors import HubUnreachable, Misdirected, Unavailable
 from hapi.hub.store.shared import Member, Moved
 from hapi.request_id import REQUEST_ID_HEADER

@@ -22,9 +22,13 @@ _HEADER = re.compile(
 )
 _VALUE = re.compile(r"[!-:<-~]{0,200}")
 
+# The purposes of signatures, and the headers of the requests that bear them.
 PEER = "peer"  # of a request below /hub/; its value is the digest of the body
+PEER_HEADER = "X-Hapi-Peer"
 HOP = "hop"  # of a request of a client that is forwarded; its value is the address of the client
+HOP_HEADER = "X-Hapi-Hop"
 IDENTITY = "identity"  # of a question to whatever hub has an address, and of its answer
+IDENTITY_HEADER = "X-Hapi-Identity"
 ANY_HUB = ""  # the receiver of the question
 
 

@@ -16,8 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.hub.cluster.peer_calls import PeerClient
-from hapi.hub.cluster.peer_routes import HOP_HEADER
-from hapi.hub.cluster.signatures import HOP
+from hapi.hub.cluster.signatures import HOP, HOP_HEADER
 from hapi.hub.store.shared import Member
 from hapi.net.client.connection import Connection
 from hapi.net.client.endpoint import websocket_url

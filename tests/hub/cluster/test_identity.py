@@ -12,8 +12,7 @@ from twisted.web.client import Agent
 
 from hapi.hub.cluster import identity
 from hapi.hub.cluster.identity import IdentityClient, NoAnswer, OtherProgram
-from hapi.hub.cluster.peer_calls import IDENTITY_HEADER
-from hapi.hub.cluster.signatures import ANY_HUB, IDENTITY, Signer
+from hapi.hub.cluster.signatures import ANY_HUB, IDENTITY, IDENTITY_HEADER, Signer
 from hapi.hub.store.sqlite import memory_store
 from hapi.net.server.tls import ServerCertificate
 from tests.support.hub_group import KEY, HubGroup, until
