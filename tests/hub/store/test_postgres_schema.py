@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from threading import Barrier
 from typing import Any
 
 import psycopg
 import pytest
+from twisted.internet.defer import Deferred, gatherResults
 
 from hapi.hub.store.interface import StoreAway, StoreRefused
 from hapi.hub.store.postgres import schema, tables
 from hapi.hub.store.postgres import session as writing_session
+from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.locks import MIGRATION
+from hapi.hub.store.postgres.readers import MAX_READERS
 from hapi.hub.store.postgres.schema import Migration
 from hapi.hub.store.postgres.store import PostgresStore
 from tests.support.postgres import execute
@@ -157,6 +161,29 @@ def test_a_migration_that_older_hubs_work_with_is_done_beside_them(
     assert wait(newer.acquire(shared=True))
     changed = wait(older.change_session("s1", {"active_at": 7}))
     assert wait(newer.sessions()) == wait(older.sessions()) == [changed]
+    wait(older.close())
+    wait(newer.close())
+
+
+def test_a_migration_disturbs_no_read_of_an_older_hub_whatever_connection_it_has(
+    database_url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = PostgresStore(database_url, reactor)
+    wait(older.open())
+    query, together = "SELECT * FROM sessions", Barrier(MAX_READERS)
+
+    def read(connection: PostgresConnection) -> list[Any]:
+        together.wait(60)  # so that each of them has a connection of its own
+        return list(connection.execute(query).fetchall())
+
+    for _ in range(6):  # from the fifth time on, psycopg and the server keep the plan
+        runs = [older.database.readers.run(read) for _ in range(MAX_READERS)]
+        wait(gatherResults([Deferred.fromCoroutine(run) for run in runs]))
+    migrations(monkeypatch, Migration(1, ("ALTER TABLE sessions ADD COLUMN more TEXT",)))
+    newer = PostgresStore(database_url, reactor)
+    wait(newer.open())
+    for _ in range(MAX_READERS):
+        assert wait(older.database.read(query)) == []
     wait(older.close())
     wait(newer.close())
 

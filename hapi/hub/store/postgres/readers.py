@@ -31,7 +31,6 @@ class _Attempt:
     """One read, for who watches it from another thread."""
 
     connection: PostgresConnection | None = None
-    is_first: bool = True
 
     @property
     def calls(self) -> int:
@@ -102,18 +101,19 @@ class Readers:
             except IndexError:
                 connection = connect(self._url, application(self._hub_id), is_read_only=True)
             attempt.connection = connection
-            result = work(connection)
+            try:
+                result = work(connection)
+            except psycopg.errors.FeatureNotSupported:
+                # The statements of this connection were prepared for tables that another hub has
+                # migrated since.
+                connection.roll_back()
+                result = work(connection)
         except psycopg.Error as error:
             if connection is not None and is_away(error):
                 connection.close()
             elif connection is not None:
-                # psycopg then prepares its statements anew: those of before may be for tables that
-                # another hub has migrated since.
                 with suppress(psycopg.Error):
                     connection.roll_back()
-                if isinstance(error, psycopg.errors.FeatureNotSupported) and attempt.is_first:
-                    attempt.is_first = False
-                    return self._guarded(work, attempt)
             raise store_error(error) from error
         finally:
             if connection is not None and connection.is_open:
