@@ -266,6 +266,17 @@ def test_a_database_on_which_a_hub_waits_is_refused(file: Path, url: str, reacto
     wait(standby.close())
 
 
+def test_a_second_migration_is_refused_meanwhile(file: Path, url: str) -> None:
+    expected = "in use by another `hapi hub migrate`: wait for its end"
+    with (
+        sqlite_source(file),
+        postgres_target(url, "the server", False),
+        pytest.raises(DatabaseInUse, match=expected),
+    ):
+        forth(file, url)
+    assert forth(file, url).counts == counts(url)
+
+
 def test_hubs_are_kept_out_meanwhile(file: Path, url: str, reactor: Any) -> None:
     from hapi.hub.store.postgres.store import PostgresStore
 

@@ -191,6 +191,11 @@ def _acquire(connection: PostgresConnection, shown: str) -> None:
         if is_free and other is None:
             return
         if time.monotonic() > deadline:
+            if other is not None and other["name"] == APPLICATION:
+                raise DatabaseInUse(
+                    f"database {shown} is in use by another `hapi hub migrate`: wait for its end, "
+                    "which is a few seconds away if it was killed"
+                )
             raise DatabaseInUse(f"database {shown} is in use by {_who(other)}; stop it first")
         time.sleep(0.1)
 
@@ -223,8 +228,6 @@ def _connected(url: str, shown: str) -> PostgresConnection:
 def _who(other: Any) -> str:
     if other is None:
         return "a hub"
-    if other["name"] == APPLICATION:
-        return "another `hapi hub migrate`"
     name = "" if other["name"].startswith("hapi ") else f" {other['name']}"
     return f"the hub{name}" + (f" at {other['url']}" if other["url"] else "")
 
