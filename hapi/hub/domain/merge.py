@@ -105,17 +105,21 @@ class Merging:
         await self.registry.serialized(new, lambda: self._merge(old, new))
 
     async def _merge(self, old: HubSession, new: HubSession) -> None:
+        def published(turn: Any, row: SessionRow) -> None:
+            kinds, view = protocol_events, self.registry.view_of(new, row)
+            turn.publish(new.namespace, kinds.MESSAGES_INVALIDATED, sessionId=new.id)
+            turn.publish(old.namespace, kinds.SESSION_REMOVED, sessionId=old.id)
+            turn.publish(new.namespace, kinds.SESSION_UPDATED, sessionId=new.id, data=view)
+
         async def merge() -> None:
             if (cluster := self.registry.cluster) is not None:
                 await cluster.claim(old.id)  # no other hub changes it from now on
                 if old.active:
                     return
             row = merged_row(old.row, new.row, self.registry.now())
-            new.row = await self.registry.store.merge_session(old.id, new.id, row)
+            new.row = await self.registry.store.merge_session(old.id, new.id, row, published)
             new.has_queue = True
-            self.registry.publish(new, protocol_events.MESSAGES_INVALIDATED)
-            self.registry.remove_session(old)
-            self.registry.publish_session(new)
+            self.registry.forget_session(old.id)
 
         await self.registry.serialized(old, merge)
 

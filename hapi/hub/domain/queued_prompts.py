@@ -14,7 +14,7 @@ from attrs import define, evolve, frozen
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import delivery_view
-from hapi.hub.store.rows import INDETERMINATE, QUEUED, Consumed, MessageRow
+from hapi.hub.store.rows import INDETERMINATE, QUEUED, Consumed, MessageRow, SessionRow
 from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol import events as protocol_events
 
@@ -85,27 +85,58 @@ class QueuedPrompts:
         if answer.get("consumed") is True:
             return await self._invoke(session, message)
         knows = answer.get("inFlight") is True or answer.get("indeterminate") is True
-        if not knows and await store.set_delivery(message.id, INDETERMINATE):
-            self.registry.publish(
-                session, protocol_events.MESSAGES_INDETERMINATE, localIds=[message.local_id]
+        if not knows:
+            await self._set_delivery(
+                session, message, INDETERMINATE, protocol_events.MESSAGES_INDETERMINATE
             )
         return PromptBusy(message.local_id)
+
+    async def _set_delivery(
+        self, session: HubSession, message: MessageRow, delivery: str, kind: str
+    ) -> bool:
+        """Set the delivery state of a prompt and publish that as an event of this kind. False if
+        the prompt was consumed or deleted meanwhile.
+        """
+
+        def change(turn: Any) -> bool:
+            is_set: bool = turn.set_delivery(message.id, delivery)
+            if is_set:
+                turn.publish(
+                    session.namespace, kind, sessionId=session.id, localIds=[message.local_id]
+                )
+            return is_set
+
+        return await self.registry.turn(session, change)
 
     async def _delete(
         self, session: HubSession, message: MessageRow, name: str
     ) -> PromptCancelled | PromptInvoked:
+        namespace, had = session.namespace, session.row.has_content
+
+        def change(turn: Any) -> SessionRow | None:
+            row: SessionRow | None = turn.delete_message(message.id)
+            if row is None:
+                return None
+            if had and not row.has_content:
+                view = self.registry.view_of(session, row)
+                turn.publish(
+                    namespace, protocol_events.SESSION_UPDATED, sessionId=session.id, data=view
+                )
+            turn.publish(
+                namespace,
+                protocol_events.MESSAGE_CANCELLED,
+                sessionId=session.id,
+                messageId=name,
+                localId=message.local_id,
+            )
+            return row
+
         async def delete() -> PromptCancelled | PromptInvoked:
-            had = session.row.has_content
-            row = await self.registry.store.delete_message(message.id)
+            row = await self.registry.turn(session, change)
             if row is None:
                 found = await self.registry.store.message(session.id, message.id)
                 return PromptCancelled(message.local_id) if found is None else PromptInvoked(found)
             session.row = row
-            if had and not row.has_content:
-                self.registry.publish_session(session)
-            self.registry.publish(
-                session, protocol_events.MESSAGE_CANCELLED, messageId=name, localId=message.local_id
-            )
             return PromptCancelled(message.local_id)
 
         return await self.registry.serialized(session, delete)
@@ -197,11 +228,10 @@ class QueuedPrompts:
         )
         if not accepted or accepted.get("accepted") is not True:
             return RetryResult("retry-unavailable", message.local_id)
-        if not await store.set_delivery(message.id, QUEUED):
+        if not await self._set_delivery(
+            session, message, QUEUED, protocol_events.MESSAGES_REQUEUED
+        ):
             found = await store.message(session.id, message.id)
             return RetryResult("not-found" if found is None else "invoked", message.local_id, found)
         session.has_queue = True
-        self.registry.publish(
-            session, protocol_events.MESSAGES_REQUEUED, localIds=[message.local_id]
-        )
         return RetryResult("retried", message.local_id)

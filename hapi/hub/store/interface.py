@@ -256,9 +256,14 @@ class IStore(Interface):
         log, `-shm` the index of that. 0: there is no such file.
         """
 
-    def merge_session(old: str, new: str, row: SessionRow) -> Awaitable[SessionRow]:
+    def merge_session(
+        old: str,
+        new: str,
+        row: SessionRow,
+        publish: Callable[[Any, SessionRow], object] | None = None,
+    ) -> Awaitable[SessionRow]:
         """Insert the messages of `old` before those of `new`, write `row` as the new session, and
-        delete the old one.
+        delete the old one. `publish` is called with the ITransaction and the merged row.
         """
 
     def create_machine(row: MachineRow) -> Awaitable[MachineRow]:

@@ -103,8 +103,24 @@ class SqlStore(MessageTable, TokenUseTable, ShareLinkTable, ScratchlistTables):
     async def delete_session(self, session_id: str) -> bool:
         return await self.turn(session_id, lambda turn: turn.delete_session(session_id))
 
-    async def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
-        return await self.turn(new, lambda turn: turn.merge_session(old, new, row))
+    async def merge_session(
+        self,
+        old: str,
+        new: str,
+        row: SessionRow,
+        publish: Callable[[Any, SessionRow], object] | None = None,
+    ) -> SessionRow:
+        def change(turn: Any) -> SessionRow:
+            self._verify_merged(turn, old)
+            merged: SessionRow = turn.merge_session(old, new, row)
+            if publish is not None:
+                publish(turn, merged)
+            return merged
+
+        return await self.turn(new, change)
+
+    def _verify_merged(self, turn: Any, session_id: str) -> None:
+        """Raises Moved if another hub serves the session that is merged into that of the turn."""
 
     # --- machines ---------------------------------------------------------------------------------
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
+from hapi.hub.domain.merge import Merging
 from hapi.hub.store.interface import StoreBusy
 from tests.support.cluster_stage import ClusterStage, PageReader
+from tests.support.hub_stage import result_of
 
 TAKEN_FOR_DEAD = 13.0  # seconds after which other hubs know of it
 
@@ -168,3 +171,27 @@ def test_a_hub_that_stops_while_it_reads_again_leaves_nothing_behind(
     hubs.tick(TAKEN_FOR_DEAD)
     b.cluster.refresh.stop()
     assert not b.cluster.refresh._is_running
+
+
+def test_a_cancelled_prompt_and_a_merged_session_are_published_in_the_transaction_that_stores_them(
+    hubs: ClusterStage,
+) -> None:
+    a, b, _ = hubs.hubs
+    old, new = a.session(tag="old", lifecycleState="archived"), a.session(tag="new")
+    a.claim(new)
+    a.alive(a.connect(sessionId=new), new)
+    later = {"text": "later", "localId": "l1", "scheduledAt": a.now() + 60_000}
+    assert a.rest("POST", f"/api/sessions/{new}/messages", later).status == 200
+    hubs.tick(7)
+    page = b.listen()
+    a.memory.loses_events = True
+    assert a.rest("DELETE", f"/api/sessions/{new}/messages/l1").status == 200
+    sessions = a.registry.sessions
+    merge = Merging(a.registry).merge_here(sessions[old], sessions[new])
+    result_of(Deferred.fromCoroutine(merge))
+    kill(hubs, a)
+    hubs.settle()
+    assert [event["localId"] for event in page.of("message-cancelled")] == ["l1"]
+    assert [event["sessionId"] for event in page.of("messages-invalidated")] == [new]
+    assert [event["sessionId"] for event in page.of("session-removed")] == [old]
+    assert old not in b.registry.sessions

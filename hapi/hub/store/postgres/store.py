@@ -179,13 +179,8 @@ class PostgresStore(SharedTables, SqlStore):
         if found is not None:
             self.journal.verify_other(turn.connection, found[0])
 
-    async def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
-        def change(turn: Any) -> SessionRow:
-            self.journal.verify_other(turn.connection, old)
-            merged: SessionRow = turn.merge_session(old, new, row)
-            return merged
-
-        return await self.turn(new, change)
+    def _verify_merged(self, turn: Any, session_id: str) -> None:
+        self.journal.verify_other(turn.connection, session_id)
 
     async def check(self) -> None:
         self.database.writer.check()
