@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from hapi import __version__
 from hapi.deferreds import run_in_background, run_step
-from hapi.hub.hubs_report import hub_label, hubs_report
+from hapi.hub.hubs_report import KnownHubs, hub_label
 from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull, StoreRefused
 from hapi.hub.store.shared import BEAT_INTERVAL, DEAD_AFTER, Member
 from hapi.hub.term import LEASE, Term
@@ -57,8 +57,7 @@ class ActiveRole:
     store: Any = field(default=None, init=False)  # None: the database is away
     term: Term | None = field(default=None, init=False)
     active: Member | None = field(default=None, init=False)  # another hub that is active
-    members: list[Member] = field(factory=list, init=False)
-    members_at: float = field(default=0.0, init=False)  # clock seconds at which they were read
+    hubs: KnownHubs = field(init=False)
     url: str = field(default="", init=False)
     _has_joined: bool = field(default=False, init=False)
     _is_excluded: bool = field(default=False, init=False)  # another hub holds the lock
@@ -75,6 +74,9 @@ class ActiveRole:
     term_kind: ClassVar[type[Term]] = Term
     becoming_active: ClassVar[str] = TAKING_OVER  # while this hub is about to serve
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.hubs = KnownHubs(self._clock)
 
     @property
     def is_active(self) -> bool:
@@ -94,7 +96,9 @@ class ActiveRole:
         if self._problem:
             return DATABASE_BUSY if self._is_busy else DATABASE_AWAY
         if self.term is None:
-            return STANDBY if self._is_excluded else STARTING
+            if not self._is_excluded:
+                return STARTING
+            return STANDBY if self.hubs.is_current else DATABASE_AWAY
         return self.becoming_active if self.term.is_current else DATABASE_AWAY
 
     @property
@@ -111,21 +115,9 @@ class ActiveRole:
         """Whether this hub waits, and another one serves."""
         return self.reason == STANDBY
 
-    @property
-    def members_up(self) -> int | None:
-        """How many hubs are up, this one included; None: it is not known at present."""
-        is_known = self._clock.seconds() - self.members_at < DEAD_AFTER
-        return sum(member.is_up for member in self.members) if is_known else None
-
     def report(self) -> dict[str, Any]:
-        """The role of this hub and the hubs of the database, for the owner. `hubsAge`: seconds
-        since they were read.
-        """
-        return {
-            "role": self._own_role,
-            "hubs": hubs_report(self.members, self._role_of),
-            "hubsAge": round(self._clock.seconds() - self.members_at, 3),
-        }
+        """The role of this hub and the hubs of the database, for the owner."""
+        return {"role": self._own_role, **self.hubs.report(self._role_of)}
 
     @property
     def _own_role(self) -> str:
@@ -278,7 +270,7 @@ class ActiveRole:
 
     def _may_still_serve(self) -> bool:
         """Whether the hub that was active may not know yet that it is not any more."""
-        others = {member.id for member in self.members if member.is_up} - {self.store.hub_id}
+        others = {member.id for member in self.hubs.members if member.is_up} - {self.store.hub_id}
         return bool(others) if self.active is None else self.active.id in others
 
     def _check(self, term: Term, store: Any) -> None:
@@ -301,7 +293,7 @@ class ActiveRole:
 
     def note_members(self, members: list[Member], read_at: float) -> None:
         """All hubs, as the database had them at `read_at`, in clock seconds."""
-        self.members, self.members_at = members, read_at
+        self.hubs.note(members, read_at, self._role_of)
 
     def _lost(self) -> None:
         """The database has another active hub."""

@@ -5,27 +5,64 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hapi.hub.store.shared import Member
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from hapi.hub.store.shared import DEAD_AFTER, Member
 
 
-def hubs_report(members: list[Member], role_of: Callable[[Member], str]) -> list[dict[str, Any]]:
-    """The facts of each hub that is worth telling: see HubOfDatabase. Times in milliseconds since
-    the epoch, by the clock of the database.
+@define(eq=False, repr=False)
+class KnownHubs:
+    """All hubs, as the database had them at `read_at`, in clock seconds, with what they did then:
+    that is told while the database is away.
     """
-    return [
-        {
-            "id": member.id,
-            "name": member.name,
-            "url": member.url,
-            "version": member.version,
-            "role": role_of(member),
-            "since": member.since,
-            "seenAt": member.seen_at,
-            "isUp": member.is_up,
-            "isDraining": member.is_draining,
+
+    _clock: IReactorTime
+    members: list[Member] = field(factory=list, init=False)
+    read_at: float = field(default=0.0, init=False)
+    _roles: dict[str, str] = field(factory=dict, init=False)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is still so, as far as anybody can know."""
+        return self._clock.seconds() - self.read_at < DEAD_AFTER
+
+    @property
+    def up(self) -> int | None:
+        """How many hubs are up, this one included; None: it is not known at present."""
+        return sum(member.is_up for member in self.members) if self.is_current else None
+
+    def note(self, members: list[Member], read_at: float, role_of: Callable[[Member], str]) -> None:
+        self.members, self.read_at = members, read_at
+        self._roles = {member.id: role_of(member) for member in members}
+
+    def report(self, role_of: Callable[[Member], str]) -> dict[str, Any]:
+        """The facts of each hub that is worth telling, see HubOfDatabase: times in milliseconds
+        since the epoch, by the clock of the database. `hubsAge`: seconds since they were read.
+        """
+
+        def known_role(member: Member) -> str:
+            return self._roles.get(member.id, "standby")
+
+        role = role_of if self.is_current else known_role
+        return {
+            "hubs": [_facts(member, role(member)) for member in told_members(self.members)],
+            "hubsAge": round(self._clock.seconds() - self.read_at, 3),
         }
-        for member in told_members(members)
-    ]
+
+
+def _facts(member: Member, role: str) -> dict[str, Any]:
+    return {
+        "id": member.id,
+        "name": member.name,
+        "url": member.url,
+        "version": member.version,
+        "role": role,
+        "since": member.since,
+        "seenAt": member.seen_at,
+        "isUp": member.is_up,
+        "isDraining": member.is_draining,
+    }
 
 
 def told_members(members: list[Member]) -> list[Member]:

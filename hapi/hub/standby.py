@@ -204,7 +204,7 @@ class StandbyHub:
         from hapi.hub.http.standby_metrics import StandbyFigures
 
         now = self._reactor.seconds()
-        return StandbyFigures(now - self._started_at, self.role.is_standby, self.role.members_up)
+        return StandbyFigures(now - self._started_at, self.role.is_standby, self.role.hubs.up)
 
     def _report(self) -> dict[str, Any]:
         """`role` and `hubs` of the status."""

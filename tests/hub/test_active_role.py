@@ -46,10 +46,33 @@ def test_the_second_hub_waits_and_names_the_first_to_its_owner(stage, pair):
 
 def test_how_many_hubs_are_up_is_unknown_while_the_database_is_away(stage, pair):
     _, b = pair
-    assert (b.role.is_standby, b.role.members_up) == (True, 2)
+    assert (b.role.is_standby, b.role.hubs.up) == (True, 2)
     stage.database.is_away = True
     stage.tick(12)
-    assert (b.role.is_standby, b.role.members_up) == (False, None)
+    assert (b.role.is_standby, b.role.hubs.up) == (False, None)
+
+
+def test_while_the_database_is_away_the_hubs_are_told_as_they_were_known_last(stage, pair):
+    stage.tick(5)
+    stage.database.is_away = True
+    stage.tick(15)
+    for hub in pair:
+        told = hub.role.report()
+        assert told["role"] == "standby"
+        assert {each["name"]: each["role"] for each in told["hubs"]} == {
+            "a": "active",
+            "b": "standby",
+        }
+        assert 14 < told["hubsAge"] < 18
+
+
+def test_a_standby_that_hears_nothing_of_the_database_does_not_say_that_another_hub_serves(
+    stage, pair
+):
+    _, b = pair
+    b.stores[-1].is_busy = True  # it answers nothing
+    stage.tick(12)
+    assert b.role.reason == "The database cannot be used at present"
 
 
 def test_of_lost_hubs_the_last_of_each_name_without_a_successor_is_told():

@@ -220,10 +220,12 @@ class RoleHub:
         """It cannot reach the database, which notices by and by."""
         store = self.stores[-1]
         store.is_cut = True
-        self.stage.clock.callLater(KEEPALIVE_TIMEOUT, self._noticed, store)
+        terms = self.stage.database.terms
+        self.stage.clock.callLater(KEEPALIVE_TIMEOUT, self._noticed, store, terms)
 
-    def _noticed(self, store: RoleStore) -> None:
-        if store.is_cut or not store.is_open:
+    def _noticed(self, store: RoleStore, terms: int) -> None:
+        is_lost = store.is_cut or not store.is_open
+        if is_lost and self.stage.database.terms == terms:  # no later connection has the lock
             self._release()
 
     def join(self) -> None:
