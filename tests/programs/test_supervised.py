@@ -117,7 +117,7 @@ def test_a_hub_tells_systemd_when_it_listens_and_when_it_stops__V03(stage, syste
     told = {"CLI_API_TOKEN": "t" * 20, "NOTIFY_SOCKET": systemd.name}
     program = stage.start("hub", [sys.executable, "-m", "hapi", "hub", "--port", "0"], told)
     program.ready(lambda: systemd.hears("READY=1"))
-    assert "STATUS=serves http://127.0.0.1:" in systemd.heard[0]
+    assert "STATUS=listens on http://127.0.0.1:" in systemd.heard[0]
     assert program.end() == 0
     assert systemd.hears("STOPPING=1")
 

@@ -203,7 +203,7 @@ class HubNotifier(Service):
         self._socket = to
 
     def ready(self, url: str) -> None:
-        self._socket.send("READY=1", f"STATUS=serves {url}")
+        self._socket.send("READY=1", f"STATUS=listens on {url}")
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
