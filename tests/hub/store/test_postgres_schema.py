@@ -188,6 +188,22 @@ def test_a_migration_disturbs_no_read_of_an_older_hub_whatever_connection_it_has
     wait(newer.close())
 
 
+def test_a_migration_disturbs_no_standby(
+    database_url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standby = PostgresStore(database_url, reactor)
+    wait(standby.open())
+    for _ in range(6):
+        wait(standby.attend("standby", "http://standby", "1"))
+    migrations(monkeypatch, Migration(1, ("ALTER TABLE hubs ADD COLUMN more TEXT",)))
+    newer = PostgresStore(database_url, reactor)
+    wait(newer.open())
+    (member,) = wait(standby.attend("standby", "http://standby", "1"))
+    assert member.name == "standby"
+    wait(standby.close())
+    wait(newer.close())
+
+
 def test_a_migration_that_an_active_hub_cannot_work_with_waits_for_its_end(
     database_url: str, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,9 +15,11 @@ from hapi.hub.store.postgres.publisher import Publisher
 from hapi.hub.store.rows import DISCARDED, MachineRow, SessionRow
 from hapi.hub.store.shared import DEAD_AFTER, Home, JournalEntry, Member
 
-MEMBERS = (
-    "SELECT *, now_ms() - seen_at AS silence FROM hubs WHERE is_member = 1 ORDER BY started_at, id"
-)
+# Columns by name: a plan that is kept stays right when another hub adds one.
+MEMBERS = """
+    SELECT id, name, url, version, started_at, seen_at, is_draining, now_ms() - seen_at AS silence
+    FROM hubs WHERE is_member = 1 ORDER BY started_at, id
+"""
 # The hubs that have given no sign of life for DEAD_AFTER, and those that have left nothing at all.
 DEAD = (
     "hub <> ? AND hub NOT IN"
