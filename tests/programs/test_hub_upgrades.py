@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.peers import OUR_HAPI, User, quietly
+from tests.support.peers import OUR_HAPI, Refused, User, quietly
 from tests.support.postgres import PASSWORD, ROLE, PostgresServer
 from tests.support.programs import CANARY, Program, Stage, free_port, until
 
@@ -25,9 +25,7 @@ class Hubs:
         self.server, self.stage = server, stage
         server.create_database(DATABASE)
 
-    def start(
-        self, name: str, program: list[str], *, is_active: bool = True
-    ) -> tuple[Program, User]:
+    def start(self, name: str, program: list[str]) -> tuple[Program, User]:
         port = free_port()
         environment = {
             "HAPI_DATABASE": f"postgresql://{ROLE}@127.0.0.1:{self.server.port}/{DATABASE}",
@@ -36,15 +34,14 @@ class Hubs:
             "HAPI_HOME": str(self.stage.directory(name)),
         }
         words = ["hub", "--port", str(port), "--name", name]
-        if is_active:
-            words += ["--advertise", f"http://127.0.0.1:{port}", "--drain-seconds", "1"]
+        words += ["--advertise", f"http://127.0.0.1:{port}", "--drain-seconds", "1"]
         started = self.stage.start(name, [*program, *words], environment)
-        return started, User(f"http://127.0.0.1:{port}", CANARY)
+        return started, User(f"http://127.0.0.1:{port}", CANARY, CANARY)
 
-    def serving(self, name: str, program: list[str], *, is_active: bool = True) -> Program:
-        started, user = self.start(name, program, is_active=is_active)
+    def serving(self, name: str, program: list[str]) -> tuple[Program, User]:
+        started, user = self.start(name, program)
         started.ready(lambda: quietly(lambda: user.get("/ready")))
-        return started
+        return started, user
 
     def refused(self, name: str, program: list[str]) -> str:
         """What the hub says that does not start."""
@@ -64,7 +61,7 @@ def hubs(
 
 
 def test_a_hub_that_would_break_an_older_one_does_not_start_beside_it(hubs: Hubs) -> None:
-    older = hubs.serving("older", OUR_HAPI)
+    older, _ = hubs.serving("older", OUR_HAPI)
     told = hubs.refused("newer", [*NEXT, "--destructive"])
     assert "is in use by an older hub (older), which could not work with the tables" in told
     assert "stop it first" in told
@@ -76,15 +73,15 @@ def test_a_hub_that_would_break_an_older_one_does_not_start_beside_it(hubs: Hubs
 def test_an_older_hub_that_stood_still_does_not_serve_tables_that_a_newer_one_has_changed(
     hubs: Hubs,
 ) -> None:
-    older = hubs.serving("older", OUR_HAPI)
+    older, user = hubs.serving("older", OUR_HAPI)
     os.kill(older.pid, signal.SIGSTOP)
     newer = [*NEXT, "--destructive"]
 
     def takes_over() -> bool:
         """As a service manager: it starts the hub again until the older one has been silent."""
-        started, user = hubs.start("newer", newer)
+        started, its_user = hubs.start("newer", newer)
         while started.running:
-            if quietly(lambda: user.get("/ready")):
+            if quietly(lambda: its_user.get("/ready")):
                 return True
             time.sleep(0.1)
         return False
@@ -93,5 +90,8 @@ def test_an_older_hub_that_stood_still_does_not_serve_tables_that_a_newer_one_ha
     os.kill(older.pid, signal.SIGCONT)
     older.ready(lambda: "this hub knows up to" in older.output)
     assert "start the newer hub" in older.output
-    assert older.running
+    told = until(lambda: user.get("/api/hub-status").get("problem"))
+    assert "start the newer hub" in told
+    with pytest.raises(Refused, match="503"):
+        user.get("/api/sessions")
     assert "start the newer hub" in hubs.refused("another", OUR_HAPI)
