@@ -52,14 +52,14 @@ def test_a_hub_that_is_killed_and_restarted_loses_and_doubles_nothing():
 @pytest.mark.postgres
 @pytest.mark.peer("haproxy")
 def test_a_standby_takes_over_and_what_the_database_suffers_doubles_nothing():
-    of_postgres(2, STANDBY, "--replica", "--seconds", "25", "--messages", "1500")
+    of_postgres(2, STANDBY, "--replica", "--seconds", "15", "--messages", "1200")
 
 
 @pytest.mark.program
 @pytest.mark.postgres
 @pytest.mark.peer("haproxy")
 def test_three_active_hubs_that_are_killed_and_cut_off_lose_and_double_nothing():
-    of_postgres(3, ACTIVE, "--active", "--seconds", "24", "--messages", "2000")
+    of_postgres(3, ACTIVE, "--active", "--seconds", "18", "--messages", "2000")
 
 
 @pytest.mark.program
@@ -68,7 +68,7 @@ def test_three_active_hubs_that_are_killed_and_cut_off_lose_and_double_nothing()
 def test_clients_behind_nginx_miss_nothing_while_active_hubs_are_upgraded_one_by_one():
     # Their clocks differ, by less than signatures allow.
     words = ["--active", "--balancer", "nginx", "--clocks", "25,-25,0"]
-    of_postgres(3, UPGRADED, *words, "--seconds", "15", "--messages", "900")
+    of_postgres(3, UPGRADED, *words, "--seconds", "10", "--messages", "800")
 
 
 def test_each_fault_comes_in_one_of_these_runs_and_a_rolling_restart_with_the_upgrade():
