@@ -7,13 +7,16 @@ https://www.kernel.org/doc/html/latest/scheduler/sched-bwc.html (version 1).
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from pathlib import Path
 
 from attrs import define, field
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD = 10_000  # microseconds
+REMOVE_TIMEOUT = 10.0  # seconds
 
 
 class Unlimited(Exception):
@@ -51,7 +54,16 @@ class CpuLimit:
         return path
 
     def close(self) -> None:
-        """Remove the group; its programs have ended."""
-        if self._path is not None:
-            self._path.rmdir()
-            self._path = None
+        """Remove the group; its programs have ended, and the system notices that soon."""
+        if self._path is None:
+            return
+        end = time.monotonic() + REMOVE_TIMEOUT
+        while True:
+            try:
+                self._path.rmdir()
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        self._path = None

@@ -170,7 +170,7 @@ class SessionWorker:
 
     @property
     def is_confirmed(self) -> bool:
-        return self.is_done and self.outbox.is_empty
+        return self.is_done and self.outbox.is_empty and self.uplink.metadata.settled
 
     def when_confirmed(self) -> Deferred[None]:
         return self.link.when_confirmed()
