@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from hapi.hub.access.auth import Principal
 from hapi.hub.cluster.cluster import Cluster
+from hapi.hub.cluster.journal import READ_INTERVAL
 from hapi.hub.domain.events import Subscription
 from hapi.hub.http.sse import EventStream
 from hapi.hub.store.interface import StoreFailed
@@ -87,9 +88,10 @@ class ClusterStage:
 
     def settle(self) -> None:
         """Let all hubs read what has been published."""
-        self.clock.advance(0)
+        self.clock.advance(READ_INTERVAL)
         for hub in self.hubs:
             hub.memory.bell()
+        self.clock.advance(READ_INTERVAL)
 
 
 @define(eq=False)

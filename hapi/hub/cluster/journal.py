@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -19,6 +19,9 @@ from hapi.hub.store.shared import JournalEntry
 from hapi.request_id import run_for_nobody
 
 POLL_INTERVAL = 0.5  # seconds between two looks, if nothing tells of new entries
+# Seconds from one read to the next one that nobody waits for. What comes meanwhile is read
+# together, which costs a busy hub much less.
+READ_INTERVAL = 0.02
 MAX_ENTRIES = 256  # in one read
 
 
@@ -36,6 +39,8 @@ class JournalFollower:
     _at_end: float = 0.0  # clock seconds: nothing newer was there
     _is_reading: bool = False
     _is_behind: bool = False  # there may be entries that the read under way does not see
+    _read_at: float = float("-inf")  # clock seconds: the last read began
+    _next: IDelayedCall | None = None  # read
     _is_failing: bool = False  # the last read failed, which was logged
     _waiters: list[tuple[int, Deferred[None]]] = field(factory=list)
     _loop: LoopingCall | None = None
@@ -54,6 +59,9 @@ class JournalFollower:
         if self._loop is not None and self._loop.running:
             self._loop.stop()
         self._loop = None
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         waiters, self._waiters = self._waiters, []
         for _, done in waiters:
             done.cancel()
@@ -69,21 +77,34 @@ class JournalFollower:
         return max(0.0, self._clock.seconds() - self._at_end)
 
     def poll(self) -> None:
-        """Deliver what is new."""
+        """Deliver what is new: at once, if somebody waits for it, or within READ_INTERVAL."""
         if self._loop is None:
             return
         if self._is_reading:
             self._is_behind = True
             return
+        wait = 0.0 if self._waiters else self._read_at + READ_INTERVAL - self._clock.seconds()
+        if wait > 0:
+            if self._next is None:
+                self._next = self._clock.callLater(wait, self._poll_later)
+            return
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         self._is_reading = True
         run_for_nobody(
             lambda: run_in_background(self._read(), self.log, "The journal could not be read")
         )
 
+    def _poll_later(self) -> None:
+        self._next = None
+        self.poll()
+
     async def _read(self) -> None:
         try:
             while self._loop is not None:
                 self._is_behind, begun = False, self._clock.seconds()
+                self._read_at = begun
                 try:
                     entries = await self._store.entries_after(self.position, MAX_ENTRIES)
                     if entries is None:
@@ -92,6 +113,7 @@ class JournalFollower:
                     if not self._is_failing:
                         self._is_failing = True
                         self.log.warn("The journal cannot be read: {reason}", reason=str(error))
+                    self._is_behind = False  # it is tried again after POLL_INTERVAL
                     return
                 self._is_failing = False
                 if self._loop is None:
@@ -108,10 +130,12 @@ class JournalFollower:
                     self._deliver_one(entry)
                 if len(entries) < MAX_ENTRIES:
                     self._at_end = begun
-                    if not self._is_behind:
+                    if not (self._is_behind and self._waiters):
                         return
         finally:
             self._is_reading = False
+            if self._is_behind:
+                self.poll()
 
     def _deliver_one(self, entry: JournalEntry) -> None:
         try:

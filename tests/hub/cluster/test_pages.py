@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from hapi.hub.cluster.journal import READ_INTERVAL
 from hapi.hub.domain import events as hub_events
 from tests.support.access_tokens import create_token, log_in
 from tests.support.cluster_stage import ClusterStage, PageReader
@@ -88,6 +89,7 @@ def test_a_page_that_is_ahead_of_a_hub_waits_for_it():
     page = PageReader()
     page.open(a)
     receive(a, session_id, 0)
+    hubs.tick(READ_INTERVAL)
     assert numbers(page) == [0]
     page.open(b)
     hubs.tick(1)

@@ -4,6 +4,7 @@ number. It blocks, and is used in one thread at a time.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
@@ -40,6 +41,9 @@ SETTINGS = """
     SET client_min_messages = 'warning'; SET TimeZone = 'UTC'
 """
 READ_ONLY = "; SET default_transaction_read_only = on"
+
+# psycopg logs what it also raises; without a handler Python would print it on the terminal.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # The connection ends with these errors, or nothing can be written on this server any more.
 _AWAY = (
