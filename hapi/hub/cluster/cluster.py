@@ -72,7 +72,7 @@ class Cluster:
     refresh: FullRefresh = field(init=False)
     _claims: dict[str, OneShotObserver[bool]] = field(factory=dict)  # that are under way
     _journal_epoch: str = ""
-    _dead: set[str] = field(factory=set)  # ids of hubs
+    _last_death: tuple[int, str] = (0, "")  # its last sign of life (ms), and the id of that hub
     _is_stopped: bool = False
 
     log = Logger()
@@ -110,7 +110,7 @@ class Cluster:
         await registry.load()
         for owner, live in states.items():
             self.remote.apply_live(owner, live)
-        self._dead = self._dead_members()
+        self._last_death = self._find_last_death()
         registry.events.journal = self
         registry.events.reset(self._event_epoch(), position)
         self.journal.start(position)
@@ -121,8 +121,8 @@ class Cluster:
         """The epoch of the ids of events, the same at all hubs. A hub that dies may have stored
         something, such as a title, and told nobody: pages do not resume from before that.
         """
-        parts = ",".join([self._journal_epoch, *sorted(self._dead)])
-        return hashlib.blake2b(parts.encode(), digest_size=4).hexdigest()
+        text = f"{self._journal_epoch},{self._last_death}"
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
     async def stop(self) -> None:
         """Leave the other hubs, which then serve what is at home here."""
@@ -396,12 +396,14 @@ class Cluster:
             self._journal_epoch = epoch
             await self.journal.restart()
             self._missed()
-        before, self._dead = self._dead, self._dead_members()
-        if self._dead != before:
+        before, self._last_death = self._last_death, self._find_last_death()
+        if self._last_death != before:
             self._missed()
 
-    def _dead_members(self) -> set[str]:
-        return {member.id for member in self.members if not member.is_up}
+    def _find_last_death(self) -> tuple[int, str]:
+        """One that comes back later, such as a hub that stood still, changes nothing."""
+        dead = [(member.seen_at, member.id) for member in self.members if not member.is_up]
+        return max([self._last_death, *dead])
 
     def _returned(self) -> None:
         """Others may have taken over what was at home here."""

@@ -195,3 +195,19 @@ def test_a_cancelled_prompt_and_a_merged_session_are_published_in_the_transactio
     assert [event["sessionId"] for event in page.of("messages-invalidated")] == [new]
     assert [event["sessionId"] for event in page.of("session-removed")] == [old]
     assert old not in b.registry.sessions
+
+
+def test_pages_read_once_when_a_hub_has_stood_still_and_comes_back() -> None:
+    hubs = ClusterStage("ab")
+    a, b = hubs.hubs
+    hubs.tick(7)
+    page = PageReader()
+    page.open(b)
+    a.memory.stop_hub()
+    hubs.tick(TAKEN_FOR_DEAD)
+    page.open(b)
+    page.read()
+    assert page.resumes == ["gap", "gap"]
+    a.memory.resume_hub()
+    hubs.tick(7)
+    assert page.is_open
