@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from hapi.hub.store.disk_thread import DiskThread, Worker
 from hapi.hub.store.interface import BatchStatistics, StoreFailed
+from hapi.hub.store.postgres.batch import Batches
 from hapi.hub.store.postgres.connection import PostgresConnection
 from hapi.hub.store.postgres.journal import BatchJournal
 from hapi.hub.store.postgres.readers import Readers
@@ -40,7 +41,8 @@ class PostgresDatabase:
         self._worker = DiskThread(self._reactor)
         session = WritingSession(self.url, self.hub_id)
         self.journal = BatchJournal(self.hub_id)
-        self._writer = PostgresWriter(self._reactor, self._worker, session, self.lost, self.journal)
+        batches = Batches(session, self.journal)
+        self._writer = PostgresWriter(self._reactor, self._worker, batches, self.lost)
         self.readers = Readers(self._reactor, self.url, self.hub_id)
 
     async def open(self) -> None:

@@ -2,20 +2,15 @@
 
 One connection writes, in a thread of its own; it holds the lock WRITING, so that who writes holds
 it by construction. Hubs that share the database run their transactions at the same time; what they
-write to the journal is ordered at their ends (see journal.py). When a change fails after it wrote,
-the whole batch runs once more, with a savepoint for each change. That is rare, and savepoints would
-cost each change two more statements.
-
-Each batch stores its number. If the connection breaks after COMMIT was sent, the number tells
-whether it was done: the batch is finished, or runs once more. So changes must be re-runnable, and
-touch nothing but their transaction.
+write to the journal is ordered at their ends (see journal.py). batch.py is what happens in the
+thread.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar, cast
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import psycopg
 from attrs import define, field
@@ -26,9 +21,8 @@ from twisted.python.failure import Failure
 
 from hapi.hub.store.disk_thread import Worker
 from hapi.hub.store.interface import StoreAway, StoreFailed
-from hapi.hub.store.postgres.connection import AGAIN, PostgresConnection, is_away, store_error
-from hapi.hub.store.postgres.journal import BatchJournal
-from hapi.hub.store.postgres.pipeline import AddMessage, Capture, Captured, Replay, Unsuited, send
+from hapi.hub.store.postgres.batch import Batches, Change
+from hapi.hub.store.postgres.connection import PostgresConnection, is_away, store_error
 from hapi.hub.store.postgres.session import LockLost, WritingSession
 from hapi.hub.store.postgres.stall import StallWatch
 from hapi.metrics import Histogram
@@ -40,29 +34,6 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, MAX_BATCH)
 MAX_WAITING = 1_000  # changes that wait while the database is away
 AWAY_TIMEOUT = 10.0  # seconds that changes wait for a database that is away
 RETRY_INTERVAL = 0.2  # seconds between two attempts to reach it
-MAX_REPETITIONS = 3  # of a batch that met a deadlock
-
-
-@define(eq=False, repr=False)
-class _Change(Generic[T]):
-    apply: Callable[[PostgresConnection], T]
-    committed: Callable[[T], object]
-    done: Deferred[T]
-    owner: str | None
-    moves_homes: bool
-    result: T | None = None
-    error: Failure | None = None
-
-
-PIPELINED, SEQUENTIAL, SAVEPOINTS = range(3)  # how a batch is run, the fastest first
-
-
-class _Repeat(Exception):
-    """The batch has to run in another way."""
-
-    def __init__(self, way: int = SAVEPOINTS) -> None:
-        super().__init__()
-        self.way = way
 
 
 @define(eq=False, repr=False)
@@ -75,25 +46,26 @@ class PostgresWriter:
 
     _reactor: Any
     _worker: Worker
-    session: WritingSession
+    _batches: Batches
     _lost: Callable[[], object]  # called when another hub has acquired the database
-    journal: BatchJournal
     committed: list[Callable[[], object]] = field(factory=list)  # called after each COMMIT
     sizes: Histogram = field(factory=lambda: Histogram(SIZES))  # changes in one transaction
     seconds: Histogram = field(factory=Histogram)  # of one transaction
     # Seconds of the reactor's clock: the last transaction that was committed had not begun before.
     # It has stored that this hub lives.
     confirmed_at: float = float("-inf")
-    _waiting: deque[_Change[Any]] = field(factory=deque)
+    _waiting: deque[Change[Any]] = field(factory=deque)
     _idle: list[Deferred[None]] = field(factory=list)
     _running: bool = False
     _closing: bool = False
-    _number: int = 0  # of the batch
-    _unknown: bool = False  # COMMIT of that batch was sent, without an answer
     _away_since: float | None = None
     _is_lost: bool = False
 
     log = Logger()
+
+    @property
+    def session(self) -> WritingSession:
+        return self._batches.session
 
     @property
     def is_away(self) -> bool:
@@ -120,7 +92,7 @@ class PostgresWriter:
             raise self._lock_lost()
         if self.is_away and len(self._waiting) >= MAX_WAITING:
             raise StoreAway("the database is away")
-        change: _Change[T] = _Change(apply, committed, Deferred(), owner, moves_homes)
+        change: Change[T] = Change(apply, committed, Deferred(), owner, moves_homes)
         if is_urgent:
             self._waiting.appendleft(change)
         else:
@@ -187,15 +159,14 @@ class PostgresWriter:
         for done in idle:
             done.callback(None)
 
-    async def _store(self, batch: list[_Change[Any]]) -> None:
+    async def _store(self, batch: list[Change[Any]]) -> None:
         """Raises what keeps the whole batch from being stored."""
-        self._number += 1
-        self._unknown = False
+        self._batches.begin()
         begin = self._reactor.seconds()
         while True:
             attempted_at = self._reactor.seconds()
             try:
-                await self._watched(lambda: self._attempt(batch))
+                await self._watched(lambda: self._batches.store(batch))
             except LockLost as error:
                 self._is_lost = True
                 self.log.error("Another hub has taken over the database")
@@ -207,7 +178,7 @@ class PostgresWriter:
                     self._away_since = now
                     self.log.error("The database is away: {reason}", reason=str(error))
                 if self._closing or now - self._away_since >= AWAY_TIMEOUT:
-                    raise StoreAway(str(error), self._unknown) from error
+                    raise StoreAway(str(error), self._batches.is_unknown) from error
                 await deferLater(self._reactor, RETRY_INTERVAL)
             else:
                 break
@@ -226,13 +197,13 @@ class PostgresWriter:
         finally:
             watch.stop()
 
-    def _fail(self, batch: list[_Change[Any]], error: Exception) -> None:
+    def _fail(self, batch: list[Change[Any]], error: Exception) -> None:
         failed, self._waiting = [*batch, *self._waiting], deque()
         for change in failed:
             unknown = isinstance(error, StoreAway) and error.unknown and change in batch
             change.done.errback(Failure(StoreAway(str(error), True) if unknown else _known(error)))
 
-    def _finish(self, batch: list[_Change[Any]]) -> None:
+    def _finish(self, batch: list[Change[Any]]) -> None:
         for call in self.committed:
             call()
         for change in batch:
@@ -245,181 +216,6 @@ class PostgresWriter:
                 self.log.failure("A change was stored, but not everybody was told")
             change.done.callback(change.result)
 
-    # --- in the writer's thread -------------------------------------------------------------------
-
-    def _attempt(self, batch: list[_Change[Any]]) -> None:
-        """Store the batch, or find that it was stored. Raises StoreAway, LockLost, StoreProblem."""
-        try:
-            connection = self.session.connection()
-            if self._unknown and self._was_stored(connection):
-                self.journal.committed()
-                return
-            self._unknown = False
-            self._store_now(connection, batch)
-        except psycopg.Error as error:
-            self.session.roll_back()
-            if is_away(error):
-                self.session.drop()
-            else:
-                self._unknown = False
-            raise store_error(error) from error
-        except (StoreAway, LockLost):  # it is as unknown as before
-            raise
-        except Exception:
-            self.session.roll_back()
-            self._unknown = False
-            raise
-
-    def _was_stored(self, connection: PostgresConnection) -> bool:
-        """Whether the COMMIT that got no answer was done. It is over when the row of this hub is
-        free, which each transaction changes.
-        """
-        query = "SELECT last_batch FROM hubs WHERE id = ? FOR UPDATE"
-        try:
-            row = connection.execute(query, (self.session.hub_id,)).fetchone()
-        except psycopg.Error as error:
-            if is_away(error):
-                raise
-            raise StoreAway("a COMMIT got no answer, and is not over") from error
-        return row is not None and int(row[0]) >= self._number
-
-    def _store_now(self, connection: PostgresConnection, batch: list[_Change[Any]]) -> None:
-        way, repetitions = PIPELINED, 0
-        while True:
-            try:
-                self._transaction(connection, batch, way)
-                return
-            except _Repeat as repeat:
-                way = repeat.way
-            except AGAIN:
-                repetitions += 1
-                if repetitions > MAX_REPETITIONS:
-                    raise
-            connection.roll_back()
-
-    def _transaction(
-        self, connection: PostgresConnection, batch: list[_Change[Any]], way: int
-    ) -> None:
-        owners = {change.owner for change in batch if change.owner is not None}
-        self.journal.begin(connection, owners, any(change.moves_homes for change in batch))
-        left = deque(batch)
-        while left:
-            run = self._captured(left) if way == PIPELINED else []
-            if len(run) > 1:
-                self._apply_together(connection, [left.popleft() for _ in run], run)
-            if left:
-                change = left.popleft()
-                change.result = change.error = None
-                if way == SAVEPOINTS:
-                    self._apply_under_savepoint(connection, change)
-                else:
-                    self._apply(connection, change)
-        self._commit(connection)
-
-    def _commit(self, connection: PostgresConnection) -> None:
-        statements = [self.session.entry(self._number), *self.journal.statements(connection)]
-        self._unknown = True
-        try:
-            *_, commit = connection.execute_together([*statements, ("COMMIT", ())])
-        except psycopg.Error as error:
-            self._unknown = is_away(error)
-            raise
-        self._unknown = False
-        if commit.statusmessage != "COMMIT":
-            raise psycopg.DatabaseError(f"the transaction ended with {commit.statusmessage}")
-        self.journal.committed()
-
-    def _captured(self, changes: Iterable[_Change[Any]]) -> list[AddMessage]:
-        """The calls with which the first changes begin, as many as begin with one."""
-        run: list[AddMessage] = []
-        capture: Any = Capture()
-        for change in changes:
-            mark = self.journal.mark()
-            try:
-                self._verified(change).apply(capture)
-            except Captured as captured:
-                run.append(captured.call)
-                continue
-            except (Unsuited, Exception):
-                pass
-            self.journal.reset(mark)
-            break
-        return run
-
-    def _apply_together(
-        self, connection: PostgresConnection, changes: list[_Change[Any]], calls: list[AddMessage]
-    ) -> None:
-        """Run changes that begin with these calls. Raises _Repeat."""
-        try:
-            send(connection, calls)
-        except Exception as error:  # a text of one message may be none that UTF-8 can encode
-            if isinstance(error, psycopg.Error) and _ends_all(error):
-                raise
-            raise _Repeat from error
-        later = Counter(change.owner for change in changes)
-        for change, call in zip(changes, calls, strict=True):
-            later[change.owner] -= 1
-            is_last = change.owner is not None and not later[change.owner]
-            replay = Replay(connection, call, is_last)
-            change.result = change.error = None
-            try:
-                change.result = change.apply(cast(PostgresConnection, replay))
-            except Unsuited as error:
-                raise _Repeat(SEQUENTIAL) from error
-            except psycopg.Error as error:
-                if _ends_all(error):
-                    raise
-                raise _Repeat from error
-            except Exception as error:
-                if replay.wrote:
-                    raise _Repeat from error
-                change.error = Failure(error)
-
-    def _apply(self, connection: PostgresConnection, change: _Change[Any]) -> None:
-        """Raises _Repeat if the change has failed after it wrote."""
-        connection.wrote = False
-        try:
-            change.result = self._verified(change).apply(connection)
-        except psycopg.Error as error:
-            if _ends_all(error):
-                raise
-            raise _Repeat from error
-        except Exception as error:
-            if connection.wrote:
-                raise _Repeat from error
-            change.error = Failure(error)
-
-    def _apply_under_savepoint(self, connection: PostgresConnection, change: _Change[Any]) -> None:
-        connection.execute("SAVEPOINT change")
-        mark = self.journal.mark()
-        try:
-            change.result = self._verified(change).apply(connection)
-        except Exception as error:
-            problem: Exception = error
-            if isinstance(error, psycopg.Error):
-                if _ends_all(error):
-                    raise
-                problem = store_error(error)
-            change.error = Failure(problem)
-            self.journal.reset(mark)
-            connection.execute("ROLLBACK TO SAVEPOINT change")
-        connection.execute("RELEASE SAVEPOINT change")
-
-    def _verified(self, change: _Change[T]) -> _Change[T]:
-        """Raises Moved."""
-        if change.owner is not None:
-            self.journal.verify(change.owner)
-        return change
-
 
 def _known(error: Exception) -> Exception:
     return StoreAway(str(error)) if isinstance(error, StoreAway) else error
-
-
-def _ends_all(error: psycopg.Error) -> bool:
-    """Whether nothing else can be written either."""
-    return (
-        not isinstance(store_error(error), StoreFailed)
-        or is_away(error)
-        or isinstance(error, AGAIN)
-    )
