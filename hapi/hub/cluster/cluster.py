@@ -393,8 +393,8 @@ class Cluster:
                 "The database has been taken over by a replica, which may lack the last entries of "
                 "the journal; pages read everything again"
             )
-            self._journal_epoch = epoch
             await self.journal.restart()
+            self._journal_epoch = epoch
             self._missed()
         before, self._last_death = self._last_death, self._find_last_death()
         if self._last_death != before:

@@ -82,7 +82,7 @@ class FullRefresh:
     async def _read(self) -> None:
         registry, store = self.registry, self._store
         await self._find_moved()
-        states = await store.live_states()
+        states = await self._remote.live_states()
         rows: dict[str, Any] = {row.id: row for row in await store.sessions()}
         rows |= {row.id: row for row in await store.machines()}
         for owner in {*registry.sessions, *registry.machines, *rows}:
@@ -92,4 +92,4 @@ class FullRefresh:
             if known is None or known.row != rows.get(owner):
                 await self._remote.read_now(owner)
             if owner in states:
-                self._remote.apply_live(owner, states[owner])
+                self._remote.apply_stored(owner, states[owner])

@@ -37,6 +37,7 @@ class JournalFollower:
     _on_gap: Callable[[], object]
     position: int = 0  # the id of the last entry that was delivered
     _at_end: float = 0.0  # clock seconds: nothing newer was there
+    _restarts: int = 0
     _is_reading: bool = False
     _is_behind: bool = False  # there may be entries that the read under way does not see
     _read_at: float = float("-inf")  # clock seconds: the last read began
@@ -67,9 +68,12 @@ class JournalFollower:
             done.cancel()
 
     async def restart(self) -> None:
-        """Go on with what is newer than now: the entries of before may have been lost."""
-        self.position = 0  # a read under way delivers nothing more
-        self._reach(await self._store.newest_entry())
+        """Go on with what is newer than now: the entries of before may have been lost. Raises what
+        the store raises; nothing has changed then.
+        """
+        newest = await self._store.newest_entry()
+        self._restarts += 1  # a read under way delivers nothing more
+        self._reach(newest)
 
     @property
     def lag(self) -> float:
@@ -104,7 +108,7 @@ class JournalFollower:
         try:
             while self._loop is not None:
                 self._is_behind, begun = False, self._clock.seconds()
-                self._read_at = begun
+                self._read_at, restarts = begun, self._restarts
                 try:
                     entries = await self._store.entries_after(self.position, MAX_ENTRIES)
                     if entries is None:
@@ -118,6 +122,8 @@ class JournalFollower:
                 self._is_failing = False
                 if self._loop is None:
                     return
+                if restarts != self._restarts:
+                    continue
                 if entries is None:
                     self.log.warn(
                         "This hub has missed entries of the journal that are no longer kept; it "

@@ -58,6 +58,7 @@ class RemoteOwners:
     _outdated: set[str] = field(factory=set)
     _early: dict[str, dict[str, Any]] = field(factory=dict)  # live states of rows not read yet
     _retries: dict[str, IDelayedCall] = field(factory=dict)
+    _told: set[str] = field(factory=set)  # of whose live state entries told since `live_states`
     is_stopped: bool = False
 
     log = Logger()
@@ -99,6 +100,19 @@ class RemoteOwners:
         remaining = session.expected_until - self.registry.clock.seconds()
         return 0.0 if session.active else max(0.0, round(remaining, 3))
 
+    async def live_states(self) -> dict[str, dict[str, Any]]:
+        """The live states as the database has them, for `apply_stored`. Raises what the store
+        raises.
+        """
+        self._told.clear()
+        found: dict[str, dict[str, Any]] = await self._store.live_states()
+        return found
+
+    def apply_stored(self, owner: str, live: dict[str, Any]) -> None:
+        """Take over one of `live_states`, unless an entry has told of a later one since."""
+        if owner not in self._told and not self._homes.is_here(owner):
+            self.apply_live(owner, live)
+
     def apply_live(self, owner: str, live: dict[str, Any]) -> None:
         """Take over what the home of `owner` has published."""
         registry, now = self.registry, self.registry.clock.seconds()
@@ -134,6 +148,7 @@ class RemoteOwners:
         if is_foreign and entry.live is not None and (home is None or home.hub == entry.hub):
             if self.known(owner) is None:
                 self._early[owner] = entry.live
+            self._told.add(owner)
             self.apply_live(owner, entry.live)
         if entry.kind not in WITHOUT_ROW and (not is_foreign or self._says_more(owner, entry)):
             self.read_soon(owner)

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.hub.cluster.journal import READ_INTERVAL
+from hapi.hub.store.interface import StoreAway
 from tests.support.cluster_stage import ClusterStage
 
 
@@ -48,3 +49,47 @@ def test_what_somebody_waits_for_is_read_at_once(reads: Any) -> None:
     reached = Deferred.fromCoroutine(a.cluster.journal.reached(newest, 5.0))
     assert reached.result is True
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_no_entry_comes_twice_while_the_follower_begins_anew(
+    reads: Any, monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    """A replica has taken over: what is new is looked for meanwhile, too."""
+    hubs, a, read = reads
+    for _ in range(3):
+        a.memory.publish("default", "session-updated", {"sessionId": "s1"})
+    hubs.tick(1)
+    follower, newest = a.cluster.journal, a.memory.shared.newest
+    delivered: list[int] = []
+    monkeypatch.setattr(follower, "_deliver", lambda entry: delivered.append(entry.id))
+    answer: Deferred[int] = Deferred()
+    monkeypatch.setattr(a.memory, "newest_entry", lambda: answer)
+    restarting = Deferred.fromCoroutine(follower.restart())
+    hubs.tick(1)
+    if is_away:
+        answer.errback(StoreAway("the database is away"))
+        restarting.addErrback(lambda failure: failure.trap(StoreAway))
+    else:
+        answer.callback(newest)
+    hubs.tick(1)
+    assert len(read) > 2
+    assert delivered == []
+    assert follower.position == newest
+
+
+def test_what_was_read_before_the_follower_began_anew_is_not_delivered(
+    reads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hubs, a, _ = reads
+    follower, delivered = a.cluster.journal, []
+    monkeypatch.setattr(follower, "_deliver", lambda entry: delivered.append(entry.id))
+    read_really, late = a.memory.entries_after, Deferred()
+    monkeypatch.setattr(a.memory, "entries_after", lambda number, limit: late)
+    a.memory.publish("default", "session-updated", {"sessionId": "s1"})
+    Deferred.fromCoroutine(follower.restart())
+    monkeypatch.setattr(a.memory, "entries_after", read_really)
+    Deferred.fromCoroutine(read_really(0, 10)).addCallback(late.callback)
+    a.memory.publish("default", "session-updated", {"sessionId": "s2"})
+    hubs.tick(1)
+    assert delivered == [a.memory.shared.newest]

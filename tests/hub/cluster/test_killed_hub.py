@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -211,3 +212,27 @@ def test_pages_read_once_when_a_hub_has_stood_still_and_comes_back() -> None:
     a.memory.resume_hub()
     hubs.tick(7)
     assert page.is_open
+
+
+def test_what_an_entry_tells_while_everything_is_read_again_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hubs = ClusterStage("abc")
+    a, b, c = hubs.hubs
+    session_id = b.session()
+    b.claim(session_id)
+    peer = b.connect(sessionId=session_id)
+    b.alive(peer, session_id, thinking=True)
+    hubs.tick(7)
+    states: Deferred[Any] = Deferred()
+    monkeypatch.setattr(c.memory, "live_states", lambda: states)
+    kill(hubs, a)
+    hubs.tick(TAKEN_FOR_DEAD)
+    assert c.registry.sessions[session_id].thinking
+    before = deepcopy(hubs.shared.live)
+    b.alive(peer, session_id, thinking=False)
+    hubs.settle()
+    states.callback(before)
+    hubs.settle()
+    assert not c.cluster.refresh._is_running
+    assert not c.registry.sessions[session_id].thinking
