@@ -6,7 +6,9 @@ from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
+from hapi.deferreds import run_in_background
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import (
@@ -20,6 +22,7 @@ from hapi.hub.domain.errors import (
 from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
+from hapi.hub.domain.termination import RunnerStop, stop_at_machine
 from hapi.hub.domain.views import permission_mode
 from hapi.idle_limit import own_idle_time
 from hapi.protocol.agents import DEFAULT_AGENT, agent_named
@@ -61,6 +64,8 @@ class Resuming:
     registry: HubRegistry
     documents: Documents
     merging: Merging
+
+    log = Logger()
 
     def resumed_modes(self, session: HubSession, mode: str | None = None) -> set[str | None]:
         """The permission, collaboration and agent modes in which `resume` would start the process
@@ -133,21 +138,48 @@ class Resuming:
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
         result = await request_spawn(self.registry, machine, request)
         if result["type"] != "success":
-            self._require_kept(session)
+            self._require_kept(session, machine)
             raise OperationFailed(result["message"], "resume_failed")
         alive = await when_active(self.registry, result["sessionId"], session)
         if alive is None:
             if result["sessionId"] == session.id:
-                self._require_kept(session)
+                self._require_kept(session, machine)
             raise OperationFailed("Session failed to become active", "resume_failed")
         if alive is not session and session.id in self.registry.sessions:
             await self.merging.merge(session, alive)
         return alive
 
-    def _require_kept(self, session: HubSession) -> None:
-        """Raises NotFound if the session was deleted meanwhile, so that no process can serve it."""
-        if session.id not in self.registry.sessions:
-            raise NotFound("The session was deleted meanwhile")
+    def _require_kept(self, session: HubSession, machine: HubMachine) -> None:
+        """Raises NotFound if the session was deleted meanwhile. The process that the runner may
+        have started cannot serve it, and is ended.
+        """
+        if session.id in self.registry.sessions:
+            return
+        run_in_background(
+            self._end_process(session, machine),
+            self.log,
+            "The process that was started for the deleted session {session_id} may still run",
+            session_id=session.id,
+        )
+        raise NotFound("The session was deleted meanwhile")
+
+    async def _end_process(self, session: HubSession, machine: HubMachine) -> None:
+        """Have the runner of the machine end the process of a session that was deleted while it was
+        being started.
+        """
+        cluster = self.registry.cluster
+        if cluster is not None and await cluster.know(session.id):
+            return  # the database has it, whatever this hub has read so far
+        match await stop_at_machine(self.registry, machine.id, session.id):
+            case RunnerStop.ALIVE | RunnerStop.NO_ANSWER | RunnerStop.AWAY:
+                self.log.warn(
+                    "Session {session_id} was deleted while it was being started, and its process "
+                    "may still run on {machine}: its runner did not end it",
+                    session_id=session.id,
+                    machine=machine.name,
+                )
+            case _:
+                pass
 
     async def _when_memory_known(self, session: HubSession, earlier: Any) -> str | None:
         """What the session tells of its agent's memory; `earlier` is what its last process told.

@@ -126,22 +126,26 @@ class SessionTermination:
         machine = self.registry.resuming.get(session.id) or session.public_metadata.get("machineId")
         if not isinstance(machine, str) or not self.registry.owns(session.namespace, machine):
             return RunnerStop.AWAY
-        try:
-            answer = await self.registry.rpc.call(
-                machine, rpc_methods.STOP_SESSION, {"sessionId": session.id}, STOP_TIMEOUT
-            )
-        except TargetMissing:
-            return RunnerStop.AWAY
-        except CallFailed as error:
-            self.log.warn(
-                "The runner did not stop {session_id}: {reason}",
-                session_id=session.id,
-                reason=str(error),
-            )
-            return RunnerStop.NO_ANSWER
-        self.log.debug(
-            "The runner's answer about {session_id}: {answer}",
-            session_id=session.id,
-            answer=answer,
+        return await stop_at_machine(self.registry, machine, session.id)
+
+
+async def stop_at_machine(registry: HubRegistry, machine_id: str, session_id: str) -> RunnerStop:
+    """Have the runner of a machine end the process of a session."""
+    log = SessionTermination.log
+    try:
+        answer = await registry.rpc.call(
+            machine_id, rpc_methods.STOP_SESSION, {"sessionId": session_id}, STOP_TIMEOUT
         )
-        return read_stop_answer(answer)
+    except TargetMissing:
+        return RunnerStop.AWAY
+    except CallFailed as error:
+        log.warn(
+            "The runner did not stop {session_id}: {reason}",
+            session_id=session_id,
+            reason=str(error),
+        )
+        return RunnerStop.NO_ANSWER
+    log.debug(
+        "The runner's answer about {session_id}: {answer}", session_id=session_id, answer=answer
+    )
+    return read_stop_answer(answer)

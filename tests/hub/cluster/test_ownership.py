@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -214,7 +216,7 @@ def test_a_session_that_another_hub_deletes_while_it_is_resumed_is_not_found(hub
     a, b, _ = hubs.hubs
     session_id = a.session(machineId="m1", lifecycleState="archived")
     _, runner = a.machine()
-    runner.serve("m1", "spawn-happy-session")
+    runner.serve("m1", "spawn-happy-session", "stop-session")
     hubs.settle()
     pending = a.begin("POST", f"/api/sessions/{session_id}/reopen", {})
     hubs.settle()
@@ -226,6 +228,27 @@ def test_a_session_that_another_hub_deletes_while_it_is_resumed_is_not_found(hub
     runner.answer({**reply, "sessionId": session_id})
     hubs.tick(20)
     assert a.finish(pending).status == 404
+    assert stops(runner) == [session_id]  # the process that the runner has started for it
+
+
+def stops(runner):
+    asked = [call for call in runner.events("rpc-request") if "stop-session" in call["method"]]
+    return [json.loads(call["params"])["sessionId"] for call in asked]
+
+
+def test_the_process_of_a_session_that_the_database_still_has_is_not_ended(hubs):
+    a, _, _ = hubs.hubs
+    session_id = a.session(machineId="m1", lifecycleState="archived")
+    _, runner = a.machine()
+    runner.serve("m1", "spawn-happy-session", "stop-session")
+    hubs.settle()
+    pending = a.begin("POST", f"/api/sessions/{session_id}/reopen", {})
+    hubs.settle()
+    a.registry.forget_session(session_id)  # although nobody has deleted it
+    runner.answer({"type": "error", "errorMessage": "no"})
+    hubs.tick(20)
+    assert a.finish(pending).status == 404
+    assert stops(runner) == []
 
 
 @pytest.mark.parametrize("messages", [0, 3])

@@ -460,6 +460,25 @@ def test_an_archive_overtakes_the_process_that_a_resume_has_begun__C17(how: str)
     assert stage.registry.sessions[session].active is False
 
 
+@pytest.mark.parametrize("how", ["reopen", "resume"])
+def test_a_process_that_was_started_for_a_session_deleted_meanwhile_is_ended(how: str) -> None:
+    stage = Stage()
+    session = archived(stage)
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session", "stop-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/{how}", {})
+    assert stage.rest("DELETE", f"/api/sessions/{session}").status == 200
+    runner.answer(json.dumps({"type": "success", "sessionId": session}))
+    stage.tick(16.0)
+    assert stage.finish(pending).status == 404
+    asked = runner.events("rpc-request")[-1]
+    assert (asked["method"], json.loads(asked["params"])) == (
+        f"{machine}:stop-session",
+        {"sessionId": session},
+    )
+    runner.answer('{"status":"stopped"}')
+
+
 def test_an_archive_does_not_wait_for_a_machine_that_is_away__C17_R06() -> None:
     stage = Stage()
     session = stage.session(machineId="m1", lifecycleState="running")
