@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from attrs import evolve, field, frozen
@@ -15,6 +16,22 @@ FORM = "postgresql://USER@HOST/DATABASE"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _WITHOUT_SLASHES = re.compile(r"(?i:postgres(?:ql)?):")
 _SECRET_PARAMETERS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+# Parameters of libpq whose values are shown. That of another one may be a secret whose name is
+# mistyped, percent-encoded or too new to be known here.
+_SHOWN_PARAMETERS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    service user passfile channel_binding connect_timeout dbname host hostaddr port client_encoding
+    options application_name fallback_application_name keepalives keepalives_idle
+    keepalives_interval keepalives_count tcp_user_timeout sslmode sslnegotiation sslcompression
+    sslcert sslkey sslcertmode sslrootcert sslcrl sslcrldir sslsni requirepeer require_auth
+    min_protocol_version max_protocol_version ssl_min_protocol_version ssl_max_protocol_version
+    gssencmode krbsrvname gsslib gssdelegation replication target_session_attrs load_balance_hosts
+    oauth_issuer oauth_client_id oauth_scope sslkeylogfile
+        """,
+    )
+)
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 
 
@@ -72,12 +89,19 @@ class DatabaseUrl:
         return cls(user, password, hosts, name, parameters)
 
     def __str__(self) -> str:
-        return self._url("", _SECRET_PARAMETERS)
+        return self._url(
+            "",
+            (
+                (key, value if key in _SHOWN_PARAMETERS else "***")
+                for key, value in self.parameters
+                if key not in _SECRET_PARAMETERS
+            ),
+        )
 
     @property
     def with_password(self) -> str:
         """The whole URL, for libpq alone."""
-        return self._url(f":{self.password}" if self.password else "", frozenset())
+        return self._url(f":{self.password}" if self.password else "", self.parameters)
 
     @property
     def has_password(self) -> bool:
@@ -109,10 +133,10 @@ class DatabaseUrl:
             return self
         return evolve(self, parameters=(*self.parameters, ("password", _quoted(password))))
 
-    def _url(self, password: str, left_out: frozenset[str]) -> str:
+    def _url(self, password: str, parameters: Iterable[tuple[str, str]]) -> str:
         user = f"{self.user}{password}@" if self.user or password else ""
-        kept = [f"{key}={value}" for key, value in self.parameters if key not in left_out]
-        query = f"?{'&'.join(kept)}" if kept else ""
+        query = "&".join(f"{key}={value}" for key, value in parameters)
+        query = f"?{query}" if query else ""
         return f"postgresql://{user}{self.hosts}/{self.name}{query}"
 
 

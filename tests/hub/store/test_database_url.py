@@ -32,6 +32,8 @@ PASSWORD = "sw%2Fordf%40ish"
         ("postgresql:///hapi?host=/run/pg", "postgresql:///hapi?host=/run/pg"),
         ("postgresql://%2Frun%2Fpg/hapi", "postgresql://%2Frun%2Fpg/hapi"),
         ("postgresql://db1?dbname=hapi", "postgresql://db1/?dbname=hapi"),
+        ("postgresql://db1/hapi?bogus=5ecret", "postgresql://db1/hapi?bogus=***"),
+        ("postgresql://db1/hapi?pass%77ord=5ecret", "postgresql://db1/hapi?pass%77ord=***"),
     ],
 )
 def test_a_url_is_kept_whole_and_shown_without_its_password(text, shown):
@@ -39,6 +41,7 @@ def test_a_url_is_kept_whole_and_shown_without_its_password(text, shown):
     assert str(url) == shown
     assert DatabaseUrl.parse(url.with_password) == url
     assert PASSWORD not in f"{url}{url!r}"
+    assert "5ecret" not in f"{url}{url!r}"
     assert url.has_password is (PASSWORD in text)
     if url.has_password:
         assert PASSWORD in url.with_password
@@ -132,3 +135,13 @@ def test_no_log_shows_the_password_of_a_url(text):
     redacted = Secrets().redact(text)
     assert "hunter2" not in redacted
     assert "db1/hapi" in redacted
+
+
+def test_a_server_that_asks_for_a_password_is_told_with_where_it_belongs():
+    connection = pytest.importorskip("hapi.hub.store.postgres.connection")
+    said = 'connection failed: connection to server at "db1" failed: fe_sendauth: no password {}'
+    assert connection.one_line(OSError(said.format("supplied\n"))) == (
+        'connection to server at "db1" failed: fe_sendauth: no password supplied; the password '
+        "belongs in ~/.pgpass or the variable PGPASSWORD"
+    )
+    assert "PGPASSWORD" not in connection.one_line(OSError(said.format("is right")))

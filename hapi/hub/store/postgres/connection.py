@@ -40,6 +40,7 @@ SETTINGS = """
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
     SET client_min_messages = 'warning'; SET TimeZone = 'UTC'
 """
+NO_PASSWORD = "no password supplied"  # libpq, to a server that asks for one
 READ_ONLY = "; SET default_transaction_read_only = on"
 
 # psycopg logs what it also raises; without a handler Python would print it on the terminal.
@@ -124,6 +125,8 @@ def store_error(error: psycopg.Error) -> Exception:
 def one_line(error: BaseException) -> str:
     """What libpq or the server says, in one line."""
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if NO_PASSWORD in text:
+        text += "; the password belongs in ~/.pgpass or the variable PGPASSWORD"
     return text.removeprefix("connection failed: ")
 
 
