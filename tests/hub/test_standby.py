@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from hapi.cli.checks.own_hub_check import own_hub_problem
 from hapi.cli.checks.postgres_check import check_hubs
 from hapi.cli.commands.hub.status import collect, status_facts
 from hapi.home import Home
@@ -23,7 +24,7 @@ from hapi.hub.active_role import ActiveRole
 from hapi.hub.hub_server import HubServer
 from hapi.hub.store.database_url import DatabaseUrl
 from hapi.hub.store.interface import StoreRefused
-from hapi.settings import ConfigurationError, read_settings, update_settings
+from hapi.settings import ConfigurationError, HubAccess, read_settings, update_settings
 from tests.support.metrics_text import figures
 from tests.support.programs import free_port
 
@@ -146,6 +147,10 @@ async def test_a_standby_answers_that_it_waits_and_serves_after_the_active_hub_h
         assert [line.split()[0::2][:2] for line in shown["Hubs"].splitlines()] == (
             [["a", "active"], ["b", "standby"]][: len(facts["hubs"])]
         )
+    for home, hub in (("a", a), ("b", b)):
+        check = await deferToThread(own_hub_problem, homes(home), HubAccess(hub.url, hub.token))
+        told = "note", f"{b.url} is a standby; hub a at {a.url} serves"
+        assert (check and (check.finding, check.text)) == (told if hub is b else None)
 
     # The active one stops.
     body = {"tag": "t", "metadata": {"path": "/", "host": "h"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http.client import HTTPException
 from ssl import SSLCertVerificationError
 from typing import Any
@@ -65,6 +66,16 @@ def get_json(access: HubAccess, path: str, seconds: float, logs_in: bool = True)
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise CommandError(f"what answers at {access.url} is not a hub", UNREACHABLE) from error
+
+
+def active_hub_of(reported: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The hub that serves instead of the one whose status `reported` is; None if that is no standby
+    or if no other hub serves.
+    """
+    if reported.get("role") != "standby":
+        return None
+    hubs = reported.get("hubs") or ()
+    return next((hub for hub in hubs if hub["role"] == "active" and hub["isUp"]), None)
 
 
 def _ask(

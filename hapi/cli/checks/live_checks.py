@@ -12,6 +12,7 @@ from hapi.cli.checks.check import Check, Finding, failed_check
 from hapi.cli.checks.clock_check import check_clock, fetch_hub_time
 from hapi.cli.checks.hub_check import HubVerdict, check_hub, websocket_problem
 from hapi.cli.checks.launch_check import check_launch
+from hapi.cli.checks.own_hub_check import own_hub_problem
 from hapi.cli.checks.settings_check import settings_problems
 from hapi.home import Home, HomeUnusable
 from hapi.process.child_limits import SessionLimits
@@ -43,11 +44,13 @@ def live_checks(
             if settings_problems({key: settings.get(key) for key in HUB_KEYS}):
                 text = "not checked, because settings.json has invalid values"
                 hub_problem = Check("hub", "note", text)
+    if access is not None:
+        hub_problem = own_hub_problem(home, access)
 
     async def check(reactor: Any) -> list[Check]:
         wall, monotonic = time.time(), time.monotonic()
         hub, dates = hub_problem, None
-        if access is not None:
+        if access is not None and hub is None:
             hub = hub_finding(access.url, await check_hub(reactor, access))
             if hub.finding == "good":
                 if (problem := await websocket_problem(reactor, access)) is not None:

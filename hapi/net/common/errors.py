@@ -73,6 +73,7 @@ class HubBusy(HubUnreachable):
 def describe_connection_error(error: BaseException | None, host: str) -> str:
     """Why a connection to `host` failed, as one clause."""
     from twisted.internet import error as network
+    from twisted.internet.defer import CancelledError
 
     seen = _innermost(error)
     if tls := describe_certificate_error(error, host):
@@ -84,7 +85,8 @@ def describe_connection_error(error: BaseException | None, host: str) -> str:
             return f"the name {host} cannot be resolved"
         case network.ConnectionRefusedError():
             return f"nothing listens at {host} (connection refused)"
-        case network.TimeoutError() | network.TCPTimedOutError():
+        # Who has waited long enough cancels what he waits for.
+        case network.TimeoutError() | network.TCPTimedOutError() | CancelledError():
             return f"{host} did not answer in time"
         case network.ConnectionDone() | network.ConnectionLost() | network.ConnectionAborted():
             return "the connection was closed"

@@ -1,6 +1,12 @@
-"""What `hapi doctor` says of the runner's answer."""
+"""What `hapi doctor` says of the answers of runner and hub."""
 
+import socket
+
+import pytest_twisted
+
+from hapi.cli.checks.hub_check import check_hub
 from hapi.cli.checks.live_checks import runner_finding
+from hapi.settings import HubAccess
 
 STATUS = {
     "pid": 7,
@@ -30,3 +36,11 @@ def test_a_registered_runner_without_a_connection_is_reported_with_the_reason():
 
 def test_a_failure_of_a_version_that_is_not_installed_any_more_is_not_reported():
     assert runner_finding({**STATUS, "current": True}).finding == "good"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hub_that_does_not_answer_in_time_is_reported_in_words(reactor):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        verdict = await check_hub(reactor, HubAccess(url, "t" * 20), seconds=0.3)
+    assert verdict.problem(url) == f"{url} cannot be reached: {url} did not answer in time"

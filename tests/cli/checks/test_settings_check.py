@@ -204,6 +204,20 @@ def test_an_invalid_hub_or_token_in_the_settings_is_told_once(home, monkeypatch,
     assert (findings["settings"], findings["hub"]) == ("broken", "note")
 
 
+def test_what_the_hub_of_this_home_says_of_itself_is_the_finding(home, monkeypatch):
+    from hapi.cli.checks import live_checks
+
+    own = Check("hub", "note", "is a standby")
+    monkeypatch.setattr(live_checks, "own_hub_problem", lambda *_: own)
+    monkeypatch.setattr(live_checks, "run_once", lambda check, _: run_coroutine(check(Clock())))
+    monkeypatch.setattr(live_checks, "check_runner", no_check)
+    monkeypatch.setattr(live_checks, "check_child", no_check)
+    found = examine(
+        {"HAPI_HOME": str(home.path), "PATH": "/usr/bin:/bin", "CLI_API_TOKEN": "t" * 20}
+    )
+    assert [check for check in found if check.name == "hub"] == [own]
+
+
 async def no_check(*_):
     return Check("none", "good", "")
 

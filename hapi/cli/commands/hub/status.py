@@ -22,7 +22,7 @@ from hapi.cli.base.errors import (
 )
 from hapi.cli.base.hub_database import used_database
 from hapi.cli.base.hub_options import database_option
-from hapi.cli.base.hub_request import NotServing, get_json
+from hapi.cli.base.hub_request import NotServing, active_hub_of, get_json
 from hapi.cli.base.output import echo, plural, print_json
 from hapi.cli.base.times import ago, local_time
 from hapi.home import Home, read_capped
@@ -114,10 +114,7 @@ def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandEr
 
 def _waits_well(reported: Mapping[str, Any]) -> bool:
     """Whether the hub is a standby whose database has an active hub."""
-    hubs = reported.get("hubs") or ()
-    return reported.get("role") == "standby" and any(
-        hub["role"] == "active" and hub["isUp"] for hub in hubs
-    )
+    return active_hub_of(reported) is not None
 
 
 def _file_facts(path: Path | DatabaseUrl) -> dict[str, Any]:
