@@ -22,6 +22,7 @@ from hapi.home import Home, read_capped, write_atomically
 from hapi.protocol.token import AccessToken
 
 DEFAULT_HUB = "http://localhost:3006"
+QUOTED_LENGTH = 100  # characters of a wrong value that an error quotes
 # As in the npm CLI, in seconds.
 LOCK_STALE_AFTER, LOCK_TIMEOUT, LOCK_POLL_INTERVAL = 30.0, 5.0, 0.1
 
@@ -226,12 +227,19 @@ def origin(url: object, name: str = "") -> str:
 
     Raises ConfigurationError if it has a path or is not an http or https URL.
     """
-    label = f"{name}: hub URL {url!r}" if name else f"hub URL {url!r}"
+    label = f"{name}: hub URL {quoted_url(url)}" if name else f"hub URL {quoted_url(url)}"
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError as error:  # its text may quote a password
+        raise configuration_error(
+            name, f"{label} must look like http://host:port or https://host"
+        ) from error
+    try:
         port = parts.port
     except ValueError as error:
-        raise configuration_error(name, f"{label}: {error}") from error
+        raise configuration_error(
+            name, f"{label} has a port that is not a number from 0 to 65535"
+        ) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise configuration_error(name, f"{label} must look like http://host:port or https://host")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
@@ -241,6 +249,19 @@ def origin(url: object, name: str = "") -> str:
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def quoted_url(url: object) -> str:
+    """The value that is given as a URL, in quotes: without what may be a password, and not longer
+    than a line.
+    """
+    text = url if isinstance(url, str) else repr(url)
+    before, at, host = text.rpartition("@")
+    if at:
+        scheme, mark, _ = before.partition("://")
+        text = f"{scheme}{mark}***@{host}" if mark and scheme.isalpha() else f"***@{host}"
+    quoted = repr(text) if isinstance(url, str) else text
+    return quoted if len(quoted) <= QUOTED_LENGTH else f"{quoted[:QUOTED_LENGTH]}…"
 
 
 def _extra_headers(environ: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:

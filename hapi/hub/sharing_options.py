@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from hapi.settings import ConfigurationError, InvalidFlag, configuration_error, origin
+from hapi.hub.address import read_advertised_url
+from hapi.settings import ConfigurationError, InvalidFlag, configuration_error
 
 DRAIN_SECONDS, MAX_DRAIN_SECONDS = 10.0, 600
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -34,7 +35,7 @@ def sharing_options(
     )
     return {
         "name": read_hub_name(name, name_by) if name else "",
-        "advertise": origin(address, address_by) if address else None,
+        "advertise": read_advertised_url(address, address_by) if address else None,
         "drain_seconds": read_drain_seconds(seconds, seconds_by) if seconds_by else DRAIN_SECONDS,
         "sharing_settings": tuple(filter(None, (address_by, name_by))),
     }

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
+from hapi.cli.checks.settings_check import settings_problems
 from hapi.home import Home
 from hapi.hub.http.site import HostPolicy
 from hapi.hub.hub import Hub
@@ -145,3 +146,78 @@ def test_the_address_for_other_hubs_is_an_origin(home):
     environ["HAPI_ADVERTISE"] = "10.0.0.5"
     with pytest.raises(ConfigurationError, match=r"HAPI_ADVERTISE: hub URL .10\.0\.0\.5."):
         HubOptions.from_environment(environ)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://10.0.0.5:3006", "http://10.0.0.5:3006"),
+        ("https://Hub-A.example/", "https://hub-a.example"),
+        ("http://hub_a.:1", "http://hub_a.:1"),
+        ("http://[FD00::5]:3006", "http://[fd00::5]:3006"),
+        ("http://[fe80::1%eth0]:3006", "http://[fe80::1%eth0]:3006"),
+        ("http://bücher.example:3006", "http://xn--bcher-kva.example:3006"),
+        ("http://１０.0.0.5:3006", "http://10.0.0.5:3006"),
+        (f"http://{'a.' * 126}a", f"http://{'a.' * 126}a"),
+    ],
+)
+def test_an_address_that_other_hubs_can_use_is_taken(home, given, url):
+    assert HubOptions.from_environment(of(home), advertise=given).advertise == url
+
+
+WILDCARD = "must name one host where other hubs reach this one, not every interface"
+NO_HOST = "must have a valid host name or IP address"
+FORM = "must look like http://host:port or https://host"
+NO_PORT = "has a port that is not a number from 0 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("given", "quoted", "reason"),
+    [
+        ("http://h:0", None, "must have the port where other hubs reach this one, not 0"),
+        ("http://h:x", None, NO_PORT),
+        ("http://h:70000", None, NO_PORT),
+        *(
+            (f"http://{host}:3006", None, WILDCARD)
+            for host in ("*", "0.0.0.0", "[::]", "[0:0::0]", "[::ffff:0.0.0.0]", "０.0.0.0")
+        ),
+        *(
+            (f"http://{host}:3006", None, NO_HOST)
+            for host in (
+                *("0", "0x0", "10.0.0", "10.0.0.256", "*.example", "a..b", "-a", "a-", "a%20b"),
+                *("a" * 64, "☃.example", "ü" * 64, 'a"b'),
+            )
+        ),
+        ("http://a b", None, "must not have a space or a control character"),
+        ("http://h ", None, "must not have a space or a control character"),
+        ("http://h\n", None, "must not have a space or a control character"),
+        ("http://[::1", None, FORM),
+        ("10.0.0.5", None, FORM),
+        ("http://h/path", None, "must be an origin alone"),
+        ("http://h?x=1", None, "must be an origin alone"),
+        ("http://u:secret@host", "http://***@host", "must be an origin alone"),
+        ("http://u:se@cret/@host:0", "http://***@host:0", "must be an origin alone"),
+        ("http://u:secret@host:x", "http://***@host:x", NO_PORT),
+        ("http://u:sec℀ret@host", "http://***@host", FORM),
+        ("u:secret@host", "***@host", FORM),
+        (f"http://{'a.' * 127}a", "", "has a host of more than 253 characters"),
+        (f"http://{'ü' * 10_000}", "", "has a host of more than 253 characters"),
+        (f"http://h/{'x' * 10_000}", "", "must be an origin alone"),
+    ],
+)
+def test_an_address_that_no_other_hub_can_use_is_refused(home, given, quoted, reason):
+    with pytest.raises(InvalidFlag) as refused:
+        HubOptions.from_environment(of(home), advertise=given)
+    said = str(refused.value)
+    start = "--advertise: hub URL "
+    if quoted == "":  # too long for a line
+        assert said.startswith(f"{start}{repr(given)[:100]}… {reason}")
+    else:
+        assert said.startswith(f"{start}{quoted or given!r} {reason}")
+    assert "secret" not in said
+    assert len(said) < 250
+    assert settings_problems({"advertise": given}) == [said.removeprefix("--")]
+
+
+def of(home):
+    return {"HAPI_HOME": str(home.path)}

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
+from hapi.hub.address import read_advertised_url
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.notify.options import NotifyOptions
 from hapi.hub.options import (
@@ -258,6 +259,10 @@ def _address(key: str) -> Callable[[object], list[str]]:
     return lambda value: _raised(lambda: origin(value, key)) if value else []
 
 
+def _advertise(value: object) -> list[str]:
+    return _raised(lambda: read_advertised_url(value, "advertise")) if value else []
+
+
 _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "apiUrl": _address("apiUrl"),
     "serverUrl": _address("serverUrl"),
@@ -274,7 +279,7 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "basePath": _base_path,
     "database": _database,
     "hubName": _hub_name,
-    "advertise": _address("advertise"),
+    "advertise": _advertise,
     "drainSeconds": lambda value: _raised(lambda: read_drain_seconds(value, "drainSeconds")),
     "tunnel": _tunnel,
     "corsOrigins": _listed("corsOrigins"),
