@@ -64,6 +64,7 @@ class HubOptions:
     name: str = ""  # among the hubs of a database; "": that of the host
     advertise: str | None = None  # where other hubs reach this one; None: it serves alone
     drain_seconds: float = DRAIN_SECONDS  # in which a hub with `advertise` closes its sockets
+    drain_setting: str = ""  # by which `drain_seconds` was given; "": it was not
     sharing_settings: tuple[str, ...] = ()  # that were given for `advertise` and `name`
 
     @property
@@ -73,12 +74,18 @@ class HubOptions:
 
     def check_sharing(self) -> None:
         """Raises ConfigurationError if what is for hubs of a database in PostgreSQL was given for
-        one in a file, which a single hub opens.
+        one in a file, which a single hub opens, or the time of a hub that has no others beside it.
         """
         if isinstance(self.used_database, Path) and (self.advertise or self.name):
             name = next(iter(self.sharing_settings), "--advertise" if self.advertise else "--name")
             raise configuration_error(
                 name, f"{name} is for hubs of a database in PostgreSQL (--database)"
+            )
+        if self.drain_setting and not self.advertise:
+            raise configuration_error(
+                self.drain_setting,
+                f"{self.drain_setting} is for hubs with a database in PostgreSQL (--database) and "
+                "--advertise",
             )
 
     @property

@@ -19,7 +19,9 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def sharing_options(
     flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`name`, `advertise`, `drain_seconds` and `sharing_settings`. Raises ConfigurationError."""
+    """`name`, `advertise`, `drain_seconds`, `drain_setting` and `sharing_settings`. Raises
+    ConfigurationError.
+    """
 
     def named(flag: str, variable: str, key: str) -> dict[str, Any]:
         return {
@@ -37,6 +39,7 @@ def sharing_options(
         "name": read_hub_name(name, name_by) if name else "",
         "advertise": read_advertised_url(address, address_by) if address else None,
         "drain_seconds": read_drain_seconds(seconds, seconds_by) if seconds_by else DRAIN_SECONDS,
+        "drain_setting": seconds_by,
         "sharing_settings": tuple(filter(None, (address_by, name_by))),
     }
 

@@ -516,6 +516,7 @@ def test_a_flag_whose_value_is_none_is_wrong_usage(home, flag, value):
         ["--name", "a b"],
         ["--name", "a"],
         ["--drain-seconds", "601"],
+        ["--drain-seconds", "5"],  # without --advertise
         ["--public-url", "nonsense"],
         ["--cors-origin", "nonsense"],
         ["--base-path", "hapi"],

@@ -140,6 +140,28 @@ def test_a_database_in_a_file_has_no_hubs_to_be_named(home, reactor):
     of_variable.check_sharing()
 
 
+@pytest.mark.parametrize("database", [None, "postgresql://db1/hapi"])
+def test_a_hub_without_others_has_no_time_for_clients_to_move(home, database):
+    environ = {"HAPI_HOME": str(home.path)}
+    sentence = "is for hubs with a database in PostgreSQL (--database) and --advertise"
+    read = HubOptions.from_environment
+    with pytest.raises(InvalidFlag) as flag:
+        read(environ, database=database, drain_seconds="0").check_sharing()
+    assert str(flag.value) == f"--drain-seconds {sentence}"
+    with pytest.raises(ConfigurationError) as variable:
+        read({**environ, "HAPI_DRAIN_SECONDS": "5"}, database=database).check_sharing()
+    assert str(variable.value) == f"HAPI_DRAIN_SECONDS {sentence}"
+    read(environ, database=database).check_sharing()
+
+
+def test_a_hub_with_others_has_time_for_clients_to_move(home):
+    HubOptions.from_environment(
+        {"HAPI_HOME": str(home.path), "HAPI_DRAIN_SECONDS": "5"},
+        database="postgresql://db1/hapi",
+        advertise="http://10.0.0.5:3006",
+    ).check_sharing()
+
+
 def test_the_address_for_other_hubs_is_an_origin(home):
     environ = {"HAPI_HOME": str(home.path), "HAPI_ADVERTISE": "http://10.0.0.5:3006/"}
     assert HubOptions.from_environment(environ).advertise == "http://10.0.0.5:3006"

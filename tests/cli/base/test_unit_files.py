@@ -256,7 +256,6 @@ def test_the_hub_command_takes_the_options_of_the_hub(home):
     ("words", "seconds"),
     [
         ("", "20"),
-        ("--drain-seconds 90", "20"),
         ("--advertise http://10.0.0.5:3006", "30"),
         ("--advertise http://10.0.0.5:3006 --drain-seconds 89.5", "110"),
     ],
