@@ -65,6 +65,8 @@ class HubService(Service):
         self.token = ""
         # Called with a sentence when the hub listens and has to wait for its database to go on.
         self.on_waiting: Callable[[str], object] = lambda reason: None
+        # Called once when the hub, which listens and waits, begins to serve.
+        self.on_serving: Callable[[], object] | None = None
 
     @property
     def when_listening(self) -> Deferred[str]:
@@ -173,7 +175,7 @@ class HubService(Service):
             self._host_policy,
             lambda hub_id: postgres_store(database, self._reactor, hub_id),
             (PeriodicTask(self._check_files, FILES_CHECK_INTERVAL),),
-            self._announce,
+            self._role_changed,
         )
 
         def wait(reason: str) -> None:
@@ -201,6 +203,17 @@ class HubService(Service):
     def _announce(self) -> None:
         role = "standby" if self.is_standby else "active"
         self._lock.announce(self.url, self.people_url, self._started_at, role)
+
+    def _role_changed(self) -> None:
+        self._announce()
+        told, is_serving = self.on_serving, self._serving is not None
+        if told is None or not is_serving:
+            return
+        self.on_serving = None
+        try:
+            told()
+        except Exception:  # the hub serves nevertheless
+            self.log.failure("It could not be told that this hub serves now")
 
     def _not_started(self, failure: Failure) -> None:
         self._failure, self.running = failure, False

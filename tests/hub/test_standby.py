@@ -165,6 +165,25 @@ async def test_a_standby_answers_that_it_waits_and_serves_after_the_active_hub_h
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_standby_that_takes_over_tells_so_once_and_serves_also_without_a_terminal(
+    hubs: Any, reactor: Any, logged_failures: Any
+) -> None:
+    a, b = await hubs("a"), await hubs("b")
+    told: list[bool] = []
+
+    def tell() -> None:
+        told.append(b.is_standby)
+        raise BrokenPipeError
+
+    b.on_serving = tell
+    await a.stopService()
+    await until(reactor, lambda: not b.is_standby)
+    assert (told, b.on_serving) == ([False], None)
+    assert logged_failures.take(BrokenPipeError)
+    assert (await deferToThread(ask, f"{b.url}/ready"))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
 async def test_hubs_that_serve_together_know_each_other(hubs: Any, reactor: Any) -> None:
     started = {}
     for name in "ab":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from hapi.cli.base.output import warn
+from hapi.cli.base.output import echo, warn
 from hapi.redaction import escape_control
 
 
@@ -27,6 +28,16 @@ def attend_hub(host: Any, hub: Any) -> None:
     hub.on_waiting = lambda reason: warn(f"{reason}. The hub waits and tries again.")
     host.on_impatience = hub.hurry
     host.shutdown_timeout += hub.drain_seconds
+
+
+def tell_when_serving(hub: Any, tell: Callable[[], object]) -> None:
+    """Call `tell` when `hub`, which listens and does not serve, has begun to serve."""
+
+    def begun() -> None:
+        echo("This hub serves now.")
+        tell()
+
+    hub.on_serving = begun
 
 
 def waiting_sentence(hub: Any) -> str:

@@ -302,7 +302,7 @@ class Up:
 
     def _print_address(self, hub: Any, logging: Logging) -> None:
         """Print the address of the page, the agents found, and where home and log are."""
-        from hapi.cli.base.foreground import waiting_sentence
+        from hapi.cli.base.foreground import tell_when_serving, waiting_sentence
 
         available, _ = detect_agents(read_settings(self.home), os.environ)
         url = hub.people_url
@@ -316,17 +316,20 @@ class Up:
         if hub.is_standby:
             echo(f"HAPI {__version__} is up, and its hub does not serve yet.")
             echo(waiting_sentence(hub))
+            tell_when_serving(hub, lambda: self._print_page(hub))
         else:
-            self._print_page(url, page)
+            self._print_page(hub, f"HAPI {__version__} is up. ")
         echo(agents_sentence(available))
         echo(f"Home: {escape_control(home)}")
         echo(f"Log:  {escape_control(log)}")
 
-    def _print_page(self, url: str, page: str) -> None:
-        """Print the address of the page, which contains the access token."""
+    def _print_page(self, hub: Any, before: str = "") -> None:
+        """Print the address of the page, which contains the access token; `before` on that line."""
         from hapi.protocol.authority import is_loopback
 
-        echo(f"HAPI {__version__} is up. Open this page in a browser:\n")
+        url = hub.people_url
+        page = page_address(url, hub.token)
+        echo(f"{before}Open this page in a browser:\n")
         echo(f"  {page}\n")
         if self.qr:
             echo(qr_code(page))

@@ -87,13 +87,21 @@ def _print_facts(home: Home, service: Any, log: str) -> None:
 
 def _print_addresses(home: Home, service: Any, other_hub: str | None, qr: bool) -> None:
     """Where the hub listens, and how runners and people get there."""
-    from hapi.cli.base.foreground import waiting_sentence
-    from hapi.cli.base.page_address import page_address, qr_code
+    from hapi.cli.base.foreground import tell_when_serving, waiting_sentence
 
     echo(f"Hub listens on {service.url}")
     if service.is_standby:
         echo(waiting_sentence(service))
-        return  # neither runners nor people can use it now
+        # Neither runners nor people can use it before that.
+        tell_when_serving(service, lambda: _print_ways(home, service, other_hub, qr))
+    else:
+        _print_ways(home, service, other_hub, qr)
+
+
+def _print_ways(home: Home, service: Any, other_hub: str | None, qr: bool) -> None:
+    """How runners and people get to a hub that serves."""
+    from hapi.cli.base.page_address import page_address, qr_code
+
     if other_hub is not None and other_hub.rstrip("/") != service.options.public_url:
         echo(
             f"Runners of this home use {escape_control(other_hub)} (apiUrl in settings.json). "

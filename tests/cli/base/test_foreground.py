@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.commands.up import Up
 from hapi.cli.hub import foreground
 from hapi.home import Home
 
@@ -42,3 +44,28 @@ def test_a_standby_tells_which_hub_serves_and_no_address_of_a_page(
         "This hub is a standby: hub a at http://10.0.0.5:3006 serves. "
         "It takes over as soon as it can.\n"
     )
+
+
+def test_a_standby_that_has_taken_over_tells_the_address_of_its_page(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = service(is_standby=True, waits_because=STANDBY)
+    foreground._print_addresses(home, waiting, None, qr=False)
+    capsys.readouterr()
+    waiting.on_serving()
+    assert capsys.readouterr().out == (
+        "This hub serves now.\n"
+        f"Page: http://127.0.0.1:3006/ (access token: cliApiToken in {home.settings})\n"
+    )
+
+
+def test_hapi_up_tells_the_address_of_its_page_when_its_hub_has_taken_over(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = service(is_standby=True, waits_because=STANDBY)
+    up = Up(home, {}, RunnerFlags(), qr=False, as_json=False, tunnel=None)
+    up._print_address(waiting, SimpleNamespace(path="/log"))
+    assert "Open this page" not in capsys.readouterr().out
+    waiting.on_serving()
+    told = capsys.readouterr().out
+    assert told.startswith("This hub serves now.\nOpen this page in a browser:\n\n  http://127.")
