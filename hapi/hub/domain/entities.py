@@ -20,6 +20,8 @@ SESSION_TIMEOUT, MACHINE_TIMEOUT = 30.0, 45.0  # seconds
 # Seconds that requests wait for a process that starts: a session registered its methods 1.7 s after
 # it was created, and 1.0 s after the start of the hub, on a loaded machine.
 START_TIMEOUT, START_POLL_INTERVAL = 5.0, 0.1
+# Seconds after the start of the hub in which a process may connect again: it tries now and then.
+RECONNECT_TIMEOUT = 15.0
 REBROADCAST_INTERVAL = 10.0  # seconds between broadcasts of unchanged alives
 THINKING_GRACE = 15.0  # seconds that a session counts as thinking after a prompt
 
@@ -72,6 +74,7 @@ class HubSession:
     grace_until: float = 0.0  # clock seconds
     expected_until: float = 0.0  # clock seconds: until then its process may be starting
     registers_until: float = 0.0  # clock seconds: until then it may still register its methods
+    returns_until: float = 0.0  # clock seconds: until then its process may connect again
     last_broadcast: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
@@ -138,7 +141,8 @@ class HubSession:
         """Whether its process may at clock second `now` be about to connect or to register its
         methods, as it does after its own start and after that of the hub.
         """
-        return now < self.registers_until or (not self.active and now < self.expected_until)
+        connects_until = max(self.expected_until, self.returns_until)
+        return now < self.registers_until or (not self.active and now < connects_until)
 
     def is_outdated(self, column: str, time: int, now: float) -> bool:
         """Whether an alive of `time` (ms) that arrives at clock second `now` reports the setting as
@@ -149,7 +153,8 @@ class HubSession:
 
     def forget_served(self) -> None:
         """Forget what only the hub that serves the session knows."""
-        self.grace_until = self.expected_until = self.registers_until = 0.0
+        self.grace_until = self.expected_until = 0.0
+        self.registers_until = self.returns_until = 0.0
         self.has_queue, self.is_caught_up = True, False
         for known in (self.applied, self.taking, self.long_prompts_sent, self.answered):
             known.clear()
@@ -159,7 +164,8 @@ class HubSession:
         was = self.active
         self.active = self.thinking = self.ready = False
         self.turn_started_at = None
-        self.grace_until = self.expected_until = self.registers_until = 0.0
+        self.grace_until = self.expected_until = 0.0
+        self.registers_until = self.returns_until = 0.0
         if was:
             self.thinking_at = now
         return was

@@ -73,6 +73,14 @@ class HubFull(NoPlace):
         super().__init__(what, "this hub", retry_after)
 
 
+class SessionConnecting(TryLater):
+    """The process of the session is not connected yet, or not again."""
+
+    def __init__(self) -> None:
+        message = "The session is still connecting to the hub; try again in a moment"
+        super().__init__(message, "session_connecting", retry_after=1)
+
+
 class AccessDenied(DomainError):
     """The session or machine belongs to another namespace, or only the hub's owner may do this."""
 

@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.hub.domain.entities import (
+    RECONNECT_TIMEOUT,
     START_POLL_INTERVAL,
     START_TIMEOUT,
     HubMachine,
@@ -109,6 +110,7 @@ class HubRegistry:
             session = self.adopt_session(row)
             if session.metadata.get("lifecycleState") == "running":
                 session.registers_until = self.clock.seconds() + START_TIMEOUT
+                session.returns_until = self.clock.seconds() + RECONNECT_TIMEOUT
         for machine in await self.store.machines():
             self.adopt_machine(machine)
 

@@ -25,7 +25,12 @@ from hapi.hub.access.auth import Principal
 from hapi.hub.access.places import RequestLimits
 from hapi.hub.access.rate_limits import Cost
 from hapi.hub.domain.entities import HubMachine, HubSession
-from hapi.hub.domain.errors import Conflict, InvalidRequest, field_issues
+from hapi.hub.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    SessionConnecting,
+    field_issues,
+)
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.audit_rules import audited_body, record_request
 from hapi.hub.http.authentication import Authenticator
@@ -113,36 +118,36 @@ class RequestContext:
         """
         require(self.principal, scope)
 
-    def session(
-        self, session_id: str, active: bool = False, or_starting: bool = False
-    ) -> HubSession:
-        """Raises NotFound, AccessDenied, and Conflict if it must be active (or starting) and is
-        not.
-        """
-        session = self.registry.session(session_id, self.namespace)
-        starting = or_starting and self.registry.clock.seconds() < session.expected_until
-        if active and not session.active and not starting:
-            raise Conflict("Session is inactive", "session_inactive")
-        return session
+    def session(self, session_id: str) -> HubSession:
+        """Raises NotFound, AccessDenied."""
+        return self.registry.session(session_id, self.namespace)
 
     async def active_session(self, session_id: str) -> HubSession:
-        """The session once its process has connected, which may be about to start. Raises NotFound,
-        AccessDenied, and Conflict if it is not active.
+        """The session once its process has connected, which may be about to start or to connect
+        again. Raises NotFound, AccessDenied, SessionConnecting if it may still connect, and
+        Conflict if it is not active.
         """
-        session = self.session(session_id)
-        await self.registry.until_started(session, lambda: session.active)
-        return self.session(session_id, active=True)
+        return await self._session_when(session_id, lambda session: session.active)
 
     async def session_for_prompt(self, session_id: str) -> HubSession:
-        """The session, if its process is connected or starts. After the start of the hub, or when
-        it has taken over from another one, a process that may connect again is waited for. Raises
-        NotFound, AccessDenied, and Conflict if it is not active.
-        """
-        session, clock = self.session(session_id), self.registry.clock
-        await self.registry.until_started(
-            session, lambda: session.active or clock.seconds() < session.expected_until
+        """As `active_session`, and also the session whose process is being started."""
+        clock = self.registry.clock
+        return await self._session_when(
+            session_id,
+            lambda session: session.active or clock.seconds() < session.expected_until,
         )
-        return self.session(session_id, active=True, or_starting=True)
+
+    async def _session_when(
+        self, session_id: str, serves: Callable[[HubSession], bool]
+    ) -> HubSession:
+        session = self.session(session_id)
+        await self.registry.until_started(session, lambda: serves(session))
+        session = self.session(session_id)
+        if not serves(session):
+            if session.is_starting(self.registry.clock.seconds()):
+                raise SessionConnecting
+            raise Conflict("Session is inactive", "session_inactive")
+        return session
 
     def machine(self, machine_id: str) -> HubMachine:
         """Raises NotFound, AccessDenied."""

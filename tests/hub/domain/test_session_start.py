@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from hapi.hub.domain.entities import START_TIMEOUT
+from hapi.hub.domain.entities import RECONNECT_TIMEOUT, START_TIMEOUT
 from tests.support.hub_stage import Stage, result_of, waits
 
 STATUS = {"success": True, "stdout": ""}
@@ -100,13 +100,48 @@ def test_a_prompt_waits_for_the_process_of_its_session_after_a_restart_of_the_hu
     assert [message["content"]["content"]["text"] for message in shown] == ["hello"]
 
 
-def test_a_prompt_is_refused_when_the_process_does_not_come_back_after_a_restart_of_the_hub():
+UPLOAD = {"filename": "a", "content": "", "mimeType": "text/plain"}
+OF_THE_PROCESS = [("messages", {"text": "hello"}), ("upload", UPLOAD), ("fork", {}), ("abort", {})]
+
+
+@pytest.mark.parametrize(("route", "body"), OF_THE_PROCESS)
+def test_a_request_is_to_be_sent_again_while_a_process_may_come_back_after_a_restart(route, body):
     stage = Stage()
     session = stage.session(lifecycleState="running")
     result_of(Deferred.fromCoroutine(stage.registry.load()))
-    pending = stage.begin("POST", f"/api/sessions/{session}/messages", {"text": "hello"})
+    path = f"/api/sessions/{session}/{route}"
+    pending = stage.begin("POST", path, body)
     stage.tick(START_TIMEOUT + 0.5)
     answer = stage.finish(pending)
+    assert (answer.status, answer.body["code"]) == (503, "session_connecting")
+    assert answer.headers["retry-after"] == "1"
+    again = stage.begin("POST", path, body)
+    stage.tick(1)
+    assert waits(again)
+    stage.tick(RECONNECT_TIMEOUT)
+    late = [stage.finish(again), stage.rest("POST", path, body)]
+    assert late[0].status == 503
+    assert (late[1].status, late[1].body["code"]) == (409, "session_inactive")
+
+
+@pytest.mark.parametrize("route", ["upload", "abort"])
+def test_a_request_is_to_be_sent_again_while_a_new_process_has_not_connected(route):
+    stage = Stage()
+    session = stage.session(hostPid=7)
+    pending = stage.begin("POST", f"/api/sessions/{session}/{route}", UPLOAD)
+    stage.tick(START_TIMEOUT + 0.5)
+    answer = stage.finish(pending)
+    assert (answer.status, answer.body["code"]) == (503, "session_connecting")
+
+
+def test_a_process_that_has_ended_after_a_restart_is_not_waited_for():
+    stage = Stage()
+    session = stage.session(lifecycleState="running")
+    result_of(Deferred.fromCoroutine(stage.registry.load()))
+    peer = stage.connect(sessionId=session)
+    stage.alive(peer, session)
+    peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "completed"})
+    answer = stage.rest("POST", f"/api/sessions/{session}/upload", UPLOAD)
     assert (answer.status, answer.body["code"]) == (409, "session_inactive")
 
 
