@@ -24,7 +24,13 @@ from hapi.hub.cluster.peer_calls import (
     PeerUnreachable,
 )
 from hapi.hub.domain.entities import START_TIMEOUT
-from hapi.hub.domain.errors import CallFailed, DomainError, TargetMissing, Unavailable
+from hapi.hub.domain.errors import (
+    CallFailed,
+    DomainError,
+    HomeUnreachable,
+    TargetMissing,
+    Unavailable,
+)
 from hapi.hub.domain.rpc import PeerStatistics
 from hapi.hub.store.shared import Member, Moved
 from hapi.net.server.http import encode_json
@@ -86,7 +92,7 @@ class OtherHubs:
             try:
                 return await self._post(member, "/hub/rpc", {**body, "waitsFor": waits_for}, limit)
             except PeerUnreachable as error:
-                raise TargetMissing(f"{error}. It serves the method {owner}:{name}") from error
+                raise HomeUnreachable(f"{error}. It serves the method {owner}:{name}") from error
             except (PeerLate, AnswerTooLarge) as error:
                 raise CallFailed(str(error), timed_out=isinstance(error, PeerLate)) from error
             except PeerFailed as error:

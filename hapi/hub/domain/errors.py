@@ -81,6 +81,14 @@ class SessionConnecting(TryLater):
         super().__init__(message, "session_connecting", retry_after=1)
 
 
+class MachineConnecting(TryLater):
+    """The hub that served the machine is gone, and its runner is not at another one yet."""
+
+    def __init__(self, name: str) -> None:
+        message = f"The machine {name} is connecting to the hub again; try again in a moment"
+        super().__init__(message, "machine_connecting", retry_after=2)
+
+
 class AccessDenied(DomainError):
     """The session or machine belongs to another namespace, or only the hub's owner may do this."""
 
@@ -139,6 +147,10 @@ class RpcError(DomainError):
 
 class TargetMissing(RpcError):
     """No connected socket serves the method."""
+
+
+class HomeUnreachable(TargetMissing):
+    """The hub to which the socket is connected cannot be reached."""
 
 
 class CallFailed(RpcError):

@@ -21,7 +21,7 @@ from hapi.hub.domain.errors import (
 )
 from hapi.hub.domain.merge import Merging
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
+from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn_now, spawn_request
 from hapi.hub.domain.termination import RunnerStop, stop_at_machine
 from hapi.hub.domain.views import permission_mode
 from hapi.idle_limit import own_idle_time
@@ -136,7 +136,7 @@ class Resuming:
         if session.public_metadata.get("startingMode") == "pty":
             wanted["startingMode"] = "pty"
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
-        result = await request_spawn(self.registry, machine, request)
+        result = await request_spawn_now(self.registry, machine, request)
         if result["type"] != "success":
             self._require_kept(session, machine)
             raise OperationFailed(result["message"], "resume_failed")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from hapi.hub.domain.entities import HubMachine
-from hapi.hub.domain.errors import CallFailed, TargetMissing
+from hapi.hub.domain.errors import CallFailed, HomeUnreachable, MachineConnecting, TargetMissing
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.rpc import error_text
 from hapi.protocol.rpc_methods import SPAWN_SESSION
@@ -79,10 +79,22 @@ async def request_spawn(
     """Ask the runner of the machine to start a session. Failed calls are returned as a body as
     well.
     """
+    try:
+        return await request_spawn_now(registry, machine, request)
+    except MachineConnecting as error:
+        return {"type": "error", "message": str(error)}
+
+
+async def request_spawn_now(
+    registry: HubRegistry, machine: HubMachine, request: dict[str, Any]
+) -> dict[str, Any]:
+    """As `request_spawn`. Raises MachineConnecting; nothing was started then."""
     if (problem := option_problem(request)) is not None:  # npm's runner passes it on
         return {"type": "error", "message": problem}
     try:
         return spawn_body(await registry.call_machine(machine, SPAWN_SESSION, request))
+    except HomeUnreachable as error:
+        raise MachineConnecting(machine.name) from error
     except TargetMissing:
         message = (
             f"The machine {machine.name} is not connected; "

@@ -42,6 +42,7 @@ STATUSES: StatusTable = {
     errors.Unprocessable: 422,
     errors.HubFull: http.SERVICE_UNAVAILABLE,
     errors.SessionConnecting: http.SERVICE_UNAVAILABLE,
+    errors.MachineConnecting: http.SERVICE_UNAVAILABLE,
     errors.TryLater: 429,
     errors.OperationFailed: http.INTERNAL_SERVER_ERROR,
     errors.RpcError: http.INTERNAL_SERVER_ERROR,

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.client import Agent
 
 from hapi.hub.cluster.signatures import PEER, Signer
-from hapi.hub.domain.errors import CallFailed, TargetMissing
+from hapi.hub.domain.errors import CallFailed, HomeUnreachable, TargetMissing
 from hapi.hub.store.shared import Member
 from tests.support.hub_group import KEY, S1, hubs_with_stand_ins, until
 
@@ -122,7 +122,7 @@ async def test_a_call_ends_at_once_when_the_hub_of_the_socket_dies(group, a, b):
 async def test_a_hub_that_is_not_there_has_executed_nothing(group, a, b):
     await served(group, "b", echo=lambda params: 1)
     await b.stop()
-    with pytest.raises(TargetMissing, match="cannot be reached"):
+    with pytest.raises(HomeUnreachable, match="cannot be reached"):
         await call(a)
 
 

@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.hub.domain.entities import RECONNECT_TIMEOUT, START_TIMEOUT
+from hapi.hub.domain.errors import HomeUnreachable
 from tests.support.hub_stage import Stage, result_of, waits
 
 STATUS = {"success": True, "stdout": ""}
@@ -180,3 +181,33 @@ def test_a_runner_that_is_not_connected_is_told_of_in_a_sentence():
     stage.tick(START_TIMEOUT + 0.25)
     answer = stage.finish(pending)
     assert answer.body["error"].startswith("The runner is not connected to the hub at the moment.")
+
+
+class AwayHubs:
+    """The hub where everything is at home has just died."""
+
+    def elsewhere(self, owner):
+        return True
+
+    async def call(self, waits_for, owner, name, params, timeout, here):
+        raise HomeUnreachable("The hub a cannot be reached")
+
+    async def work(self, owner, name, given, here):
+        return await here()
+
+
+@pytest.mark.parametrize("action", ["reopen", "resume"])
+def test_a_session_is_to_be_resumed_later_when_the_hub_of_its_machine_has_just_died(action):
+    stage = Stage()
+    machine, _ = stage.machine()
+    session = stage.session(machineId=machine, lifecycleState="archived")
+    stage.registry.rpc.peers = AwayHubs()
+    answer = stage.rest("POST", f"/api/sessions/{session}/{action}", {})
+    assert (answer.status, answer.body["code"]) == (503, "machine_connecting")
+    assert answer.headers["retry-after"] == "2"
+    said = "The machine devbox is connecting to the hub again; try again in a moment"
+    assert answer.body["error"] == said
+    assert stage.registry.sessions[session].metadata["lifecycleState"] == "archived"
+    assert session not in stage.registry.resuming
+    spawned = stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
+    assert (spawned.status, spawned.body) == (200, {"type": "error", "message": said})
