@@ -174,6 +174,8 @@ class HubServer:
             await run()
         except (StoreAway, StoreLost):
             pass  # logged once, where it was noticed
+        except StoreBusy as error:
+            self.log.warn("A periodic task of the hub will run again: {reason}", reason=str(error))
         except Exception:
             self.log.failure("A periodic task of the hub failed and will run again")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, capturedLogs
+from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 
 from hapi.hub.cluster.cluster import UNREACHABLE
 from hapi.hub.cluster.members import Members
@@ -17,8 +17,9 @@ from hapi.hub.cluster.singleton_tasks import SingletonTasks
 from hapi.hub.domain.presence import Presence
 from hapi.hub.http.responses import error_response
 from hapi.hub.hub_server import HubServer
-from hapi.hub.store.interface import StoreAway
+from hapi.hub.store.interface import StoreAway, StoreBusy
 from hapi.hub.store.postgres.publisher import RETRY_INTERVAL, Publisher
+from tests.support.cluster_stage import ClusterStage
 from tests.support.hub_stage import Stage
 
 
@@ -95,4 +96,34 @@ def test_requests_are_answered_without_an_alarm(alarms: list[LogEvent]) -> None:
 
 
 def test_a_hub_does_not_promise_that_others_reach_the_database() -> None:
-    assert UNREACHABLE.endswith("other hubs that do take over its sessions")
+    assert UNREACHABLE.endswith("hubs that reach it take over its sessions")
+
+
+def test_a_hub_that_stops_without_its_database_warns_and_says_what_follows() -> None:
+    hubs = ClusterStage("ab")
+    a = hubs.hubs[0]
+    hubs.tick(3)
+    a.memory.cut()
+    with capturedLogs() as logged:
+        a.cluster.drain()
+        run(a.cluster.stop())
+    told = [(event["log_level"], formatEvent(event)) for event in logged]
+    assert [level for level, _ in told if level > LogLevel.warn] == []
+    assert "notice that within 12 s" in told[-1][1]
+
+
+def test_a_database_that_is_locked_while_a_hub_looks_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hubs = ClusterStage("ab")
+    a = hubs.hubs[0]
+    hubs.tick(3)
+
+    async def fail() -> Any:
+        raise StoreBusy("the database is locked")
+
+    monkeypatch.setattr(a.memory, "journal_epoch", fail)
+    with capturedLogs() as logged:
+        hubs.tick(5)
+        guarded(fail)
+    assert [event for event in logged if event["log_level"] > LogLevel.warn] == []

@@ -27,7 +27,16 @@ from hapi.hub.cluster.singleton_tasks import SingletonTasks
 from hapi.hub.domain.events import HubEvent, encoded_event
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
-from hapi.hub.store.shared import HOME_CHANGED, INTERNAL, Home, JournalEntry, Member, Moved
+from hapi.hub.store.shared import (
+    BEAT_INTERVAL,
+    DEAD_AFTER,
+    HOME_CHANGED,
+    INTERNAL,
+    Home,
+    JournalEntry,
+    Member,
+    Moved,
+)
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.events import MESSAGE_RECEIVED
 from hapi.request_id import run_for_nobody
@@ -35,7 +44,8 @@ from hapi.request_id import run_for_nobody
 KEY_NAME = "hub-key"  # of the secret that signs what hubs ask each other
 CATCH_UP_TIMEOUT = 2.0  # seconds that a request waits for what other hubs have published
 CLAIM_TIMEOUT = 5.0  # seconds that a claim waits for what the home before has published
-UNREACHABLE = "The hub cannot reach its database; other hubs that do take over its sessions"
+UNREACHABLE = "The hub cannot reach its database; hubs that reach it take over its sessions"
+UNUSABLE = (StoreBusy, StoreFull, StoreFailed)  # what the store raises while it cannot be used
 
 
 @define(eq=False, repr=False)
@@ -87,7 +97,7 @@ class Cluster:
         self.pages = PageRelay(self.registry, self.store)
         self.idle_homes = IdleHomes(self.registry, self.homes, self.release, self._is_used)
         self.refresh = FullRefresh(
-            self.registry, self.store, self.homes, self.remote, self._find_moved, self._refreshed
+            self.registry, self.store, self.homes, self.remote, self._find_moved, self._reset_events
         )
         self.reservations = Reservations(self.store, self.claim, self.membership.is_up)
 
@@ -133,12 +143,27 @@ class Cluster:
         self.journal.stop()
         self.remote.stop()
         self.refresh.stop()
-        await self.store.leave()
+        try:
+            await self.store.leave()
+        except UNUSABLE as error:
+            self.log.warn(
+                "This hub could not leave the others, which notice that within {seconds:.0f} s: "
+                "{reason}",
+                seconds=DEAD_AFTER + BEAT_INTERVAL,
+                reason=str(error),
+            )
 
     def drain(self) -> None:
         """Tell the other hubs that this one is about to stop."""
         self.membership.is_draining = True
-        self._run(self.membership.beat(), "The other hubs were not told that this one stops")
+        self._run(self._tell_others(), "The other hubs were not told that this one stops")
+
+    async def _tell_others(self) -> None:
+        try:
+            await self.membership.beat()
+        except UNUSABLE as error:
+            told = "The other hubs were not told that this one stops: {reason}"
+            self.log.warn(told, reason=str(error))
 
     def _run(self, coroutine: Any, message: str, **facts: Any) -> None:
         run_for_nobody(lambda: run_in_background(coroutine, self.log, message, **facts))
@@ -225,7 +250,7 @@ class Cluster:
         Deferred.fromCoroutine(self.store.newest_entry()).addBoth(answer.fire)
         try:
             newest = await answer.when_fired().addTimeout(CATCH_UP_TIMEOUT, self.registry.clock)
-        except (StoreBusy, StoreFull, StoreFailed, TimeoutError):
+        except (*UNUSABLE, TimeoutError):
             return
         if await self.journal.reached(newest, CATCH_UP_TIMEOUT):
             await self.remote.when_read()
@@ -369,12 +394,19 @@ class Cluster:
             self._run(self.membership.beat(), "A new hub was not found")
 
     def _missed(self) -> None:
-        """There is something that no entry tells this hub: it reads everything again."""
+        """There are entries that this hub will not read. Pages must notice before they get later
+        ones, and once more when this hub knows what it has missed.
+        """
+        self._reset_events()
+        self._read_everything()
+
+    def _read_everything(self) -> None:
+        """There is something that no entry tells this hub."""
         for call in self.on_missed:
             call()
         self.refresh.begin()
 
-    def _refreshed(self) -> None:
+    def _reset_events(self) -> None:
         self.registry.events.reset(self._event_epoch(), self.journal.position)
 
     # --- signs of life ----------------------------------------------------------------------------
@@ -385,6 +417,16 @@ class Cluster:
     async def _check(self) -> None:
         self.pages.check(frozenset(member.id for member in self.members if member.is_up))
         await self.singletons.check()
+        try:
+            await self._check_epoch()
+        except UNUSABLE as error:  # the next beat looks again
+            self.log.info("The state of the database is not known: {reason}", reason=str(error))
+            return
+        before, self._last_death = self._last_death, self._find_last_death()
+        if self._journal_epoch and self._last_death != before:
+            self._read_everything()
+
+    async def _check_epoch(self) -> None:
         epoch = await self.store.journal_epoch()
         if not self._journal_epoch:  # this hub is just joining the others
             return
@@ -395,9 +437,6 @@ class Cluster:
             )
             await self.journal.restart()
             self._journal_epoch = epoch
-            self._missed()
-        before, self._last_death = self._last_death, self._find_last_death()
-        if self._last_death != before:
             self._missed()
 
     def _find_last_death(self) -> tuple[int, str]:

@@ -11,10 +11,10 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from hapi.deferreds import run_in_background
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.shared import JournalEntry
 from hapi.request_id import run_for_nobody
 
@@ -68,12 +68,14 @@ class JournalFollower:
             done.cancel()
 
     async def restart(self) -> None:
-        """Go on with what is newer than now: the entries of before may have been lost. Raises what
-        the store raises; nothing has changed then.
+        """Go on from the newest entry, if it is older than what this hub has read: entries were
+        lost. Raises what the store raises; nothing has changed then.
         """
+        before = self.position
         newest = await self._store.newest_entry()
-        self._restarts += 1  # a read under way delivers nothing more
-        self._reach(newest)
+        if newest < before == self.position:
+            self._restarts += 1  # a read under way delivers nothing more
+            self._reach(newest)
 
     @property
     def lag(self) -> float:
@@ -116,7 +118,11 @@ class JournalFollower:
                 except (StoreBusy, StoreFull, StoreFailed) as error:
                     if not self._is_failing:
                         self._is_failing = True
-                        self.log.warn("The journal cannot be read: {reason}", reason=str(error))
+                        # The store has logged that it is away.
+                        level = LogLevel.info if isinstance(error, StoreAway) else LogLevel.warn
+                        self.log.emit(
+                            level, "The journal cannot be read: {reason}", reason=str(error)
+                        )
                     self._is_behind = False  # it is tried again after POLL_INTERVAL
                     return
                 self._is_failing = False

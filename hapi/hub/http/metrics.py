@@ -211,11 +211,12 @@ class Metrics:
         yield _gauge(
             "hapi_hub_homes", "Sessions and machines that this hub serves.", len(cluster.served)
         )
-        yield _gauge(
-            "hapi_hub_members_up",
-            "Hubs of the database that are up, this one included.",
-            sum(member.is_up for member in cluster.members),
-        )
+        if cluster.problem is None:  # else it is not known
+            yield _gauge(
+                "hapi_hub_members_up",
+                "Hubs of the database that are up, this one included.",
+                sum(member.is_up for member in cluster.members),
+            )
         yield _gauge(
             "hapi_hub_runs_singleton_tasks",
             "1 if this hub does what has to be done once for all hubs.",

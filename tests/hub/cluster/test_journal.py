@@ -81,15 +81,26 @@ def test_no_entry_comes_twice_while_the_follower_begins_anew(
 def test_what_was_read_before_the_follower_began_anew_is_not_delivered(
     reads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The replica that has taken over lacks an entry that this hub is just reading."""
     hubs, a, _ = reads
-    follower, delivered = a.cluster.journal, []
+    for _ in range(2):
+        a.memory.publish("default", "session-updated", {"sessionId": "s1"})
+    hubs.tick(1)
+    follower, shared = a.cluster.journal, a.memory.shared
+    delivered: list[int] = []
     monkeypatch.setattr(follower, "_deliver", lambda entry: delivered.append(entry.id))
-    read_really, late = a.memory.entries_after, Deferred()
+    read_really = a.memory.entries_after
+    late: Deferred[Any] = Deferred()
     monkeypatch.setattr(a.memory, "entries_after", lambda number, limit: late)
-    a.memory.publish("default", "session-updated", {"sessionId": "s1"})
+    a.memory.publish("default", "session-updated", {"sessionId": "lost"})
+    hubs.tick(READ_INTERVAL)
+    lost = list(shared.entries[-2:])
+    del shared.entries[-2:]
     Deferred.fromCoroutine(follower.restart())
     monkeypatch.setattr(a.memory, "entries_after", read_really)
-    Deferred.fromCoroutine(read_really(0, 10)).addCallback(late.callback)
+    late.callback(lost)
+    hubs.tick(1)
+    assert delivered == []
     a.memory.publish("default", "session-updated", {"sessionId": "s2"})
     hubs.tick(1)
-    assert delivered == [a.memory.shared.newest]
+    assert delivered == [shared.newest]

@@ -64,9 +64,9 @@ class JournalListener:
     def _failed(self, failure: Failure) -> None:
         if not self._is_failing:
             self._is_failing = True
-            self.log.warn(
+            self.log.info(
                 "New entries of the journal are found by polling only: {reason}",
-                reason=failure.getErrorMessage(),
+                reason=" ".join(failure.getErrorMessage().split()),
             )
         if not self._is_stopped:
             self._retry = self._reactor.callLater(RETRY_INTERVAL, self.start)

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from hapi.deferreds import run_in_background
-from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFull
+from hapi.hub.store.interface import StoreAway, StoreBusy, StoreFailed, StoreFull
 from hapi.request_id import run_for_nobody
 
 if TYPE_CHECKING:
@@ -54,8 +54,11 @@ class Publisher:
     async def _publish(self, append: Append) -> None:
         try:
             await self._write(append)
-        except (StoreBusy, StoreAway, StoreFull) as error:
+        except (StoreBusy, StoreFailed, StoreFull) as error:
             if self._is_closed():
+                self.log.info("An event for pages was not stored: {reason}", reason=str(error))
+                return
+            if not isinstance(error, StoreBusy | StoreAway | StoreFull):
                 raise
             self._keep(append)
             if not self._is_retrying:

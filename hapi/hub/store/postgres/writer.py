@@ -185,7 +185,7 @@ class PostgresWriter:
         self.confirmed_at = attempted_at
         if self._away_since is not None:
             self._away_since = None
-            self.log.info("The database can be written again")
+            self.log.warn("The database can be written again")
         self.sizes.observe(len(batch))
         self.seconds.observe(self._reactor.seconds() - begin)
 
