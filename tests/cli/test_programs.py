@@ -518,7 +518,7 @@ def test_a_hub_takes_all_its_settings_as_flags(stage):
     assert (stage.path / "x.db").exists()
     assert program.end() == 0
     code, sentence = Ran(stage, "hub", "--web-root", str(stage.path / "none")).refusal()
-    assert code == 1
+    assert code == 2
     assert "does not exist" in sentence
 
 
