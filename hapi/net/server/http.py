@@ -58,7 +58,11 @@ def status_of(error: BaseException, statuses: StatusTable) -> int | None:
 
 
 def read_body(request: IRequest, limit: int) -> bytes:
-    """The request's body. Raises BodyTooLarge beyond `limit` bytes."""
+    """The request's body. Raises BodyTooLarge beyond `limit` bytes, and InvalidBody if the client
+    has left meanwhile, which closes the body.
+    """
+    if request.content.closed:
+        raise InvalidBody("The client left before its request was read")
     content: bytes = request.content.read(limit + 1)
     if len(content) > limit:
         raise BodyTooLarge(limit)

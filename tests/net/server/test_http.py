@@ -295,3 +295,10 @@ def test_another_clock_is_left_alone():
     use_monotonic_time(clock)
     assert clock.seconds() == 0.0
     assert isinstance(Deferred(), Deferred)
+
+
+def test_the_body_of_a_client_that_has_left_is_refused() -> None:
+    left = request(b"{}")
+    left.content.close()  # as twisted.web does when the connection is lost
+    with pytest.raises(InvalidBody):
+        read_body(left, 100)
