@@ -83,7 +83,7 @@ def test_an_older_hub_that_stood_still_does_not_serve_tables_that_a_newer_one_ha
         while started.running:
             if quietly(lambda: its_user.get("/ready")):
                 return True
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks: it becomes ready, or it ends
         return False
 
     until(takes_over, 60.0, "the newer hub to start")

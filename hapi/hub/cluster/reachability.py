@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from typing import Any, Literal, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -136,8 +136,8 @@ class Reachability:
     async def _guarded(self) -> None:
         try:
             await self.check()
-        except Exception:
-            if self._loop is not None:  # it was not ended by `stop`
+        except (CancelledError, FirstError):
+            if self._loop is not None:  # else `stop` has cancelled what it waited for
                 raise
 
     async def check(self) -> None:
